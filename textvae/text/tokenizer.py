@@ -1,0 +1,283 @@
+"""Tokenizers: SentencePiece for raw text, a word list for text that is tokenised already.
+
+Both are ordinary Hugging Face tokenizers (one `tokenizer.json`, no code of ours needed to load it), with the
+special tokens `<pad>` 0, `<s>` 1, `</s>` 2, `<unk>` 3. They add none of them to a text: `batches.py` does.
+"""
+
+import io
+import logging
+import os
+import re
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Literal
+
+import sentencepiece
+from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers
+from tqdm import tqdm
+from transformers import AutoTokenizer, PreTrainedTokenizerBase, PreTrainedTokenizerFast
+
+from textvae.errors import UserError
+
+SPECIAL_TOKENS = {"pad_token": "<pad>", "bos_token": "<s>", "eos_token": "</s>", "unk_token": "<unk>"}
+UNK = SPECIAL_TOKENS["unk_token"]
+
+PIECES = 8_000  # vocabulary size when none is asked for: enough for sentences, small enough for a soft-max
+SENTENCES = 2_000_000  # the trainer holds its text in memory: of a larger corpus it takes a random sample
+SPACE = "\u2581"  # how SentencePiece writes a space inside its pieces
+CUT = "\x01"  # tells SentencePiece where no piece may cross
+UNTRAINABLE = re.compile(
+    "[\x00\x01\t\n\r\u2581\u2585]"
+)  # SentencePiece keeps these for itself: spelt in bytes
+
+logger = logging.getLogger(__name__)
+
+
+def train_tokenizer(
+    texts: Iterable[str],
+    kind: Literal["sentencepiece", "words"] = "sentencepiece",
+    *,
+    vocabulary_size: int | None = None,
+    algorithm: Literal["unigram", "bpe"] = "unigram",
+    minimum_count: int = 1,
+    character_coverage: float = 0.9995,
+    lower: bool = False,
+) -> PreTrainedTokenizerFast:
+    """Learn a tokenizer from `texts`, which are read once, in order.
+
+    Args:
+        texts: the training sentences.
+        kind: "sentencepiece" cuts raw text into pieces, and decoding gives back exactly the text, any
+            Unicode; "words" cuts at white space, and decoding joins the words by single spaces.
+        vocabulary_size: number of tokens, special ones included. Of pieces exactly so many; None means 8,000,
+            or fewer if the text has fewer. Of words at most so many; None means all.
+        algorithm: "unigram" or "bpe" (pieces only).
+        minimum_count: how often a word must occur to get an id of its own (words only).
+        character_coverage: share of the characters that get a piece of their own; the rest are spelt in bytes
+            (pieces only).
+        lower: whether text is lower-cased first, in training and in use; it then round-trips up to case.
+
+    Raises:
+        UserError: if there is no text, or it does not allow that vocabulary size.
+
+    Example:
+        >>> tokenizer = train_tokenizer(["a man walks", "a dog walks", "a man"], "words", minimum_count=2)
+        >>> tokenizer("a dog walks").input_ids
+        [4, 3, 6]
+        >>> tokenizer.decode([4, 5, 6])
+        'a man walks'
+    """
+    _check_choice("kind", kind, ("sentencepiece", "words"))
+    _check_choice("algorithm", algorithm, ("unigram", "bpe"))
+    normalizer = normalizers.Lowercase() if lower else None
+    normalised = (normalizer.normalize_str(text) for text in texts) if normalizer else texts
+    if kind == "words":
+        backend = _word_tokenizer(normalised, vocabulary_size, minimum_count)
+    else:
+        backend = _piece_tokenizer(normalised, vocabulary_size, algorithm, character_coverage)
+    if normalizer:
+        backend.normalizer = normalizers.Sequence([normalizer, backend.normalizer])
+    # split_special_tokens: a "</s>" written in a text is text, it does not end the sentence.
+    return PreTrainedTokenizerFast(
+        tokenizer_object=backend,
+        **SPECIAL_TOKENS,
+        split_special_tokens=True,
+        clean_up_tokenization_spaces=False,
+        model_input_names=["input_ids", "attention_mask"],
+    )
+
+
+def load_tokenizer(path: str | os.PathLike[str]) -> PreTrainedTokenizerBase:
+    """Load the tokenizer saved in the folder `path` (or that of a model on the Hub).
+
+    Raises:
+        UserError: if there is none, or it cannot be read.
+    """
+    folder = Path(path)
+    if folder.is_dir() and not any(folder.glob("tokenizer*")) and not any(folder.glob("vocab*")):
+        raise UserError(
+            f"expected a tokenizer in {folder}, found no tokenizer.json: give the folder of a trained model"
+        )
+    try:
+        return AutoTokenizer.from_pretrained(str(path))
+    except Exception as error:  # the libraries raise bare Exception, OSError, ValueError, TypeError, ...
+        if folder.exists():
+            raise UserError(
+                f"expected a readable tokenizer in {folder}, got {_first_line(error)}: save it again"
+            ) from error
+        raise UserError(
+            f"expected a folder with a tokenizer or a Hub model, found no {path}: check spelling and network"
+        ) from error
+
+
+def decode_rows(tokenizer: PreTrainedTokenizerBase, rows: Iterable[Sequence[int]]) -> list[str]:
+    """Return the text of each row of ids: up to its first `</s>`, without `<s>` and `<pad>`.
+
+    `tokenizer.decode(ids, skip_special_tokens=True)` does the same for pieces, but it counts `<unk>` as
+    special, and so drops words from a sentence of words; here they stay.
+
+    Example:
+        >>> tokenizer = train_tokenizer(["a man walks", "a dog walks", "a man"], "words", minimum_count=2)
+        >>> decode_rows(tokenizer, [[1, 4, 3, 6, 2, 0]])
+        ['a <unk> walks']
+    """
+    bare = []
+    for row in rows:
+        ids = [int(i) for i in row]
+        end = ids.index(tokenizer.eos_token_id) if tokenizer.eos_token_id in ids else len(ids)
+        bare.append([i for i in ids[:end] if i not in (tokenizer.bos_token_id, tokenizer.pad_token_id)])
+    return [str(tokenizer.decode(ids, skip_special_tokens=False)) for ids in bare]
+
+
+def _check_choice(name: str, value: str, choices: tuple[str, ...]) -> None:
+    if value not in choices:
+        raise UserError(f"expected {name} to be one of {', '.join(choices)}, got {value!r}")
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]
+
+
+# ---- words
+
+
+def _word_tokenizer(texts: Iterable[str], vocabulary_size: int | None, minimum_count: int) -> Tokenizer:
+    """List words by falling frequency, equals by alphabet, after the special tokens."""
+    counts: Counter[str] = Counter()
+    for text in _progress(texts, "counting words"):
+        counts.update(text.split())
+    if not counts:
+        raise UserError(
+            "expected text to make a vocabulary from, got no word: check the corpus and its column"
+        )
+    specials = list(SPECIAL_TOKENS.values())
+    words = sorted(
+        (w for w, n in counts.items() if n >= minimum_count and w not in specials),
+        key=lambda w: (-counts[w], w),
+    )
+    if vocabulary_size is not None:
+        words = words[: max(0, vocabulary_size - len(specials))]
+    if not words:
+        raise UserError(
+            f"expected a vocabulary with words in it, got none with vocabulary_size={vocabulary_size} and "
+            f"minimum_count={minimum_count}: raise the first or lower the second"
+        )
+    backend = Tokenizer(models.WordLevel({word: i for i, word in enumerate(specials + words)}, unk_token=UNK))
+    # Corpora such as PTB have "<unk>" for their rare words, and it is that token. The other special tokens
+    # written in a text are not: left alone, they would be found in the vocabulary and end the sentence.
+    backend.normalizer = normalizers.Replace(Regex(r"(?<!\S)(?:<pad>|<s>|</s>)(?!\S)"), UNK)
+    backend.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
+    return backend
+
+
+# ---- pieces
+
+
+def _piece_tokenizer(
+    texts: Iterable[str], vocabulary_size: int | None, algorithm: str, character_coverage: float
+) -> Tokenizer:
+    """Put SentencePiece's model inside a pipeline of `tokenizers` that loses nothing.
+
+    The library's own conversion writes a space as U+2581, so a text that holds this character comes back with
+    spaces. Here pieces hold real spaces, and U+2581 is a character like any other:
+
+    1. a space is put before the text, so that its first word looks like the others; decoding takes it off;
+    2. the text is cut before every space and after every "<": no piece can then match "</s>" or "<0x41>",
+       the names of special tokens and bytes, which stand in the same vocabulary;
+    3. characters without a piece are spelt in bytes.
+    """
+    proto = _train_sentencepiece(texts, vocabulary_size, algorithm, character_coverage)
+    vocabulary = [
+        (proto.id_to_piece(i).replace(SPACE, " "), proto.get_score(i)) for i in range(proto.get_piece_size())
+    ]
+    backend = Tokenizer(
+        _bpe(vocabulary) if algorithm == "bpe" else models.Unigram(vocabulary, 3, byte_fallback=True)
+    )
+    backend.normalizer = normalizers.Prepend(" ")
+    backend.pre_tokenizer = pre_tokenizers.Sequence(
+        [pre_tokenizers.Split(" ", "merged_with_next"), pre_tokenizers.Split("<", "merged_with_previous")]
+    )
+    backend.decoder = decoders.Sequence([decoders.ByteFallback(), decoders.Fuse(), decoders.Strip(" ", 1, 0)])
+    return backend
+
+
+def _bpe(vocabulary: list[tuple[str, float]]) -> models.BPE:
+    """Recover the merges behind the pieces: every way to make a piece of two others, earlier pieces first."""
+    ids = {piece: i for i, (piece, _) in enumerate(vocabulary)}
+    merges = [
+        (piece[:cut], piece[cut:])
+        for piece in ids
+        if not piece.startswith("<")  # special tokens and bytes are no merges
+        for cut in range(1, len(piece))
+        if piece[:cut] in ids and piece[cut:] in ids
+    ]
+    return models.BPE(ids, merges, unk_token=UNK, byte_fallback=True, fuse_unk=True)
+
+
+def _train_sentencepiece(
+    texts: Iterable[str], vocabulary_size: int | None, algorithm: str, character_coverage: float
+) -> sentencepiece.SentencePieceProcessor:
+    """Train the model. Its random choices (only for very large corpora) come from a fixed seed."""
+    model = io.BytesIO()
+    sentencepiece.set_random_generator_seed(0)
+    try:
+        sentencepiece.SentencePieceTrainer.train(
+            sentence_iterator=_trainable(_progress(texts, "training the tokenizer")),
+            model_writer=model,
+            model_type=algorithm,
+            vocab_size=vocabulary_size or PIECES,
+            hard_vocab_limit=vocabulary_size is not None,
+            character_coverage=character_coverage,
+            byte_fallback=True,
+            normalization_rule_name="identity",
+            remove_extra_whitespaces=False,
+            pretokenization_delimiter=CUT,
+            input_sentence_size=SENTENCES,
+            max_sentence_length=2**30,
+            num_threads=4,  # part of the result: sums are made thread by thread
+            minloglevel=2,
+            pad_id=0,
+            bos_id=1,
+            eos_id=2,
+            unk_id=3,
+            pad_piece="<pad>",
+            bos_piece="<s>",
+            eos_piece="</s>",
+            unk_piece="<unk>",
+        )
+    except RuntimeError as error:
+        raise _training_error(str(error), vocabulary_size) from error
+    return sentencepiece.SentencePieceProcessor(model_proto=model.getvalue())
+
+
+def _trainable(texts: Iterable[str]) -> Iterator[str]:
+    """Yield the stretches of text SentencePiece can learn from, marked as the pre-tokenizer will cut them."""
+    for text in texts:
+        for stretch in UNTRAINABLE.split(text):
+            if not stretch.isspace():
+                yield stretch.replace("<", "<" + CUT)
+
+
+def _training_error(message: str, vocabulary_size: int | None) -> Exception:
+    """Turn SentencePiece's message into advice."""
+    if "!sentences_.empty()" in message:
+        return UserError("expected text to train a tokenizer on, got none: check the corpus and its column")
+    if found := re.search(r"too high \(\d+\).*<= (\d+)", message):
+        return UserError(
+            f"expected vocabulary_size to be at most {found[1]}, which is all this corpus allows, got "
+            f"{vocabulary_size}: lower it, or leave it out"
+        )
+    if found := re.search(r"smaller than required_chars\. \d+ vs (\d+)", message):
+        return UserError(
+            f"expected vocabulary_size to be at least {found[1]} (special tokens, 256 bytes, the corpus's "
+            f"characters), got {vocabulary_size}: raise it, or lower character_coverage"
+        )
+    return RuntimeError(message)
+
+
+def _progress(texts: Iterable[str], what: str) -> Iterator[str]:
+    """Pass the texts on, with a progress line on a terminal and a log line elsewhere."""
+    bar = tqdm(texts, desc=what, unit=" sentences", disable=None)
+    yield from bar
+    logger.info("%s: read %d sentences", what, bar.n)
