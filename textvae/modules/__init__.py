@@ -1,0 +1,1 @@
+"""Parts of models: plain modules that are given numbers or parts, never a configuration."""

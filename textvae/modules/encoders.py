@@ -1,0 +1,90 @@
+"""Token ids become a summary of the sentence."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn.utils.rnn import pack_padded_sequence
+
+
+class LSTMEncoder(nn.Module):
+    """An LSTM read to the end of the sentence.
+
+    Args:
+        vocabulary_size: V.
+        embedding_size: size of the word vectors.
+        hidden_size: size of each direction's state.
+        layers: number of stacked LSTMs.
+        bidirectional: reads the sentence both ways and joins the two last states.
+    """
+
+    def __init__(
+        self,
+        *,
+        vocabulary_size: int,
+        embedding_size: int,
+        hidden_size: int,
+        layers: int = 1,
+        bidirectional: bool = False,
+    ) -> None:
+        super().__init__()
+        self.embedding = nn.Embedding(vocabulary_size, embedding_size)
+        self.lstm = nn.LSTM(
+            embedding_size, hidden_size, layers, batch_first=True, bidirectional=bidirectional
+        )
+        self.output_size = hidden_size * (2 if bidirectional else 1)
+
+    def forward(self, ids: Tensor, mask: Tensor) -> Tensor:
+        """Summaries (B, D): the top layer's state after the last real token.
+
+        Args:
+            ids: the sentences with EOS, (B, T).
+            mask: True on real tokens, (B, T); every sentence has one or more.
+        """
+        embedded = self.embedding(ids)
+        lengths = mask.sum(1)
+        if self.lstm.bidirectional:
+            # The backward direction must start at the last real token, not at the pads.
+            packed = pack_padded_sequence(embedded, lengths.cpu(), batch_first=True, enforce_sorted=False)
+            _, (last, _) = self.lstm(packed)
+            return torch.cat([last[-2], last[-1]], dim=-1)
+        # Pads come after the state that is read, so they cannot touch it, and the plain call is faster.
+        states, _ = self.lstm(embedded)
+        return states[torch.arange(len(ids), device=ids.device), lengths - 1]
+
+
+class ConvolutionEncoder(nn.Module):
+    """Convolutions over the sentence and a maximum over time (Kim 2014), with residual connections.
+
+    Args:
+        vocabulary_size: V.
+        embedding_size: size of the word vectors.
+        hidden_size: number of channels.
+        layers: number of convolutions.
+        width: tokens that each convolution sees, an odd number.
+    """
+
+    def __init__(
+        self, *, vocabulary_size: int, embedding_size: int, hidden_size: int, layers: int = 2, width: int = 3
+    ) -> None:
+        super().__init__()
+        self.embedding = nn.Embedding(vocabulary_size, embedding_size)
+        self.projection = nn.Linear(embedding_size, hidden_size)
+        self.convolutions = nn.ModuleList(
+            nn.Conv1d(hidden_size, hidden_size, width, padding=width // 2) for _ in range(layers)
+        )
+        self.output_size = hidden_size
+
+    def forward(self, ids: Tensor, mask: Tensor) -> Tensor:
+        """Summaries (B, D): the maximum of each channel over the real tokens.
+
+        Args:
+            ids: the sentences with EOS, (B, T).
+            mask: True on real tokens, (B, T); every sentence has one or more.
+        """
+        pads = ~mask[:, None, :]
+        # Pads are zero before every convolution, as what lies beyond the sentence is.
+        states = self.projection(self.embedding(ids)).transpose(1, 2).masked_fill(pads, 0)
+        for convolution in self.convolutions:
+            states = (states + torch.relu(convolution(states))).masked_fill(pads, 0)
+        return states.masked_fill(pads, -torch.inf).amax(2)

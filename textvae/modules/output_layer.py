@@ -1,0 +1,125 @@
+"""Decoder states become log-probabilities of tokens, without ever holding the logits of a whole batch."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+SLAB = 2**21
+"""Logits held at once; at 8 MiB in fp32 they stay in a core's cache between the passes over them."""
+
+
+def _slab_rows(vocabulary_size: int) -> int:
+    """How many tokens' logits are held at once."""
+    return max(1, SLAB // vocabulary_size)
+
+
+def _product_dtype(tensor: Tensor) -> torch.dtype:
+    """The dtype of matrix products, by autocast's rule."""
+    kind = tensor.device.type
+    return torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else tensor.dtype
+
+
+class _TokenLogLikelihood(torch.autograd.Function):
+    """log softmax(h W^T + b)[y] of N tokens, the gradient computed slab by slab while the logits are at hand.
+
+    d log p / d logits = onehot(y) - softmax, so with the logits of a slab in the cache both matrix products of the
+    backward pass can be done at once, and the logits are forgotten. The weight's gradient is a sum over tokens,
+    so it is only right if all tokens get the same gradient from above; they do when the loss is a mean over
+    sentences of sums over tokens. Otherwise the backward pass computes the logits anew.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, states: Tensor, weight: Tensor, bias: Tensor, targets: Tensor) -> Tensor:
+        dtype = _product_dtype(states)
+        ones = states.new_ones(len(states))
+        gradients = any(ctx.needs_input_grad[:3])
+        result = _slabs(states.to(dtype), weight.to(dtype), bias, targets, ones if gradients else None)
+        ctx.dtype = dtype
+        ctx.save_for_backward(states, weight, bias, targets, *(result[1:] if gradients else ()))
+        return result[0]
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
+        states, weight, bias, targets, d_states, d_weight, d_bias = ctx.saved_tensors
+        if bool((gradient == gradient[:1]).all()):
+            scale = gradient[:1]
+            return d_states * scale, d_weight * scale, d_bias * scale, None
+        dtype = ctx.dtype
+        _, *gradients = _slabs(states.to(dtype), weight.to(dtype), bias, targets, gradient)
+        return *(
+            grad.to(like.dtype) for grad, like in zip(gradients, (states, weight, bias), strict=True)
+        ), None
+
+
+def _slabs(
+    states: Tensor, weight: Tensor, bias: Tensor, targets: Tensor, gradient: Tensor | None
+) -> tuple[Tensor, ...]:
+    """Log-likelihoods (N,), and, given their gradient (N,), those of states (N, D), weight (V, D) and bias (V,)."""
+    precise = torch.promote_types(states.dtype, torch.float32)
+    result = torch.empty(len(states), dtype=precise, device=states.device)
+    if gradient is not None:
+        d_states = torch.empty_like(states, dtype=precise)
+        d_weight = torch.zeros_like(weight, dtype=precise)
+        d_bias = torch.zeros_like(bias, dtype=precise)
+    rows = _slab_rows(len(weight))
+    for start in range(0, len(states), rows):
+        part = slice(start, start + rows)
+        target = targets[part, None]
+        logits = torch.mm(states[part], weight.T).to(precise).add_(bias)
+        logits -= logits.amax(-1, keepdim=True)
+        chosen = logits.gather(-1, target)
+        probabilities = logits.exp_()
+        total = probabilities.sum(-1, keepdim=True)
+        result[part] = (chosen - total.log()).squeeze(-1)
+        if gradient is not None:
+            scale = gradient[part, None]
+            d_logits = probabilities.mul_(-scale / total).scatter_add_(-1, target, scale.to(precise))
+            d_bias += d_logits.sum(0)
+            d_logits = d_logits.to(states.dtype)
+            d_states[part] = torch.mm(d_logits, weight)
+            if states.dtype == precise:
+                d_weight.addmm_(d_logits.T, states[part])
+            else:
+                d_weight += torch.mm(d_logits.T, states[part])
+    return (result,) if gradient is None else (result, d_states, d_weight, d_bias)
+
+
+class OutputLayer(nn.Module):
+    """p(x_t | state_t) = softmax(W state_t + b).
+
+    Args:
+        input_size: D of the states.
+        vocabulary_size: V.
+        weight_size: columns of W; where it is not D, as when W is tied to smaller word vectors, the states are
+            projected to it first. None: D.
+    """
+
+    def __init__(self, input_size: int, vocabulary_size: int, weight_size: int | None = None) -> None:
+        super().__init__()
+        size = weight_size or input_size
+        self.projection = nn.Linear(input_size, size, bias=False) if size != input_size else nn.Identity()
+        self.linear = nn.Linear(size, vocabulary_size)
+
+    def logits(self, states: Tensor) -> Tensor:
+        """Logits (..., V) of states (..., D)."""
+        return functional.linear(self.projection(states), self.linear.weight, self.linear.bias)
+
+    def log_likelihood(self, states: Tensor, targets: Tensor, mask: Tensor) -> Tensor:
+        """log p(x | …) in nats, summed over the real tokens of each sentence, (K, B).
+
+        Args:
+            states: (K, B, T, D).
+            targets: ids, (B, T).
+            mask: True on real tokens, (B, T); the others are not even projected.
+        """
+        samples, sentences = states.shape[:2]
+        real = self.projection(states[:, mask].flatten(0, 1))
+        tokens = _TokenLogLikelihood.apply(
+            real, self.linear.weight, self.linear.bias, targets[mask].repeat(samples)
+        )
+        sentence_of = mask.nonzero()[:, 0].expand(samples, -1)
+        return tokens.new_zeros(samples, sentences).scatter_add_(1, sentence_of, tokens.view(samples, -1))
