@@ -1,0 +1,1 @@
+"""Compositions of the parts: the only readers of configurations."""

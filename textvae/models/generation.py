@@ -1,0 +1,71 @@
+"""p(x | z) as a language model that `transformers` can generate from."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from transformers import GenerationConfig, GenerationMixin, PretrainedConfig, PreTrainedModel
+from transformers.modeling_outputs import CausalLMOutputWithPast
+
+from textvae.modules.decoders import Cache
+from textvae.modules.output_layer import OutputLayer
+
+
+class DecoderState:
+    """A decoder's cache in the form that `GenerationMixin` carries from step to step."""
+
+    def __init__(self, tensors: Cache) -> None:
+        self.tensors = tensors
+
+    def reorder_cache(self, beam_index: Tensor) -> None:
+        """Keep the sentences (N,) that beam search chose."""
+        self.tensors = tuple(tensor.index_select(0, beam_index) for tensor in self.tensors)
+
+
+class ConditionalLanguageModel(PreTrainedModel, GenerationMixin):
+    """A decoder and its output layer, borrowed from a model, for a given z of each sentence.
+
+    Each step feeds one token and the decoder's cache, so that a token's cost does not depend on its position.
+    """
+
+    config_class = PretrainedConfig
+    main_input_name = "input_ids"
+
+    def __init__(self, config: PretrainedConfig, decoder: nn.Module, output_layer: OutputLayer) -> None:
+        super().__init__(config)
+        self.decoder, self.output_layer = decoder, output_layer
+        self.generation_config = GenerationConfig(
+            bos_token_id=config.bos_token_id,
+            eos_token_id=config.eos_token_id,
+            pad_token_id=config.pad_token_id,
+        )
+
+    @classmethod
+    def _supports_default_dynamic_cache(cls) -> bool:
+        """The cache is the decoder's own; `GenerationMixin` must not make one for attention."""
+        return False
+
+    def write(self, z: Tensor, **options: Any) -> Tensor:
+        """Ids (N, T) decoded from z (N, Z); ``options`` are those of `GenerationMixin.generate`."""
+        begin = torch.full((len(z), 1), self.config.bos_token_id, device=z.device)
+        return self.generate(begin, z=z, **options)  # type: ignore[misc, return-value]
+
+    def prepare_inputs_for_generation(  # type: ignore[override]
+        self, input_ids: Tensor, z: Tensor, past_key_values: DecoderState | None = None, **_: Any
+    ) -> dict[str, Any]:
+        """The last token alone, once there is a cache."""
+        unread = input_ids if past_key_values is None else input_ids[:, -1:]
+        return {"input_ids": unread, "z": z, "past_key_values": past_key_values}
+
+    def forward(
+        self, input_ids: Tensor, z: Tensor, past_key_values: DecoderState | None = None, **_: Any
+    ) -> CausalLMOutputWithPast:
+        """Logits (N, 1, V) of the token behind ``input_ids`` (N, T), whose prefix ``past_key_values`` holds."""
+        cache = None if past_key_values is None else past_key_values.tensors
+        states, cache = self.decoder(input_ids, z[None], cache)
+        return CausalLMOutputWithPast(
+            logits=self.output_layer.logits(states[0, :, -1:]),
+            past_key_values=DecoderState(cache),  # type: ignore[arg-type]
+        )

@@ -1,0 +1,240 @@
+"""The sentence VAE and, with an empty z, the language model."""
+
+from __future__ import annotations
+
+import inspect
+from typing import Any, Literal, get_args, get_origin
+
+import torch
+from torch import Tensor, nn
+from torch.distributions import Independent
+from transformers import AutoConfig, AutoModel, PretrainedConfig, PreTrainedModel
+from transformers import initialization as init
+
+from textvae.errors import UserError
+from textvae.models.generation import ConditionalLanguageModel
+from textvae.models.outputs import VAEOutput
+from textvae.modules.decoders import DILATIONS, DilatedConvolutionDecoder, LSTMDecoder, drop_words
+from textvae.modules.encoders import ConvolutionEncoder, LSTMEncoder
+from textvae.modules.latents import GaussianPosterior, StandardNormalPrior, sample
+from textvae.modules.output_layer import OutputLayer
+
+
+class TextVAEConfig(PretrainedConfig):
+    """Sizes and choices of a `TextVAEModel`.
+
+    Attributes:
+        vocab_size: number of tokens, set from the tokenizer.
+        latent_size: Z; 0 is the language model without z, with no encoder.
+        embedding_size: size of the word vectors of encoder and decoder.
+        hidden_size: D of encoder and decoder, the number of channels where they are convolutional.
+        encoder_type: what reads the sentence.
+        encoder_layers: LSTM layers or convolutions of the encoder.
+        bidirectional: whether the LSTM encoder reads both ways.
+        decoder_type: what writes the sentence.
+        decoder_layers: LSTM layers of the decoder.
+        dilations: blocks of the dilated convolution decoder, a name of `DILATIONS`.
+        dropout: on the decoder's word vectors and output states.
+        word_dropout: how many of the decoder's input words become UNK in training.
+        tie_word_embeddings: the output layer's weight is the decoder's word vectors (Press & Wolf 2017).
+        initial_range: weights are drawn from U(-r, r), as published; None leaves torch's defaults.
+        initial_embedding_range: the same for the word vectors.
+
+    Raises:
+        UserError: if a choice is not one of those listed.
+    """
+
+    model_type = "textvae"
+
+    vocab_size: int = 0
+    latent_size: int = 32
+    embedding_size: int = 256
+    hidden_size: int = 256
+    encoder_type: Literal["lstm", "convolution"] = "lstm"
+    encoder_layers: int = 1
+    bidirectional: bool = False
+    decoder_type: Literal["lstm", "dilated_convolution"] = "lstm"
+    decoder_layers: int = 1
+    dilations: Literal["small", "medium", "large", "very-large"] = "small"
+    dropout: float = 0.5
+    word_dropout: float = 0.0
+    tie_word_embeddings: bool = False
+    initial_range: float | None = 0.01
+    initial_embedding_range: float = 0.1
+    pad_token_id: int | None = 0
+    bos_token_id: int | None = 1
+    eos_token_id: int | None = 2
+    unk_token_id: int | None = 3
+
+    def __post_init__(self, **kwargs: Any) -> None:
+        for name, kind in inspect.get_annotations(TextVAEConfig, eval_str=True).items():
+            choices, value = get_args(kind), getattr(self, name)
+            if get_origin(kind) is Literal and value not in choices:
+                raise UserError(f"expected {name} to be one of {', '.join(choices)}, got {value!r}")
+        super().__post_init__(**kwargs)
+
+
+def _build_encoder(config: TextVAEConfig) -> LSTMEncoder | ConvolutionEncoder:
+    sizes = {
+        "vocabulary_size": config.vocab_size,
+        "embedding_size": config.embedding_size,
+        "hidden_size": config.hidden_size,
+        "layers": config.encoder_layers,
+    }
+    if config.encoder_type == "lstm":
+        return LSTMEncoder(**sizes, bidirectional=config.bidirectional)
+    return ConvolutionEncoder(**sizes)
+
+
+def _build_decoder(config: TextVAEConfig) -> LSTMDecoder | DilatedConvolutionDecoder:
+    sizes: dict[str, Any] = {
+        "vocabulary_size": config.vocab_size,
+        "embedding_size": config.embedding_size,
+        "hidden_size": config.hidden_size,
+        "latent_size": config.latent_size,
+        "dropout": config.dropout,
+    }
+    if config.decoder_type == "lstm":
+        return LSTMDecoder(**sizes, layers=config.decoder_layers)
+    return DilatedConvolutionDecoder(**sizes, dilations=DILATIONS[config.dilations])
+
+
+class TextVAEModel(PreTrainedModel):
+    """A variational auto-encoder of sentences (Bowman et al. 2016; Yang et al. 2017).
+
+        z ~ N(0, I)                                      prior
+        x_t ~ softmax(W decoder(x_<t, z) + b)            decoder
+        q(z | x) = N(mean(encoder(x)), variance(encoder(x)))
+
+    With ``latent_size=0`` z is empty: the same code is the decoder's language model, and all that is computed for
+    it (KL 0, bounds that are exact) is computed by the same code too.
+    """
+
+    config_class = TextVAEConfig
+    base_model_prefix = ""
+    main_input_name = "inputs"
+    # Followed by `transformers` when the configuration says tie_word_embeddings.
+    _tied_weights_keys = {"output_layer.linear.weight": "decoder.embedding.weight"}  # noqa: RUF012
+    # Without this the Trainer would take the loss for a sum over the accumulation steps, and not divide it.
+    accepts_loss_kwargs = False
+
+    def __init__(self, config: TextVAEConfig) -> None:
+        super().__init__(config)
+        if config.vocab_size <= 0:
+            raise UserError(
+                f"expected a positive vocab_size, got {config.vocab_size}: set it from the tokenizer"
+            )
+        self.prior = StandardNormalPrior(config.latent_size)
+        self.encoder = _build_encoder(config) if config.latent_size else None
+        self.posterior = (
+            GaussianPosterior(self.encoder.output_size, config.latent_size) if self.encoder else None
+        )
+        self.decoder = _build_decoder(config)
+        self.output_layer = OutputLayer(
+            self.decoder.output_size,
+            config.vocab_size,
+            weight_size=config.embedding_size if config.tie_word_embeddings else None,
+        )
+        self.post_init()
+
+    def _init_weights(self, module: nn.Module) -> None:
+        """Uniform weights, as published (He et al. 2019); convolutions and norms keep torch's defaults."""
+        reach = self.config.initial_range
+        if isinstance(module, nn.Embedding):
+            init.uniform_(
+                module.weight, -self.config.initial_embedding_range, self.config.initial_embedding_range
+            )
+        elif isinstance(module, (nn.LSTM, nn.Linear)) and reach is not None:
+            for parameter in module.parameters(recurse=False):
+                init.uniform_(parameter, -reach, reach)
+
+    def initialize_encoder(self, source: TextVAEModel) -> None:
+        """Copy the encoder of ``source`` or, if it is a language model, its decoder (Yang et al. 2017, "init").
+
+        Raises:
+            UserError: if the parts differ in kind or size.
+        """
+        part = source.encoder or source.decoder
+        wanted = {} if self.encoder is None else self.encoder.state_dict()
+        given = {name: tensor for name, tensor in part.state_dict().items() if name in wanted}
+        differing = [
+            name for name, tensor in wanted.items() if given.get(name, tensor[:0]).shape != tensor.shape
+        ]
+        if self.encoder is None or differing:
+            raise UserError(
+                f"expected a model whose {type(part).__name__} fits the encoder, got one that differs in "
+                f"{', '.join(differing) or 'everything: this model has no encoder'}; train it with the same "
+                "tokenizer, embedding_size, hidden_size and layers"
+            )
+        self.encoder.load_state_dict(given)
+
+    def encode(self, targets: Tensor, mask: Tensor) -> Independent:
+        """q(z | x), batch shape (B,).
+
+        Args:
+            targets: the sentences with EOS, (B, T).
+            mask: True on real tokens, (B, T).
+        """
+        if self.encoder is None or self.posterior is None:
+            return self.prior(len(targets), self.output_layer.linear.bias)
+        return self.posterior(self.encoder(targets, mask))
+
+    def log_likelihood(self, z: Tensor, inputs: Tensor, targets: Tensor, mask: Tensor) -> Tensor:
+        """log p(x | z) in nats, summed over the real tokens, (K, B).
+
+        Args:
+            z: (K, B, Z).
+            inputs: decoder inputs, (B, T).
+            targets: shifted targets, (B, T).
+            mask: True on real tokens, (B, T).
+        """
+        if self.training and self.config.word_dropout:
+            inputs = drop_words(
+                inputs,
+                mask,
+                self.config.word_dropout,
+                unknown_id=self.config.unk_token_id,
+                keep_id=self.config.bos_token_id,
+            )
+        states, _ = self.decoder(inputs, z)
+        return self.output_layer.log_likelihood(states, targets, mask)
+
+    def forward(
+        self, inputs: Tensor, targets: Tensor, mask: Tensor, lengths: Tensor, samples: int = 1
+    ) -> VAEOutput:
+        """Encode the sentences, draw ``samples`` latents each and score the sentences under them.
+
+        Args:
+            inputs: decoder inputs, (B, T).
+            targets: shifted targets, (B, T).
+            mask: True on real tokens, (B, T).
+            lengths: real tokens of each sentence, (B,).
+            samples: K.
+        """
+        posterior = self.encode(targets, mask)
+        z = sample(posterior, samples)
+        return VAEOutput(
+            posterior=posterior,
+            prior=self.prior(len(inputs), z),
+            z=z,
+            log_likelihood=self.log_likelihood(z, inputs, targets, mask),
+            tokens=lengths,
+        )
+
+    @torch.no_grad()
+    def generate(self, z: Tensor, **options: Any) -> Tensor:
+        """Decode z with `transformers.GenerationMixin`: greedy, sampling, beam search and all of its options.
+
+        Args:
+            z: (N, Z).
+            **options: of `GenerationMixin.generate`, such as ``max_new_tokens``, ``do_sample``, ``temperature``,
+                ``top_k``, ``top_p``, ``num_beams``.
+
+        Returns:
+            Ids (N, T), BOS first and pads behind EOS; (N · r, T) with ``num_return_sequences=r``.
+        """
+        return ConditionalLanguageModel(self.config, self.decoder, self.output_layer).write(z, **options)
+
+
+AutoConfig.register(TextVAEConfig.model_type, TextVAEConfig)
+AutoModel.register(TextVAEConfig, TextVAEModel)

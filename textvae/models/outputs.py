@@ -1,0 +1,27 @@
+"""What every model returns."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from torch import Tensor
+from torch.distributions import Independent
+
+
+@dataclass(frozen=True)
+class VAEOutput:
+    """The pieces from which every objective and every estimate is made.
+
+    Attributes:
+        posterior: q(z | x), batch shape (B,), event shape (Z,).
+        prior: p(z), batch shape (B,), event shape (Z,).
+        z: draws from the posterior, (K, B, Z).
+        log_likelihood: log p(x | z) in nats, summed over the real tokens, (K, B).
+        tokens: number of targets of each sentence, EOS counted, (B,).
+    """
+
+    posterior: Independent
+    prior: Independent
+    z: Tensor
+    log_likelihood: Tensor
+    tokens: Tensor
