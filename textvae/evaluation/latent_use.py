@@ -1,0 +1,69 @@
+"""How much of the latent space a model uses: mutual information and active units."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+ACTIVE_VARIANCE = 0.01
+"""A latent dimension is active if its posterior mean varies more than this over the data (Burda et al. 2016)."""
+
+
+def mutual_information(mean: Tensor, scale: Tensor, generator: torch.Generator, chunk: int = 1024) -> float:
+    """I_q(x; z) in nats, for N posteriors N(mean_n, diag(scale_n²)).
+
+        I = 1/N sum_n [ log q(z_n | x_n) - log q(z_n) ],   z_n ~ q(z | x_n),   q(z) = 1/N sum_m q(z | x_m)
+
+    The aggregate posterior is the mean over the whole set, x_n counted (leave-in), so the estimate is at most
+    log N. Its memory is that of ``chunk`` x N densities.
+
+    Args:
+        mean: (N, Z).
+        scale: (N, Z).
+        generator: of the draws z_n.
+        chunk: how many z_n are compared with all posteriors at once.
+    """
+    if not mean.shape[1]:
+        return 0.0
+    mean, scale = mean.double().cpu(), scale.double().cpu()
+    z = mean + scale * torch.randn(mean.shape, generator=generator, dtype=torch.double)
+    # log N(z; m, s) = -(z² · 1/s² - 2 z · m/s²)/2 + constant(m, s): two products in place of an (n, N, Z) tensor.
+    precision = scale.pow(-2)
+    constant = -0.5 * (mean.square() * precision).sum(1) - scale.log().sum(1)
+    total = 0.0
+    for start in range(0, len(z), chunk):
+        part = z[start : start + chunk]
+        densities = constant + part @ (mean * precision).T - 0.5 * (part.square() @ precision.T)
+        own = densities.diagonal(start)
+        total += float((own - densities.logsumexp(1)).sum())
+    return total / len(z) + math.log(len(z))
+
+
+class MomentsOfMeans:
+    """Running mean and variance of the posterior means over a data set of any size (Chan et al. 1983).
+
+    Args:
+        latent_size: Z.
+    """
+
+    def __init__(self, latent_size: int) -> None:
+        self.count = 0
+        self.mean = torch.zeros(latent_size, dtype=torch.double)
+        self.squares = torch.zeros(latent_size, dtype=torch.double)
+
+    def update(self, mean: Tensor) -> None:
+        """Take in the posterior means (B, Z) of one batch."""
+        mean = mean.double().cpu()
+        shift = mean.mean(0) - self.mean
+        total = self.count + len(mean)
+        self.squares += (mean - mean.mean(0)).square().sum(0) + shift.square() * self.count * len(
+            mean
+        ) / total
+        self.mean += shift * len(mean) / total
+        self.count = total
+
+    def active_units(self) -> int:
+        """Latent dimensions whose posterior mean has sample variance (n - 1) over 0.01."""
+        return int((self.squares / max(1, self.count - 1) > ACTIVE_VARIANCE).sum())

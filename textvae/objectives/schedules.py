@@ -1,0 +1,76 @@
+"""The weight of the KL term: pure functions of the optimiser step, so that a resumed run needs no further state."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Literal
+
+from textvae.errors import UserError
+
+
+@dataclass(frozen=True)
+class KLWeight:
+    """The KL weight beta at each optimiser step.
+
+    With u the fraction of the ramp that is done, the weight goes from ``start`` to ``end`` as
+
+        constant   end
+        linear     start + (end - start) u
+        sigmoid    start + (end - start) s(u), s the logistic curve scaled to s(0) = 0 and s(1) = 1
+        cyclical   the linear ramp, ``cycles`` times: each rises over the first half of its share of ``steps`` and
+                   stays at ``end`` for the other half
+
+    and stays at ``end`` after ``steps``.
+
+    Attributes:
+        schedule: one of the above.
+        start: the weight at step 0.
+        end: the weight after the ramp.
+        steps: optimiser steps until the end of the ramp, or of the last cycle.
+        cycles: number of ramps of the cyclical schedule.
+
+    Raises:
+        UserError: if a weight is negative, or a schedule other than constant has no steps.
+
+    References:
+        Generating Sentences from a Continuous Space (Bowman et al. 2016), https://arxiv.org/abs/1511.06349
+        Cyclical Annealing Schedule (Fu et al. 2019), https://arxiv.org/abs/1903.10145
+    """
+
+    schedule: Literal["constant", "linear", "sigmoid", "cyclical"] = "constant"
+    start: float = 0.0
+    end: float = 1.0
+    steps: int = 0
+    cycles: int = 4
+
+    def __post_init__(self) -> None:
+        if self.start < 0 or self.end < 0:
+            raise UserError(f"expected KL weights of 0 or more, got start {self.start} and end {self.end}")
+        if self.schedule != "constant" and self.steps < 1:
+            raise UserError(
+                f"expected steps of 1 or more for the {self.schedule} KL weight, got {self.steps}"
+            )
+        if self.cycles < 1:
+            raise UserError(f"expected 1 cycle or more, got {self.cycles}")
+
+    def __call__(self, step: int) -> float:
+        """The weight at ``step``."""
+        if self.schedule == "constant" or step >= self.steps:
+            return self.end
+        return self.start + (self.end - self.start) * self._progress(step / self.steps)
+
+    def _progress(self, u: float) -> float:
+        """How much of the way from start to end is done at the fraction ``u`` of the steps."""
+        if self.schedule == "sigmoid":
+            # Rises from 0.25 % to 99.75 % of the way where it is cut, as in Bowman et al., figure 2.
+            edge = 6.0
+            low, high = _logistic(-edge), _logistic(edge)
+            return (_logistic(edge * (2 * u - 1)) - low) / (high - low)
+        if self.schedule == "cyclical":
+            return min(1.0, 2 * (u * self.cycles % 1))
+        return u
+
+
+def _logistic(x: float) -> float:
+    return 1 / (1 + math.exp(-x))
