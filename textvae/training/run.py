@@ -1,0 +1,166 @@
+"""From a checked recipe to a run folder that holds everything needed to use the model elsewhere."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import yaml
+from datasets import DatasetDict, IterableDatasetDict
+from safetensors import SafetensorError, safe_open
+from transformers import PreTrainedTokenizerBase, set_seed
+
+from textvae.errors import UserError
+from textvae.evaluation.evaluate import Evaluation, evaluate
+from textvae.files import replacing, replacing_files_in
+from textvae.models.language import TextVAEConfig, TextVAEModel
+from textvae.text.batches import Collator, evaluation_loader, tokenize
+from textvae.text.corpus import load_corpus
+from textvae.text.tokenizer import load_tokenizer, train_tokenizer
+from textvae.training.progress import Progress
+from textvae.training.recipe import Recipe
+from textvae.training.trainer import TextVAETrainer, TextVAETrainingArguments
+
+
+def run(recipe: Recipe, *, resume: bool = False, overwrite: bool = False, quiet: bool = False) -> Evaluation:
+    """Train, save and measure; returns the quantities on the test split, which the run holds as evaluation.json.
+
+    The run folder ends with the model, the tokenizer, the recipe as it was run (recipe.yaml), the evaluation and
+    the last checkpoints.
+
+    Args:
+        recipe: what to do.
+        resume: go on from the folder's last whole checkpoint, to the weights of an uninterrupted run.
+        overwrite: delete a run that is in the folder.
+        quiet: no progress bar.
+
+    Raises:
+        UserError: if the folder holds a run and neither ``resume`` nor ``overwrite`` is given, or as the corpus,
+            the tokenizer, the model or the trainer say.
+    """
+    folder = recipe.folder
+    checkpoint = _prepare(folder, resume, overwrite)
+    corpus = load_corpus(**recipe.corpus)
+    tokenizer = _tokenizer(recipe, corpus, resume)
+    tokens = tokenize(corpus, tokenizer, maximum_length=recipe.tokenizer.maximum_length)
+    arguments = TextVAETrainingArguments(**recipe.training)
+    # Also what a resumed run needs: the weights of a module without a checkpoint, and the draws before the first.
+    set_seed(arguments.seed)
+    model = build_model(recipe, tokenizer)
+    trainer = TextVAETrainer(
+        model,
+        arguments,
+        recipe.objective,
+        tokenizer,
+        train_dataset=tokens["train"],
+        eval_dataset=tokens["validation"],
+        callbacks=[Progress(quiet)],
+    )
+    trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
+    result = evaluate(
+        model,
+        evaluation_loader(tokens["test"], Collator.for_tokenizer(tokenizer), recipe.evaluation.batch_size),
+        samples=recipe.evaluation.samples,
+        seed=arguments.seed,
+        entropy=_entropy(corpus),
+    )
+    if trainer.is_world_process_zero():
+        with replacing_files_in(folder) as partial:
+            model.save_pretrained(partial)
+        _write_json(folder / "evaluation.json", result.to_dict())
+    return result
+
+
+def build_model(recipe: Recipe, tokenizer: PreTrainedTokenizerBase) -> TextVAEModel:
+    """A new model of the recipe's sizes for the tokenizer's vocabulary, its encoder initialised if so asked."""
+    config = TextVAEConfig(
+        **recipe.model,
+        vocab_size=len(tokenizer),
+        pad_token_id=tokenizer.pad_token_id,
+        bos_token_id=tokenizer.bos_token_id,
+        eos_token_id=tokenizer.eos_token_id,
+        unk_token_id=tokenizer.unk_token_id,
+    )
+    model = TextVAEModel(config)
+    if recipe.encoder_from:
+        model.initialize_encoder(TextVAEModel.from_pretrained(recipe.encoder_from))
+    return model
+
+
+def last_whole_checkpoint(folder: Path) -> Path | None:
+    """The newest checkpoint of a run that was written to its end; a run may be killed while it writes one."""
+    numbered = [
+        (int(match[1]), path) for path in folder.glob("checkpoint-*") if (match := _STEP.search(path.name))
+    ]
+    return next((path for _, path in sorted(numbered, reverse=True) if _is_whole(path)), None)
+
+
+_STEP = re.compile(r"-(\d+)$")
+
+
+def _is_whole(checkpoint: Path) -> bool:
+    """Whether the state, which is written last, and the weights can be read."""
+    try:
+        json.loads((checkpoint / "trainer_state.json").read_text())
+        with safe_open(checkpoint / "model.safetensors", framework="pt"):
+            return True
+    except (OSError, ValueError, SafetensorError):
+        return False
+
+
+def _prepare(folder: Path, resume: bool, overwrite: bool) -> Path | None:
+    """Make way in the run folder; returns the checkpoint to go on from, if any."""
+    checkpoint = last_whole_checkpoint(folder)
+    if resume:
+        return checkpoint
+    if overwrite:
+        shutil.rmtree(folder, ignore_errors=True)
+    elif checkpoint or (folder / "model.safetensors").exists():
+        raise UserError(
+            f"expected a new run folder, got {folder}, which holds a run: pass --resume to go on with it, "
+            "--overwrite to delete it, or set training.output_dir"
+        )
+    return None
+
+
+def _tokenizer(
+    recipe: Recipe, corpus: DatasetDict | IterableDatasetDict, resume: bool
+) -> PreTrainedTokenizerBase:
+    """The run's tokenizer, saved with the recipe before training starts."""
+    if resume and (recipe.folder / "tokenizer.json").exists():
+        return load_tokenizer(recipe.folder)
+    options = recipe.tokenizer
+    tokenizer = train_tokenizer(
+        _texts(corpus["train"]),
+        options.kind,
+        vocabulary_size=options.vocabulary_size,
+        algorithm=options.algorithm,
+        minimum_count=options.minimum_count,
+    )
+    with replacing_files_in(recipe.folder) as partial:
+        tokenizer.save_pretrained(partial)
+        text = yaml.safe_dump(recipe.source, sort_keys=False, allow_unicode=True)
+        (partial / "recipe.yaml").write_text(text, encoding="utf-8")
+    return tokenizer
+
+
+def _texts(rows: Any) -> Iterator[str]:
+    """The sentences of a split, one at a time."""
+    return (row["text"] for row in rows.select_columns(["text"]))
+
+
+def _entropy(corpus: DatasetDict | IterableDatasetDict) -> float | None:
+    """Mean exact -log p of the test sentences in nats, where the corpus says it: the embedded one does."""
+    if isinstance(corpus, IterableDatasetDict) or "log_prob" not in corpus["test"].column_names:
+        return None
+    scores = corpus["test"]["log_prob"]
+    return -sum(scores) / len(scores)
+
+
+def _write_json(path: Path, content: dict[str, Any]) -> None:
+    with replacing(path) as partial:
+        partial.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
