@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
@@ -110,7 +111,7 @@ def evaluate(
         neg_elbo=sums["neg_elbo"] / sentences,
         iw_nll=sums["iw_nll"] / sentences,
         iw_samples=samples if model.config.latent_size else 1,
-        ppl=math.exp(sums["iw_nll"] / tokens),
+        ppl=_exp(sums["iw_nll"] / tokens),
         kl=sums["kl"] / sentences,
         mutual_information=mutual_information(mean, scale, torch.Generator().manual_seed(seed)),
         mutual_information_sentences=len(mean),
@@ -122,6 +123,11 @@ def evaluate(
         characters=characters,
         bits_per_character=sums["iw_nll"] / math.log(2) / characters if characters else None,
     )
+
+
+def _exp(x: float) -> float:
+    """e to the x, infinite where `math.exp` raises: a run that diverges must come as far as its own message."""
+    return math.exp(x) if x < math.log(sys.float_info.max) else math.inf
 
 
 def evaluate_rows(

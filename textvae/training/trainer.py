@@ -15,6 +15,7 @@ from transformers import (
     ProgressCallback,
     Trainer,
     TrainingArguments,
+    set_seed,
 )
 from transformers.trainer_utils import IntervalStrategy, SaveStrategy
 
@@ -95,6 +96,8 @@ class TextVAETrainer(Trainer):
         if args.decay_on_plateau is not None:
             self.add_callback(DecayOnPlateau(**args.decay_on_plateau))
         self._sums: dict[str, Tensor] = {}
+        # Seeded alike, all processes would draw the same z and drop the same words for their different sentences.
+        set_seed(args.seed + args.process_index)
 
     def compute_loss(
         self,
