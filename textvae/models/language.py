@@ -135,6 +135,9 @@ class TextVAEModel(PreTrainedModel):
             config.vocab_size,
             weight_size=config.embedding_size if config.tie_word_embeddings else None,
         )
+        if config.tie_word_embeddings:
+            # A checkpoint holds a tied weight once; its absence under the other name is no loss to warn of.
+            self._keys_to_ignore_on_save = list(self._tied_weights_keys)
         self.post_init()
 
     def _init_weights(self, module: nn.Module) -> None:

@@ -149,7 +149,10 @@ def _override(source: dict[str, Any], override: str) -> str | None:
         place = place[parent]
         if not isinstance(place, dict):
             return f"{override}: {parent} has no keys"
-    place[key] = yaml.safe_load(value)
+    try:
+        place[key] = yaml.safe_load(value)
+    except yaml.YAMLError:
+        return f"{override}: expected a value in YAML"
     return None
 
 

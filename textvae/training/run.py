@@ -5,12 +5,15 @@ from __future__ import annotations
 import json
 import re
 import shutil
+import sys
 from collections.abc import Iterator
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
+import transformers
 import yaml
-from datasets import DatasetDict, IterableDatasetDict
+from datasets import Dataset, DatasetDict, IterableDataset, IterableDatasetDict, disable_progress_bars
 from safetensors import SafetensorError, safe_open
 from transformers import PreTrainedTokenizerBase, set_seed
 
@@ -42,6 +45,7 @@ def run(recipe: Recipe, *, resume: bool = False, overwrite: bool = False, quiet:
         UserError: if the folder holds a run and neither ``resume`` nor ``overwrite`` is given, or as the corpus,
             the tokenizer, the model or the trainer say.
     """
+    _quieten_libraries(quiet)
     folder = recipe.folder
     checkpoint = _prepare(folder, resume, overwrite)
     corpus = load_corpus(**recipe.corpus)
@@ -56,7 +60,7 @@ def run(recipe: Recipe, *, resume: bool = False, overwrite: bool = False, quiet:
         arguments,
         recipe.objective,
         tokenizer,
-        train_dataset=tokens["train"],
+        train_dataset=_shuffled(tokens["train"], arguments.seed),
         eval_dataset=tokens["validation"],
         callbacks=[Progress(quiet)],
     )
@@ -73,6 +77,13 @@ def run(recipe: Recipe, *, resume: bool = False, overwrite: bool = False, quiet:
             model.save_pretrained(partial)
         _write_json(folder / "evaluation.json", result.to_dict())
     return result
+
+
+def _quieten_libraries(quiet: bool) -> None:
+    """Their bars for short work say nothing in a log file."""
+    transformers.utils.logging.disable_progress_bar()
+    if quiet or not sys.stderr.isatty():
+        disable_progress_bars()
 
 
 def build_model(recipe: Recipe, tokenizer: PreTrainedTokenizerBase) -> TextVAEModel:
@@ -148,9 +159,15 @@ def _tokenizer(
     return tokenizer
 
 
-def _texts(rows: Any) -> Iterator[str]:
-    """The sentences of a split, one at a time."""
-    return (row["text"] for row in rows.select_columns(["text"]))
+def _texts(rows: Dataset | IterableDataset) -> Iterator[str]:
+    """The sentences of a split, one at a time; of a stream, which may have no end, the first million."""
+    sentences = (row["text"] for row in rows.select_columns(["text"]))
+    return islice(sentences, 1_000_000) if isinstance(rows, IterableDataset) else sentences
+
+
+def _shuffled(rows: Dataset | IterableDataset, seed: int) -> Dataset | IterableDataset:
+    """A stream, shuffled as it is read; other data the trainer shuffles."""
+    return rows.shuffle(seed, buffer_size=10_000) if isinstance(rows, IterableDataset) else rows
 
 
 def _entropy(corpus: DatasetDict | IterableDatasetDict) -> float | None:

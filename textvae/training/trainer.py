@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset, IterableDataset
 from transformers import (
+    EarlyStoppingCallback,
     PreTrainedTokenizerBase,
     PrinterCallback,
     ProgressCallback,
@@ -29,11 +30,12 @@ from textvae.training.plateau import DecayOnPlateau
 
 @dataclass
 class TextVAETrainingArguments(TrainingArguments):
-    """`transformers.TrainingArguments` with what a text VAE needs; the first two are new, the rest other defaults.
+    """`transformers.TrainingArguments` with what a text VAE needs; the first three are new, the rest other defaults.
 
     Attributes:
         evaluation_samples: K of the importance-weighted bound of evaluations during training.
         decay_on_plateau: arguments of `DecayOnPlateau`; {} takes its defaults, None does without it.
+        early_stopping_patience: training ends after so many evaluations without a new best; None: it does not.
         metric_for_best_model: the best checkpoint is that of the best bound at KL weight 1, whatever the schedule.
         logging_nan_inf_filter: off, since a loss that is no number must end the run and not be averaged away.
         restore_callback_states_from_checkpoint: on, or a resumed `DecayOnPlateau` would begin to count anew.
@@ -41,6 +43,7 @@ class TextVAETrainingArguments(TrainingArguments):
 
     evaluation_samples: int = 1
     decay_on_plateau: dict[str, Any] | None = None
+    early_stopping_patience: int | None = None
     metric_for_best_model: str | None = "neg_elbo"
     greater_is_better: bool | None = False
     load_best_model_at_end: bool = True
@@ -95,6 +98,8 @@ class TextVAETrainer(Trainer):
         self.remove_callback(ProgressCallback)
         if args.decay_on_plateau is not None:
             self.add_callback(DecayOnPlateau(**args.decay_on_plateau))
+        if args.early_stopping_patience is not None:
+            self.add_callback(EarlyStoppingCallback(args.early_stopping_patience))
         self._sums: dict[str, Tensor] = {}
         # Seeded alike, all processes would draw the same z and drop the same words for their different sentences.
         set_seed(args.seed + args.process_index)
