@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 import shutil
 import sys
 from collections.abc import Iterator
@@ -14,14 +13,14 @@ from typing import Any
 import transformers
 import yaml
 from datasets import Dataset, DatasetDict, IterableDataset, IterableDatasetDict, disable_progress_bars
-from safetensors import SafetensorError, safe_open
 from transformers import PreTrainedTokenizerBase, set_seed
 
 from textvae.errors import UserError
-from textvae.evaluation.evaluate import Evaluation, evaluate
+from textvae.evaluation.evaluate import Evaluation, evaluate_rows
 from textvae.files import replacing, replacing_files_in
+from textvae.models.checkpoint import last_whole_checkpoint, load_model
 from textvae.models.language import TextVAEConfig, TextVAEModel
-from textvae.text.batches import Collator, evaluation_loader, tokenize
+from textvae.text.batches import tokenize
 from textvae.text.corpus import load_corpus
 from textvae.text.tokenizer import load_tokenizer, train_tokenizer
 from textvae.training.progress import Progress
@@ -65,12 +64,15 @@ def run(recipe: Recipe, *, resume: bool = False, overwrite: bool = False, quiet:
         callbacks=[Progress(quiet)],
     )
     trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
-    result = evaluate(
+    result = evaluate_rows(
         model,
-        evaluation_loader(tokens["test"], Collator.for_tokenizer(tokenizer), recipe.evaluation.batch_size),
+        tokenizer,
+        corpus["test"],
+        maximum_length=recipe.tokenizer.maximum_length,
+        batch_size=recipe.evaluation.batch_size,
         samples=recipe.evaluation.samples,
         seed=arguments.seed,
-        entropy=_entropy(corpus),
+        show_progress_bar=False if quiet else None,
     )
     if trainer.is_world_process_zero():
         with replacing_files_in(folder) as partial:
@@ -98,29 +100,8 @@ def build_model(recipe: Recipe, tokenizer: PreTrainedTokenizerBase) -> TextVAEMo
     )
     model = TextVAEModel(config)
     if recipe.encoder_from:
-        model.initialize_encoder(TextVAEModel.from_pretrained(recipe.encoder_from))
+        model.initialize_encoder(load_model(recipe.encoder_from))
     return model
-
-
-def last_whole_checkpoint(folder: Path) -> Path | None:
-    """The newest checkpoint of a run that was written to its end; a run may be killed while it writes one."""
-    numbered = [
-        (int(match[1]), path) for path in folder.glob("checkpoint-*") if (match := _STEP.search(path.name))
-    ]
-    return next((path for _, path in sorted(numbered, reverse=True) if _is_whole(path)), None)
-
-
-_STEP = re.compile(r"-(\d+)$")
-
-
-def _is_whole(checkpoint: Path) -> bool:
-    """Whether the state, which is written last, and the weights can be read."""
-    try:
-        json.loads((checkpoint / "trainer_state.json").read_text())
-        with safe_open(checkpoint / "model.safetensors", framework="pt"):
-            return True
-    except (OSError, ValueError, SafetensorError):
-        return False
 
 
 def _prepare(folder: Path, resume: bool, overwrite: bool) -> Path | None:
@@ -168,14 +149,6 @@ def _texts(rows: Dataset | IterableDataset) -> Iterator[str]:
 def _shuffled(rows: Dataset | IterableDataset, seed: int) -> Dataset | IterableDataset:
     """A stream, shuffled as it is read; other data the trainer shuffles."""
     return rows.shuffle(seed, buffer_size=10_000) if isinstance(rows, IterableDataset) else rows
-
-
-def _entropy(corpus: DatasetDict | IterableDatasetDict) -> float | None:
-    """Mean exact -log p of the test sentences in nats, where the corpus says it: the embedded one does."""
-    if isinstance(corpus, IterableDatasetDict) or "log_prob" not in corpus["test"].column_names:
-        return None
-    scores = corpus["test"]["log_prob"]
-    return -sum(scores) / len(scores)
 
 
 def _write_json(path: Path, content: dict[str, Any]) -> None:

@@ -38,6 +38,9 @@ class TextVAETrainingArguments(TrainingArguments):
         early_stopping_patience: training ends after so many evaluations without a new best; None: it does not.
         metric_for_best_model: the best checkpoint is that of the best bound at KL weight 1, whatever the schedule.
         logging_nan_inf_filter: off, since a loss that is no number must end the run and not be averaged away.
+        save_total_limit: the best and the last; with 1, `transformers` deletes the last when training ends, and a
+            run that is killed before it is measured would train its end again.
+        ddp_find_unused_parameters: off, since none is; the search would not look into the posterior either.
         restore_callback_states_from_checkpoint: on, or a resumed `DecayOnPlateau` would begin to count anew.
     """
 
@@ -49,11 +52,12 @@ class TextVAETrainingArguments(TrainingArguments):
     load_best_model_at_end: bool = True
     eval_strategy: IntervalStrategy | str = "epoch"
     save_strategy: SaveStrategy | str = "epoch"
-    save_total_limit: int | None = 1
+    save_total_limit: int | None = 2
     per_device_train_batch_size: int = 32
     per_device_eval_batch_size: int = 32
     logging_nan_inf_filter: bool = False
     restore_callback_states_from_checkpoint: bool = True
+    ddp_find_unused_parameters: bool | None = False
     dataloader_pin_memory: bool = torch.cuda.is_available()
     report_to: str | list[str] | None = "none"
 
@@ -101,6 +105,9 @@ class TextVAETrainer(Trainer):
         if args.early_stopping_patience is not None:
             self.add_callback(EarlyStoppingCallback(args.early_stopping_patience))
         self._sums: dict[str, Tensor] = {}
+        # The soft-max of a model that is sure of a word underflows to denormal numbers, and a CPU multiplies
+        # matrices of those some three hundred times slower.
+        torch.set_flush_denormal(True)
         # Seeded alike, all processes would draw the same z and drop the same words for their different sentences.
         set_seed(args.seed + args.process_index)
 

@@ -1,0 +1,348 @@
+"""The command line: what it prints, where, and how it ends."""
+
+import inspect
+import io
+import json
+import os
+import shutil
+import subprocess
+import sys
+from string import ascii_lowercase
+
+import datasets
+import numpy as np
+import pytest
+import tiny
+import torch
+from typer.testing import CliRunner
+
+import textvae as package
+from textvae.cli import EMBEDDED, app, main
+from textvae.evaluation.evaluate import evaluate_rows
+from textvae.text.corpus import load_corpus
+from textvae.text_vae import TextVAE
+
+LINES = ["a b c", "d e f g h", "i", "", "q r s t", "z y x w v u"]
+WRITTEN = [line for line in LINES if line]
+
+
+@pytest.fixture(scope="module")
+def vae():
+    torch.manual_seed(1)
+    return TextVAE(tiny.model(initial_range=1.0), tiny.tokenizer())
+
+
+@pytest.fixture(scope="module")
+def trained(vae, tmp_path_factory):
+    """A run whose corpus is a file of its own."""
+    folder = tmp_path_factory.mktemp("trained")
+    vae.save_pretrained(folder)
+    (folder / "corpus.txt").write_text("\n".join(LINES))
+    recipe = f"""
+        corpus: {{train: {folder}/corpus.txt, validation: {folder}/corpus.txt, test: {folder}/corpus.txt}}
+        tokenizer: {{kind: words, maximum_length: 4}}
+        training: {{output_dir: {folder}}}
+    """
+    (folder / "recipe.yaml").write_text(recipe)
+    return folder
+
+
+@pytest.fixture(autouse=True)
+def apart(tmp_path, monkeypatch):
+    """A cache and a folder of the test's own, and the bars of `datasets` as they were."""
+    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "cache")
+    monkeypatch.chdir(tmp_path)
+    hidden = datasets.are_progress_bars_disabled()
+    yield
+    (datasets.disable_progress_bars if hidden else datasets.enable_progress_bars)()
+
+
+@pytest.fixture
+def textvae(capfd):
+    """Runs the command line: exit code, standard output, standard error."""
+
+    def command(*arguments):
+        with pytest.raises(SystemExit) as end:
+            main([str(argument) for argument in arguments])
+        return (end.value.code or 0, *capfd.readouterr())
+
+    return command
+
+
+@pytest.fixture
+def file(tmp_path):
+    path = tmp_path / "lines.txt"
+    path.write_text("\n".join(LINES) + "\n")
+    return path
+
+
+# ---- results
+
+
+def test_evaluate_is_evaluate(textvae, vae, trained, file):
+    code, out, err = textvae(
+        "evaluate", trained, file, "--samples", 7, "--seed", 3, "--batch-size", 2, "--json"
+    )
+    assert (code, err) == (0, "")
+    rows = datasets.Dataset.from_dict({"text": WRITTEN})
+    expected = evaluate_rows(
+        vae.model, vae.tokenizer, rows, maximum_length=4, samples=7, seed=3, batch_size=2
+    )
+    assert json.loads(out) == expected.to_dict()
+
+
+def test_evaluate_takes_the_test_split_of_the_recipe(textvae, trained):
+    code, out, err = textvae("evaluate", trained, "--samples", 2)
+    assert (code, err) == (0, "")
+    assert "K = 2" in out
+    code, out, _ = textvae("evaluate", trained, "--samples", 2, "--json")
+    # Cut to four tokens each, the end counted.
+    assert (json.loads(out)["sentences"], json.loads(out)["tokens"]) == (5, 4 + 4 + 2 + 4 + 4)
+
+
+def test_evaluate_takes_a_column_of_a_table(textvae, trained, tmp_path):
+    (tmp_path / "table.csv").write_text("kind,said\nx y z,a b\nx y z,c\n")
+    code, out, err = textvae("evaluate", trained, "table.csv", "--column", "said", "--samples", 2, "--json")
+    assert (code, err, json.loads(out)["tokens"]) == (0, "", 3 + 2)
+    (tmp_path / "bare.csv").write_text("x y z,a b\nx y z,c\n")
+    code, out, _ = textvae("evaluate", trained, "bare.csv", "--column", "1", "--samples", 2, "--json")
+    assert (code, json.loads(out)["tokens"]) == (0, 3 + 2)
+
+
+def test_evaluate_on_the_embedded_corpus_knows_its_entropy(textvae, trained, monkeypatch):
+    monkeypatch.setattr("textvae.cli.EMBEDDED", 50)
+    code, out, _ = textvae("evaluate", trained, "grammar", "--samples", 1, "--json")
+    test = load_corpus("grammar", sizes=(3, 3, 50))["test"]
+    assert (code, json.loads(out)["sentences"]) == (0, 50)
+    assert json.loads(out)["entropy"] == pytest.approx(-np.mean(test["log_prob"]))
+
+
+def test_the_embedded_corpus_has_its_default_size():
+    assert inspect.signature(load_corpus).parameters["sizes"].default[2] == EMBEDDED
+
+
+def test_sample(textvae, vae, trained):
+    code, out, err = textvae("sample", trained, "-n", 3, "--seed", 5, "--maximum-length", 6)
+    assert (code, err) == (0, "")
+    assert out.splitlines() == vae.sample(3, seed=5, maximum_length=6)
+    options = ("--temperature", 1.2, "--top-k", 9, "--top-p", 0.9)
+    _, out, _ = textvae("sample", trained, "-n", 3, "--seed", 5, "--maximum-length", 6, "--json", *options)
+    expected = vae.sample(3, seed=5, maximum_length=6, temperature=1.2, top_k=9, top_p=0.9)
+    assert json.loads(out) == expected
+    _, out, _ = textvae(
+        "sample", trained, "-n", 3, "--seed", 5, "--maximum-length", 6, "--json", "--beams", 4
+    )
+    assert json.loads(out) == vae.sample(3, seed=5, maximum_length=6, num_beams=4)
+
+
+def test_interpolate(textvae, vae, trained):
+    code, out, err = textvae(
+        "interpolate", trained, "a b", "z", "--steps", 4, "--path", "spherical", "--json"
+    )
+    assert (code, err) == (0, "")
+    assert json.loads(out) == vae.interpolate("a b", "z", steps=4, path="spherical")
+    _, out, _ = textvae("interpolate", trained, "a b", "z")
+    assert out.splitlines() == vae.interpolate("a b", "z")
+
+
+def test_reconstruct(textvae, vae, trained, file):
+    code, out, err = textvae("reconstruct", trained, file, "--json")
+    assert (code, err) == (0, "")
+    pairs = zip(LINES, vae.reconstruct(LINES), strict=True)
+    assert json.loads(out) == [{"text": text, "reconstruction": result} for text, result in pairs]
+    _, out, _ = textvae("reconstruct", trained, file, "-n", 2)
+    first, second = vae.reconstruct(LINES[:2])
+    assert out.splitlines() == [LINES[0], f"  -> {first}", LINES[1], f"  -> {second}"]
+
+
+def test_a_dash_is_standard_input(textvae, trained, monkeypatch):
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b"\xef\xbb\xbfa b\r\nz\n")))
+    _, out, _ = textvae("reconstruct", trained, "-", "--json")
+    assert [pair["text"] for pair in json.loads(out)] == ["a b", "z"]
+
+
+def test_encode_has_a_row_for_each_line(textvae, vae, trained, file, monkeypatch):
+    monkeypatch.setattr("textvae.cli.CHUNK", 2)
+    code, out, err = textvae("encode", trained, file, "-o", "new/z.npy")
+    assert (code, out, err) == (0, "", "")
+    np.testing.assert_allclose(np.load("new/z.npy"), vae.encode(LINES), rtol=1e-6)
+    assert np.load("new/z.npy").dtype == np.float32
+
+
+def test_encode_writes_all_or_nothing(textvae, trained, tmp_path):
+    (tmp_path / "bad.txt").write_bytes(b"a b\nz\nc \xff d\n")
+    (tmp_path / "z.npy").write_text("old")
+    code, _, err = textvae("encode", trained, "bad.txt", "-o", "z.npy")
+    assert code == 2
+    assert err == (
+        "error: expected UTF-8, got byte 0xff in line 3 of bad.txt: convert it, e.g. iconv -f latin1 -t utf-8\n"
+    )
+    assert (tmp_path / "z.npy").read_text() == "old"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["bad.txt", "z.npy"]
+
+
+def test_encode_of_nothing_has_no_rows(textvae, trained, tmp_path):
+    (tmp_path / "empty.txt").touch()
+    assert textvae("encode", trained, "empty.txt", "-o", "z.npy")[0] == 0
+    assert np.load("z.npy").shape == (0, 3)
+
+
+# ---- mistakes
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["sample", "{run}x"], "found no {run}x: did you mean {run}?"),
+        (["sample", "."], "found no config.json"),
+        (["evaluate", "{run}", "nowhere.txt"], "nowhere.txt"),
+        (["evaluate", "{run}", "{file}", "--column", "said"], "'said'"),
+        (["reconstruct", "{run}", "nowhere.txt"], "found nothing at nowhere.txt"),
+        (["reconstruct", "{run}", "."], "found a folder at ."),
+        (["encode", "{run}", "{file}", "-o", "."], "expected a file to write to, got the folder ."),
+    ],
+)
+def test_a_mistake_is_one_line_and_exit_code_2(textvae, trained, file, arguments, message):
+    places = {"run": trained, "file": file}
+    code, out, err = textvae(*(argument.format(**places) for argument in arguments))
+    assert (code, out) == (2, "")
+    assert err.startswith("error: expected ")
+    assert err.count("\n") == 1
+    assert message.format(**places) in err
+
+
+def test_evaluating_without_a_recipe_needs_a_file(textvae, trained, tmp_path):
+    bare = shutil.copytree(trained, tmp_path / "bare")
+    (bare / "recipe.yaml").unlink()
+    code, _, err = textvae("evaluate", bare)
+    assert code == 2
+    assert "has no recipe.yaml" in err
+
+
+def test_a_checkpoint_is_evaluated_by_the_recipe_of_its_run(textvae, trained, tmp_path):
+    run = shutil.copytree(trained, tmp_path / "run")
+    checkpoint = run / "checkpoint-3"
+    checkpoint.mkdir()
+    for name in ("config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json"):
+        (run / name).rename(checkpoint / name)
+    code, out, _ = textvae("evaluate", checkpoint, "--samples", 1, "--json")
+    assert (code, json.loads(out)["sentences"]) == (0, 5)
+    code, _, err = textvae("evaluate", run)
+    assert code == 2
+    assert "expected a finished run" in err
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["smaple"],
+        ["sample"],
+        ["sample", "run", "-n", "0"],
+        ["evaluate", "run", "--samples", "0"],
+        ["sample", "--top-q"],
+    ],
+)
+def test_wrong_usage_is_exit_code_2(arguments):
+    result = CliRunner().invoke(app, arguments)
+    assert result.exit_code == 2
+    assert "Usage:" in result.output
+
+
+def test_faults_of_ours_keep_their_traceback(trained, monkeypatch):
+    monkeypatch.setattr(TextVAE, "sample", lambda *_, **__: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        main(["sample", str(trained)])
+
+
+def test_an_interrupt_is_quiet(textvae, trained, monkeypatch):
+    def interrupted(*_, **__):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(TextVAE, "sample", interrupted)
+    assert textvae("sample", trained) == (130, "", "")
+
+
+# ---- bars
+
+
+class Terminal(io.StringIO):
+    def isatty(self):
+        return True
+
+
+@pytest.mark.parametrize(("options", "seen"), [([], True), (["--quiet"], False)])
+def test_a_bar_on_a_terminal_unless_quiet(trained, file, monkeypatch, options, seen):
+    terminal = Terminal()
+    monkeypatch.setattr(sys, "stderr", terminal)
+    for arguments in (
+        ["evaluate", trained, file, "--samples", "1"],
+        ["encode", trained, file, "-o", "z.npy"],
+        ["reconstruct", trained, file],
+    ):
+        with pytest.raises(SystemExit):
+            main([*options, *map(str, arguments)])
+        assert bool(terminal.getvalue()) is seen
+        terminal.truncate(0)
+
+
+# ---- the program
+
+
+def program(source, **options):
+    return subprocess.run(
+        [sys.executable, "-c", source], capture_output=True, text=True, timeout=300, **options
+    )
+
+
+def test_help_and_version_need_no_torch():
+    source = """
+import sys
+sys.argv = ["/some/bin/textvae", sys.argv[-1]]
+from textvae.cli import main
+try:
+    main(["--help"])
+except SystemExit as end:
+    assert not end.code and not {"torch", "transformers", "datasets"} & set(sys.modules)
+main(["--version"])
+"""
+    result = program(source)
+    assert (result.returncode, result.stderr) == (0, "")
+    assert all(
+        command in result.stdout for command in ("evaluate", "sample", "interpolate", "reconstruct", "encode")
+    )
+    assert result.stdout.splitlines()[-1] == package.__version__
+
+
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+def test_a_reader_that_goes_away_is_no_error(unbuffered):
+    source = "import sys; sys.argv = ['textvae']; from textvae.cli import main; main(['--version'])"
+    reading, writing = os.pipe()
+    os.close(reading)
+    with os.fdopen(writing, "wb") as closed:
+        command = [sys.executable, "-c", source]
+        environment = os.environ | {"PYTHONUNBUFFERED": unbuffered}
+        result = subprocess.run(command, stdout=closed, stderr=subprocess.PIPE, timeout=300, env=environment)
+    assert (result.returncode, result.stderr) == (1, b"")
+
+
+def test_auto_model_knows_the_model_after_import_textvae(trained):
+    source = f"""
+import textvae
+from transformers import AutoModel
+assert type(AutoModel.from_pretrained({str(trained)!r})) is textvae.TextVAEModel
+"""
+    result = program(source)
+    assert result.returncode == 0, result.stderr
+
+
+def test_the_package_has_what_it_names():
+    for name in package.__all__:
+        assert getattr(package, name) is not None
+        assert name in dir(package)
+    with pytest.raises(AttributeError, match="no attribute 'TextVEA'"):
+        package.TextVEA  # noqa: B018
+
+
+def test_letters_are_the_vocabulary(vae):
+    """What the tests above take for granted: no line of theirs is unknown words."""
+    assert vae.tokenizer(list(ascii_lowercase), add_special_tokens=False)["input_ids"][0] == [4]

@@ -1,0 +1,104 @@
+"""Paths between two latent vectors."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from textvae.errors import UserError
+
+Vectors = NDArray[np.floating]
+
+
+def linear(a: ArrayLike, b: ArrayLike, steps: int) -> Vectors:
+    """Points on the straight line from a to b, (steps, Z), evenly spaced; the first is a and the last is b.
+
+        z(t) = (1 - t) a + t b
+
+    In many dimensions its middle is shorter than draws from N(0, I) ever are; see `spherical`.
+
+    Args:
+        a: (Z,).
+        b: (Z,).
+        steps: number of points, the ends counted.
+
+    Raises:
+        UserError: if there are fewer than two steps, or the vectors differ in size.
+
+    Example:
+        >>> linear([0.0, 2.0], [1.0, 0.0], 3).tolist()
+        [[0.0, 2.0], [0.5, 1.0], [1.0, 0.0]]
+    """
+    a, b = _ends(a, b, steps)
+    return np.linspace(a, b, steps, axis=0)
+
+
+def spherical(a: ArrayLike, b: ArrayLike, steps: int) -> Vectors:
+    """Points from a to b, (steps, Z), that turn by equal angles while their length changes evenly.
+
+        z(t) = [(1 - t) |a| + t |b|] (cos(t ω) u + sin(t ω) v),    ω the angle from a to b
+
+    with u the direction of a, and v orthogonal to it in the plane of a and b. Where no plane is defined it is the
+    straight line, if a and b point the same way or one of them is zero; opposite vectors turn through an axis that
+    depends on a alone.
+
+    Args:
+        a: (Z,).
+        b: (Z,).
+        steps: number of points, the ends counted.
+
+    Raises:
+        UserError: if there are fewer than two steps, or the vectors differ in size.
+
+    References:
+        Sampling Generative Networks (White 2016), https://arxiv.org/abs/1609.04468
+
+    Example:
+        >>> spherical([1.0, 0.0], [0.0, 3.0], 3).round(3).tolist()
+        [[1.0, 0.0], [1.414, 1.414], [0.0, 3.0]]
+    """
+    a, b = _ends(a, b, steps)
+    length_a, length_b = np.linalg.norm(a), np.linalg.norm(b)
+    if not length_a or not length_b:
+        return linear(a, b, steps)
+    u, other = a / length_a, b / length_b
+    v, cosine = other - (u @ other) * u, u @ other
+    sine = np.linalg.norm(v)
+    if sine < PARALLEL:
+        if cosine > 0 or a.size == 1:
+            return linear(a, b, steps)
+        v = _orthogonal(u)
+    angle = np.linspace(0, np.arctan2(sine, cosine), steps)[:, None]
+    length = np.linspace(length_a, length_b, steps)[:, None]
+    path = length * (np.cos(angle) * u + np.sin(angle) * v / np.linalg.norm(v))
+    path[0], path[-1] = a, b
+    return path
+
+
+PATHS: dict[str, Callable[[ArrayLike, ArrayLike, int], Vectors]] = {"linear": linear, "spherical": spherical}
+"""The paths by name."""
+
+PARALLEL = 1e-7
+"""Two directions whose angle has a smaller sine define no plane."""
+
+
+def _ends(a: ArrayLike, b: ArrayLike, steps: int) -> tuple[Vectors, Vectors]:
+    """The two vectors in double precision, in which they keep every bit of single precision."""
+    if steps < 2:
+        raise UserError(f"expected 2 steps or more, got {steps}: both ends count")
+    first, last = np.asarray(a, dtype=np.float64), np.asarray(b, dtype=np.float64)
+    if first.ndim != 1 or first.shape != last.shape:
+        raise UserError(
+            f"expected two vectors of one size, got shapes {first.shape} and {last.shape}: "
+            "encode both sentences with one model"
+        )
+    return first, last
+
+
+def _orthogonal(u: Vectors) -> Vectors:
+    """A vector orthogonal to the unit vector u, (Z,): the axis that u is farthest from, without its part along u."""
+    axis = np.zeros_like(u)
+    axis[np.abs(u).argmin()] = 1
+    return axis - (axis @ u) * u

@@ -1,0 +1,143 @@
+"""A run folder, one of its checkpoints or a Hub id becomes a model, or one line that says what is wrong with it."""
+
+from __future__ import annotations
+
+import difflib
+import json
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+from zipfile import is_zipfile
+
+import datasets
+from safetensors import SafetensorError, safe_open
+from transformers import PretrainedConfig
+from transformers.utils import logging as transformers_logging
+
+from textvae.errors import UserError
+from textvae.models.language import TextVAEConfig, TextVAEModel
+
+
+def load_model(name: str) -> TextVAEModel:
+    """The model in a folder or on the Hub, with all of its weights and no others.
+
+    Raises:
+        UserError: if there is none, if its run is not finished, or if it is of another kind or damaged.
+    """
+    with silenced():
+        _check_kind(name)
+        return _weights_of(name)
+
+
+def last_whole_checkpoint(folder: Path) -> Path | None:
+    """The newest checkpoint of a run that was written to its end; a run may be killed while it writes one."""
+    numbered = [
+        (int(match[1]), path) for path in folder.glob("checkpoint-*") if (match := _STEP.search(path.name))
+    ]
+    return next((path for _, path in sorted(numbered, reverse=True) if _is_whole(path)), None)
+
+
+_STEP = re.compile(r"-(\d+)$")
+
+
+def _is_whole(checkpoint: Path) -> bool:
+    """Whether the state, which is written last, the weights, and the optimiser's and generators' files are whole."""
+    try:
+        json.loads((checkpoint / "trainer_state.json").read_text())
+        with safe_open(checkpoint / "model.safetensors", framework="pt"):
+            # A zip file's table of contents stands at its end.
+            return all(map(is_zipfile, checkpoint.glob("*.pt*")))
+    except (OSError, ValueError, SafetensorError):
+        return False
+
+
+@contextmanager
+def silenced() -> Iterator[None]:
+    """No bars and no reports of the libraries: what matters of them is said in an error of ours."""
+    level, bars = transformers_logging.get_verbosity(), transformers_logging.is_progress_bar_enabled()
+    maps = not datasets.are_progress_bars_disabled()
+    transformers_logging.set_verbosity(transformers_logging.CRITICAL)
+    transformers_logging.disable_progress_bar()
+    datasets.disable_progress_bars()
+    try:
+        yield
+    finally:
+        transformers_logging.set_verbosity(level)
+        if bars:
+            transformers_logging.enable_progress_bar()
+        if maps:
+            datasets.enable_progress_bars()
+
+
+def _check_kind(name: str) -> None:
+    """Refuse what has no config.json of ours."""
+    folder = Path(name)
+    if folder.exists() and not (folder / "config.json").is_file():
+        raise _no_model(folder)
+    is_no_hub_name = folder.is_absolute() or name.startswith((".", "~")) or len(folder.parts) > 2
+    if not folder.exists() and is_no_hub_name:
+        raise _missing(name)
+    try:
+        kind = PretrainedConfig.get_config_dict(name)[0].get("model_type")
+    except OSError as error:
+        if folder.exists():
+            raise UserError(
+                f"expected JSON in {folder / 'config.json'}, got a damaged file: copy the run again"
+            ) from error
+        raise _missing(name) from error
+    if kind != TextVAEConfig.model_type:
+        raise UserError(
+            f"expected a textvae model in {name}, got one of kind {kind!r}: give a run of textvae"
+        )
+
+
+def _missing(name: str) -> UserError:
+    place = Path(name).parent
+    beside = [str(path) for path in place.iterdir() if path.is_dir()] if place.is_dir() else []
+    near = difflib.get_close_matches(str(Path(name)), beside, n=1)
+    hint = f"did you mean {near[0]}?" if near else "check the spelling (and, for the Hub, the network)"
+    return UserError(f"expected a run folder or a model on the Hub, found no {name}: {hint}")
+
+
+def _no_model(folder: Path) -> UserError:
+    """What is there in place of a model, and what can be done with it."""
+    if not folder.is_dir():
+        return UserError(f"expected a run folder, got the file {folder}: give the folder it is in")
+    if checkpoint := last_whole_checkpoint(folder):
+        return UserError(
+            f"expected a finished run in {folder}, got one that has no model yet: finish it with --resume, or use "
+            f"its last checkpoint, {checkpoint}"
+        )
+    if (folder / "recipe.yaml").is_file():
+        return UserError(
+            f"expected a finished run in {folder}, got one without a checkpoint yet: train it first"
+        )
+    return UserError(f"expected a run in {folder}, found no config.json: give the folder that training wrote")
+
+
+def _weights_of(name: str) -> TextVAEModel:
+    """The model with all of its weights, and no others."""
+    try:
+        loaded: Any = TextVAEModel.from_pretrained(name, output_loading_info=True)
+    except SafetensorError as error:
+        raise UserError(
+            f"expected whole weights in {name}/model.safetensors, got a damaged or cut-short file ({error}): "
+            "copy it again, or use a checkpoint of the run"
+        ) from error
+    except OSError as error:
+        raise UserError(
+            f"expected weights in {name}, found no readable model.safetensors: copy it again"
+        ) from error
+    except RuntimeError as error:
+        raise UserError(_unfitting(name, "other sizes")) from error
+    model, report = loaded
+    if report["missing_keys"] or report["unexpected_keys"]:
+        differing = sorted({*report["missing_keys"], *report["unexpected_keys"]})
+        raise UserError(_unfitting(name, f"a difference in {', '.join(differing[:3])}"))
+    return model
+
+
+def _unfitting(name: str, found: str) -> str:
+    return f"expected weights in {name}/model.safetensors that fit its config.json, got {found}: copy both from one run"
