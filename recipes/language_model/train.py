@@ -5,6 +5,8 @@ python recipes/language_model/train.py recipes/language_model/ptb.yaml training.
 
 import argparse
 
+from accelerate import PartialState
+
 from textvae.errors import reported_to_user
 from textvae.evaluation.report import report
 from textvae.training.recipe import read_recipe
@@ -23,8 +25,8 @@ def main() -> None:
     with reported_to_user():
         recipe = read_recipe(arguments.recipe, arguments.overrides)
         result = run(recipe, resume=arguments.resume, overwrite=arguments.overwrite, quiet=arguments.quiet)
-        print(report(result))
-        print(f"run folder: {recipe.folder}")
+        if PartialState().is_main_process:
+            print(f"{report(result)}\n\nrun folder: {recipe.folder}")
 
 
 if __name__ == "__main__":

@@ -38,7 +38,7 @@ def run(recipe: Recipe, *, resume: bool = False, overwrite: bool = False, quiet:
         recipe: what to do.
         resume: go on from the folder's last whole checkpoint, to the weights of an uninterrupted run.
         overwrite: delete a run that is in the folder.
-        quiet: no progress bar.
+        quiet: no progress bars.
 
     Raises:
         UserError: if the folder holds a run and neither ``resume`` nor ``overwrite`` is given, or as the corpus,
@@ -46,11 +46,14 @@ def run(recipe: Recipe, *, resume: bool = False, overwrite: bool = False, quiet:
     """
     _quieten_libraries(quiet)
     folder = recipe.folder
-    checkpoint = _prepare(folder, resume, overwrite)
-    corpus = load_corpus(**recipe.corpus)
-    tokenizer = _tokenizer(recipe, corpus, resume)
-    tokens = tokenize(corpus, tokenizer, maximum_length=recipe.tokenizer.maximum_length)
     arguments = TextVAETrainingArguments(**recipe.training)
+    # Of several processes the first makes way, the corpus's files and the tokenizer; the others then find them.
+    with arguments.main_process_first(local=False):
+        first = arguments.process_index == 0
+        checkpoint = _prepare(folder, resume or not first, overwrite)
+        corpus = load_corpus(**recipe.corpus)
+        tokenizer = _tokenizer(recipe, corpus, resume or not first)
+        tokens = tokenize(corpus, tokenizer, maximum_length=recipe.tokenizer.maximum_length)
     # Also what a resumed run needs: the weights of a module without a checkpoint, and the draws before the first.
     set_seed(arguments.seed)
     model = build_model(recipe, tokenizer)
