@@ -13,7 +13,8 @@ UNUSED_KL = 0.5
 ADVICE = (
     "The latent is unused ({found}): every z decodes to about the same text. Try objective.free_bits: 8, "
     "a longer ramp (objective.kl_weight.steps), model.word_dropout: 0.3, a decoder that sees less "
-    "(model.decoder_type: dilated_convolution), or model.encoder_from: a trained language model."
+    "(model.decoder_type: dilated_convolution), or an encoder that learns sooner (model.encoder_type: convolution, "
+    "or model.encoder_from: a trained language model)."
 )
 
 Row = tuple[str, str, str]

@@ -1,0 +1,147 @@
+"""The bounds against a model whose log p(x) is known, for every number of samples."""
+
+from types import SimpleNamespace
+
+import pytest
+import tiny
+import torch
+from torch.distributions import MultivariateNormal, Normal, kl_divergence
+
+from textvae.evaluation import likelihood
+from textvae.evaluation.likelihood import bounds
+from textvae.modules.latents import StandardNormalPrior, diagonal_gaussian
+
+SAMPLES = (1, 7, 150)
+
+
+class LinearGaussian:
+    """z ~ N(0, I), x | z ~ N(W z + b, s² I), so that x ~ N(b, W W^T + s² I).
+
+    The columns of W are orthogonal, so that the exact posterior has independent dimensions, too: its precision is
+    I + W^T W / s², its mean W^T (x - b) / s² over that. The encoder misses it by ``error``.
+    """
+
+    def __init__(self, error):
+        self.config = SimpleNamespace(latent_size=2)
+        self.prior = StandardNormalPrior(2)
+        self.weight = torch.tensor([[1.0, -0.5], [0.5, 1], [0.5, 0]]).double()
+        self.bias, self.scale, self.error = torch.tensor([0.1, -0.2, 0.3]).double(), 0.8, error
+        self.decoded = []
+
+    def encode(self, x, mask):
+        precision = 1 + self.weight.square().sum(0) / self.scale**2
+        mean = (x - self.bias) @ self.weight / self.scale**2 / precision
+        return diagonal_gaussian(mean + self.error, (1 + self.error) * precision.rsqrt().expand_as(mean))
+
+    def log_likelihood(self, z, inputs, targets, mask):
+        self.decoded.append(len(z))
+        return Normal(z @ self.weight.T + self.bias, self.scale).log_prob(targets).sum(-1)
+
+    def log_evidence(self, x):
+        covariance = self.weight @ self.weight.T + self.scale**2 * torch.eye(3).double()
+        return MultivariateNormal(self.bias, covariance).log_prob(x)
+
+
+def observed(count=1, repeats=1):
+    """A batch of ``count`` points, each ``repeats`` times; the toy reads them as `bounds` hands them on."""
+    x = torch.randn(count, 3).double().repeat_interleave(repeats, 0)
+    return SimpleNamespace(inputs=x, targets=x, mask=torch.ones_like(x, dtype=torch.bool))
+
+
+@pytest.mark.parametrize("samples", SAMPLES)
+@pytest.mark.parametrize("at_once", [1, 4, 1000])
+def test_with_the_exact_posterior_every_bound_is_log_p(monkeypatch, samples, at_once):
+    """All importance weights are then p(x), so that a K or a chunk counted wrong shows in full."""
+    model, batch = LinearGaussian(error=0.0), observed(5)
+    monkeypatch.setattr(likelihood, "TOKEN_SAMPLES", at_once * batch.inputs.numel())
+    torch.testing.assert_close(bounds(model, batch, samples)["iw_nll"], -model.log_evidence(batch.inputs))
+
+
+@pytest.mark.parametrize("samples", SAMPLES)
+@pytest.mark.parametrize("at_once", [1, 4, 7, 1000])
+def test_as_many_samples_are_decoded_as_asked_for(monkeypatch, samples, at_once):
+    model, batch = LinearGaussian(error=0.1), observed(5)
+    monkeypatch.setattr(likelihood, "TOKEN_SAMPLES", at_once * batch.inputs.numel())
+    bounds(model, batch, samples)
+    assert sum(model.decoded) == samples
+    assert max(model.decoded) == min(samples, at_once)
+
+
+def test_chunks_do_not_change_the_estimate(monkeypatch):
+    """The same draws, taken in chunks of four or all at once."""
+    model, batch, draws = LinearGaussian(error=0.3), observed(5), torch.randn(150, 5, 2).double()
+
+    def estimate(at_once):
+        position = 0
+
+        def rsample(posterior, shape):
+            nonlocal position
+            position += shape[0]
+            return posterior.mean + posterior.stddev * draws[position - shape[0] : position]
+
+        monkeypatch.setattr(torch.distributions.Independent, "rsample", rsample)
+        monkeypatch.setattr(likelihood, "TOKEN_SAMPLES", at_once * batch.inputs.numel())
+        return bounds(model, batch, 150)
+
+    torch.testing.assert_close(estimate(4), estimate(1000))
+
+
+def test_bounds_hold_and_tighten_with_the_samples():
+    """On average over 4,000 estimates: -ELBO >= iw(1) >= iw(7) >= iw(150) >= -log p(x), and the last is near."""
+    model, batch = LinearGaussian(error=0.3), observed(3, repeats=4000)
+    exact = -model.log_evidence(batch.inputs[::4000])
+
+    def average(name, samples):
+        values = bounds(model, batch, samples)[name].view(3, 4000)
+        return values.mean(1), values.std(1) / 4000**0.5
+
+    means, errors = zip(*(average("iw_nll", samples) for samples in SAMPLES), strict=True)
+    assert all((mean > exact - 4 * error).all() for mean, error in zip(means, errors, strict=True))
+    assert (means[0] > means[1] + 4 * errors[0]).all()
+    assert (means[1] > means[2] + 4 * errors[1]).all()
+    torch.testing.assert_close(means[2], exact, rtol=0, atol=0.01)
+    elbo, error = average("neg_elbo", 1)
+    assert ((elbo - means[0]).abs() < 4 * (error + errors[0])).all(), "one sample estimates the same bound"
+
+
+@pytest.mark.parametrize("samples", [1, 7])
+def test_neg_elbo_is_the_closed_form_on_average(samples):
+    """E_q log p(x | z) of the toy is the density at the mean less tr(W S W^T) / 2 s²."""
+    model, batch = LinearGaussian(error=0.3), observed(1, repeats=20_000)
+    posterior = model.encode(batch.inputs, None)
+    lost = (model.weight.square() @ posterior.variance[0]).sum() / (2 * model.scale**2)
+    expected = model.log_likelihood(posterior.mean[None], None, batch.targets, None)[0] - lost
+    found = bounds(model, batch, samples)
+    assert abs(float((found["neg_elbo"] + expected - found["kl"]).mean())) < 4 * float(
+        found["neg_elbo"].std() / 20_000**0.5
+    )
+    torch.testing.assert_close(found["kl"], kl_divergence(posterior, model.prior(20_000, posterior.mean)))
+
+
+def test_one_sample_by_hand():
+    model, batch = tiny.model(), tiny.batch()
+    torch.manual_seed(5)
+    found = bounds(model, batch, 1)
+    torch.manual_seed(5)
+    output = model(**batch)
+    z, score = output.z[0], output.log_likelihood[0]
+    expected = score + output.prior.log_prob(z) - output.posterior.log_prob(z)
+    torch.testing.assert_close(found["iw_nll"], -expected)
+    torch.testing.assert_close(found["neg_elbo"], kl_divergence(output.posterior, output.prior) - score)
+
+
+@pytest.mark.parametrize("samples", [1, 7])
+def test_without_z_all_bounds_are_exact(samples):
+    model, batch = tiny.model(latent_size=0), tiny.batch()
+    decoded = []
+    model.decoder.register_forward_hook(lambda module, arguments, result: decoded.append(len(arguments[1])))
+    found, exact = bounds(model, batch, samples), -model(**batch).log_likelihood[0]
+    torch.testing.assert_close(found["iw_nll"], exact)
+    torch.testing.assert_close(found["neg_elbo"], exact)
+    assert torch.equal(found["kl"], torch.zeros_like(exact))
+    assert decoded[0] == 1, "one pass is enough"
+
+
+def test_estimates_keep_no_graph():
+    found = bounds(tiny.model(), tiny.batch(), 2)
+    assert not any(tensor.requires_grad for tensor in found.values())

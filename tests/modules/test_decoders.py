@@ -1,0 +1,132 @@
+"""Decoders: no future, the published receptive fields, and the cache against the parallel pass."""
+
+import pytest
+import tiny
+import torch
+
+from textvae.modules.decoders import DILATIONS, DilatedConvolutionDecoder, LSTMDecoder, drop_words
+
+FIELDS = {"small": 15, "medium": 63, "large": 125, "very-large": 187}
+SIZES = {"vocabulary_size": tiny.VOCABULARY, "embedding_size": 4, "hidden_size": 6}
+DECODERS = {
+    "lstm": lambda **sizes: LSTMDecoder(**sizes),
+    "lstm-2": lambda **sizes: LSTMDecoder(**sizes, layers=2),
+} | {
+    name: lambda dilations=dilations, **sizes: DilatedConvolutionDecoder(**sizes, dilations=dilations)
+    for name, dilations in DILATIONS.items()
+}
+EACH = pytest.mark.parametrize("kind", DECODERS)
+
+
+def decoder_of(kind, latent_size=2, **sizes):
+    return DECODERS[kind](**(SIZES | sizes), latent_size=latent_size).double().eval()
+
+
+def ids(sentences, length):
+    return torch.randint(tiny.VOCABULARY, (sentences, length))
+
+
+def influence(decoder, z, length, position):
+    """|d state_position / d word vector_t| for each t, (T,)."""
+    vectors = torch.randn(1, length, SIZES["embedding_size"], dtype=torch.double, requires_grad=True)
+    decoder.embedding.forward = lambda _: vectors
+    decoder(ids(1, length), z)[0][0, 0, position].sum().backward()
+    return vectors.grad[0].abs().sum(-1)
+
+
+@EACH
+@pytest.mark.parametrize("steps", [(1,) * 12, (5, 1, 6), (12,)], ids=["one-by-one", "in-parts", "at-once"])
+def test_steps_with_the_cache_give_the_parallel_pass(kind, steps):
+    decoder, inputs, z = decoder_of(kind), ids(3, 12), torch.randn(2, 3, 2).double()
+    parallel, _ = decoder(inputs, z)
+    parts, cache = [], None
+    for part in inputs.split(steps, 1):
+        states, cache = decoder(part, z, cache)
+        parts.append(states)
+    torch.testing.assert_close(torch.cat(parts, 2), parallel)
+
+
+@EACH
+def test_cache_does_not_grow(kind):
+    decoder, z, cache = decoder_of(kind), torch.randn(1, 3, 2).double(), None
+    sizes = []
+    for _ in range(5):
+        _, cache = decoder(ids(3, 1), z, cache)
+        sizes.append([tensor.shape for tensor in cache])
+    assert sizes == [sizes[0]] * 5
+    assert all(shape[0] == 3 for shape in sizes[0]), "the first axis is the sentence"
+
+
+@EACH
+def test_nothing_sees_the_future(kind):
+    seen = influence(decoder_of(kind), torch.randn(1, 1, 2).double(), length=12, position=6)
+    assert (seen[7:] == 0).all()
+    assert seen[6] > 0
+
+
+@pytest.mark.parametrize("kind", FIELDS)
+def test_receptive_field_is_the_published_one(kind):
+    # Wide enough that no tap has all its units cut off by a ReLU.
+    decoder, field = decoder_of(kind, hidden_size=48), FIELDS[kind]
+    assert decoder.receptive_field == field
+    seen = influence(decoder, torch.randn(1, 1, 2).double(), length=field + 5, position=-1)
+    assert (seen[-field:] > 0).all()
+    assert (seen[:-field] == 0).all()
+
+
+def test_lstm_sees_the_whole_prefix():
+    assert (influence(decoder_of("lstm"), torch.randn(1, 1, 2).double(), length=20, position=-1) > 0).all()
+
+
+@EACH
+def test_every_state_depends_on_z(kind):
+    decoder, z = decoder_of(kind), torch.randn(1, 1, 2, dtype=torch.double, requires_grad=True)
+    states, _ = decoder(ids(1, 6), z)
+    for position in range(6):
+        (gradient,) = torch.autograd.grad(states[0, 0, position].sum(), z, retain_graph=True)
+        assert (gradient != 0).all()
+
+
+@EACH
+def test_without_z_it_is_a_language_model(kind):
+    decoder = decoder_of(kind, latent_size=0)
+    states, _ = decoder(ids(3, 4), torch.zeros(1, 3, 0).double())
+    assert states.shape == (1, 3, 4, decoder.output_size)
+
+
+def test_lstm_starts_from_z_as_published():
+    """c_0 = W z and h_0 = tanh(c_0), layer by layer, and z beside every word."""
+    decoder, inputs, z = decoder_of("lstm-2"), ids(3, 5), torch.randn(1, 3, 2).double()
+    cell = (z[0] @ decoder.initial_cell.weight.T).view(3, 2, 6).transpose(0, 1).contiguous()
+    beside = torch.cat([decoder.embedding(inputs), z[0][:, None].expand(3, 5, 2)], -1)
+    expected, _ = decoder.lstm(beside, (cell.tanh(), cell))
+    torch.testing.assert_close(decoder(inputs, z)[0][0], expected)
+
+
+# ---- word dropout
+
+
+@pytest.fixture
+def sentence():
+    """100 sentences of BOS, 200 words and 10 pads, and their mask."""
+    inputs = torch.cat(
+        [torch.full((100, 1), 1), torch.randint(4, 30, (100, 200)), torch.zeros(100, 10).long()], 1
+    )
+    return inputs, inputs != 0
+
+
+@pytest.mark.parametrize("rate", [0.0, 0.3, 1.0])
+def test_word_dropout_has_its_rate(sentence, rate):
+    inputs, mask = sentence
+    dropped = drop_words(inputs, mask, rate, unknown_id=3, keep_id=1)
+    words = mask & (inputs != 1)
+    assert float((dropped[words] == 3).double().mean()) == pytest.approx(rate, abs=0.015)
+    kept = dropped != 3
+    assert torch.equal(dropped[kept], inputs[kept]), "a word becomes UNK or stays"
+
+
+def test_word_dropout_spares_bos_and_pads(sentence):
+    inputs, mask = sentence
+    dropped = drop_words(inputs, mask, 1.0, unknown_id=3, keep_id=1)
+    assert (dropped[:, 0] == 1).all()
+    assert (dropped[~mask] == 0).all()

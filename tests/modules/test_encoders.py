@@ -1,0 +1,53 @@
+"""What an encoder reads: the whole sentence, in its order, and nothing behind it. (Pads: test_invariances.py.)"""
+
+import pytest
+import tiny
+import torch
+from torch.nn import functional
+
+ENCODERS = pytest.mark.parametrize("options", tiny.ENCODERS.values(), ids=tiny.ENCODERS)
+
+
+def summary(model, batch):
+    return model.encoder(batch.targets, batch.mask)
+
+
+@ENCODERS
+def test_every_word_matters(options):
+    model, batch = tiny.model(**options), tiny.batch(5)
+    vectors = model.encoder.embedding(batch.targets).detach().requires_grad_()
+    model.encoder.embedding.forward = lambda ids: vectors
+    summary(model, batch).sum().backward()
+    assert (vectors.grad.abs().sum(-1) > 0).all()
+
+
+@ENCODERS
+def test_order_matters(options):
+    model = tiny.model(**options)
+    one, other = tiny.collate([{"ids": [4, 5, 6, 7]}]), tiny.collate([{"ids": [7, 6, 5, 4]}])
+    assert not torch.allclose(summary(model, one), summary(model, other))
+
+
+@ENCODERS
+def test_width_of_the_summary_is_declared(options):
+    model, batch = tiny.model(**options), tiny.batch()
+    assert summary(model, batch).shape == (4, model.encoder.output_size)
+
+
+@pytest.mark.parametrize("both_ways", [False, True], ids=["forward", "both-ways"])
+def test_lstm_summary_is_its_last_states(both_ways):
+    """Of one sentence without pads, torch's own last state."""
+    model, batch = tiny.model(bidirectional=both_ways), tiny.batch(5)
+    _, (last, _) = model.encoder.lstm(model.encoder.embedding(batch.targets))
+    torch.testing.assert_close(summary(model, batch), last.transpose(0, 1).flatten(1))
+
+
+def test_convolution_summary_by_hand():
+    model, batch = tiny.model(encoder_type="convolution", encoder_layers=1), tiny.batch(4)
+    encoder = model.encoder
+    states = encoder.projection(encoder.embedding(batch.targets))[0]
+    before, behind = functional.pad(states, (0, 0, 1, 0))[:-1], functional.pad(states, (0, 0, 0, 1))[1:]
+    weight = encoder.convolutions[0].weight
+    convolved = sum(part @ weight[..., tap].T for tap, part in enumerate((before, states, behind)))
+    expected = (states + torch.relu(convolved + encoder.convolutions[0].bias)).amax(0)
+    torch.testing.assert_close(summary(model, batch)[0], expected)

@@ -1,0 +1,94 @@
+"""Densities and KLs against independent sources: torch's full covariance, closed forms, Monte Carlo."""
+
+import pytest
+import torch
+from torch.distributions import MultivariateNormal, kl_divergence
+
+from textvae.modules.latents import (
+    GaussianPosterior,
+    StandardNormalPrior,
+    diagonal_gaussian,
+    kl_per_dimension,
+    sample,
+)
+
+
+@pytest.fixture
+def gaussians():
+    """Two batches of Gaussians, batch shape (4,), event shape (3,)."""
+    return [diagonal_gaussian(torch.randn(4, 3).double(), torch.rand(4, 3).double() + 0.3) for _ in range(2)]
+
+
+def full(distribution):
+    """The same distribution with a full covariance matrix."""
+    return MultivariateNormal(distribution.mean, scale_tril=torch.diag_embed(distribution.stddev))
+
+
+def test_density_is_that_of_the_full_covariance(gaussians):
+    z = torch.randn(2, 4, 3).double()
+    torch.testing.assert_close(gaussians[0].log_prob(z), full(gaussians[0]).log_prob(z))
+
+
+def test_kl_is_that_of_the_full_covariance(gaussians):
+    torch.testing.assert_close(kl_divergence(*gaussians), kl_divergence(*map(full, gaussians)))
+    torch.testing.assert_close(kl_per_dimension(*gaussians).sum(-1), kl_divergence(*gaussians))
+
+
+def test_kl_from_the_prior_is_the_published_formula(gaussians):
+    """Kingma & Welling 2014, appendix B, per dimension."""
+    mean, variance = gaussians[0].mean, gaussians[0].variance
+    prior = StandardNormalPrior(3)(4, mean)
+    expected = -0.5 * (1 + variance.log() - mean.square() - variance)
+    torch.testing.assert_close(kl_per_dimension(gaussians[0], prior), expected)
+
+
+def test_kl_is_that_of_monte_carlo(gaussians):
+    posterior, prior = gaussians
+    z = sample(posterior, 100_000)
+    draws = posterior.log_prob(z) - prior.log_prob(z)
+    error = draws.std(0) / len(draws) ** 0.5
+    assert ((draws.mean(0) - kl_divergence(posterior, prior)).abs() < 4 * error).all()
+
+
+def test_samples_have_the_moments_and_the_gradient_of_the_distribution():
+    mean = torch.tensor([[1.0, -2.0]], requires_grad=True)
+    scale = torch.tensor([[0.5, 2.0]], requires_grad=True)
+    z = sample(diagonal_gaussian(mean, scale), 50_000)
+    assert z.shape == (50_000, 1, 2)
+    torch.testing.assert_close(z.mean(0), mean, rtol=0, atol=0.04)
+    torch.testing.assert_close(z.std(0), scale, rtol=0.02, atol=0)
+    z.sum().backward()
+    torch.testing.assert_close(mean.grad, torch.full_like(mean, 50_000.0))
+    torch.testing.assert_close(
+        scale.grad, ((z.detach() - mean) / scale).sum(0).detach(), rtol=1e-3, atol=1e-1
+    )
+
+
+def test_posterior_is_of_its_two_layers():
+    module = GaussianPosterior(5, 3).double()
+    summary = torch.randn(4, 5).double()
+    posterior = module(summary)
+    torch.testing.assert_close(posterior.mean, summary @ module.mean.weight.T)
+    torch.testing.assert_close(posterior.variance.log(), summary @ module.log_variance.weight.T)
+
+
+def test_posterior_is_precise_under_autocast():
+    with torch.autocast("cpu", torch.bfloat16):
+        posterior = GaussianPosterior(5, 3)(torch.randn(4, 5))
+    assert posterior.mean.dtype == posterior.stddev.dtype == torch.float32
+
+
+@pytest.mark.parametrize("like", [torch.zeros(1, dtype=torch.double), torch.zeros(1, device="meta")], ids=str)
+def test_prior_follows_what_it_is_compared_with(like):
+    prior = StandardNormalPrior(3)(4, like)
+    assert prior.mean.dtype == prior.stddev.dtype == like.dtype
+    assert prior.mean.device == prior.stddev.device == like.device
+    assert prior.batch_shape == (4,)
+
+
+def test_no_latent_dimensions_have_no_divergence():
+    prior = StandardNormalPrior(0)(4, torch.zeros(1))
+    z = sample(prior, 2)
+    assert z.shape == (2, 4, 0)
+    assert torch.equal(prior.log_prob(z), torch.zeros(2, 4))
+    assert torch.equal(kl_divergence(prior, prior), torch.zeros(4))

@@ -1,0 +1,140 @@
+"""The fused soft-max against the plain one: the same values, the same gradients."""
+
+import pytest
+import tiny
+import torch
+
+from textvae.modules import output_layer
+from textvae.modules.output_layer import OutputLayer
+
+SLABS = pytest.mark.parametrize("slab", [1, 7 * 3, 2**21], ids=["one-token", "three-tokens", "all-tokens"])
+
+
+def plain(layer, states, targets, mask):
+    """The same in three lines, holding all logits."""
+    logits = layer.logits(states)
+    tokens = logits.log_softmax(-1).gather(-1, targets.expand(len(states), -1, -1)[..., None]).squeeze(-1)
+    return tokens.masked_fill(~mask, 0).sum(-1)
+
+
+@pytest.fixture
+def layer():
+    return OutputLayer(5, 7).double()
+
+
+@pytest.fixture
+def inputs():
+    """States of 2 samples and 3 sentences, whose targets' mask has a hole, too."""
+    states = torch.randn(2, 3, 4, 5, dtype=torch.double, requires_grad=True)
+    mask = torch.tensor([[1, 1, 1, 1], [1, 0, 0, 0], [1, 0, 1, 0]], dtype=torch.bool)
+    return states, torch.randint(7, (3, 4)), mask
+
+
+def gradients(function, layer, states, upstream):
+    return torch.autograd.grad(function, [states, *layer.parameters()], upstream)
+
+
+@SLABS
+def test_value_is_that_of_log_softmax(monkeypatch, layer, inputs, slab):
+    monkeypatch.setattr(output_layer, "SLAB", slab)
+    torch.testing.assert_close(layer.log_likelihood(*inputs), plain(layer, *inputs))
+
+
+@SLABS
+@pytest.mark.parametrize("weight_size", [None, 3], ids=["direct", "projected"])
+@pytest.mark.parametrize(
+    "upstream",
+    [torch.ones(2, 3), torch.full((2, 3), -0.25), torch.arange(6.0).view(2, 3) - 2, torch.zeros(2, 3)],
+    ids=["ones", "mean", "uneven", "zeros"],
+)
+def test_gradient_is_that_of_log_softmax(monkeypatch, inputs, slab, weight_size, upstream):
+    monkeypatch.setattr(output_layer, "SLAB", slab)
+    layer, states = OutputLayer(5, 7, weight_size).double(), inputs[0]
+    expected = gradients(plain(layer, *inputs), layer, states, upstream.double())
+    found = gradients(layer.log_likelihood(*inputs), layer, states, upstream.double())
+    torch.testing.assert_close(found, expected)
+
+
+def test_gradient_is_the_numerical_one(layer):
+    states, targets = torch.randn(6, 5, dtype=torch.double, requires_grad=True), torch.randint(7, (6,))
+    arguments = (states, layer.linear.weight, layer.linear.bias, targets)
+    assert torch.autograd.gradcheck(output_layer._TokenLogLikelihood.apply, arguments)
+
+
+def test_backward_twice_gives_the_same(layer, inputs):
+    total = layer.log_likelihood(*inputs).sum()
+    first = torch.autograd.grad(total, list(layer.parameters()), retain_graph=True)
+    torch.testing.assert_close(torch.autograd.grad(total, list(layer.parameters())), first)
+
+
+@pytest.mark.parametrize("frozen", ["linear.weight", "linear.bias", None], ids=str)
+def test_frozen_parameters_get_no_gradient(layer, inputs, frozen):
+    states, *rest = inputs
+    for name, parameter in layer.named_parameters():
+        parameter.requires_grad_(name != frozen)
+    layer.log_likelihood(states.detach(), *rest).sum().backward()
+    assert [name for name, parameter in layer.named_parameters() if parameter.grad is None] == [
+        frozen
+    ] * bool(frozen)
+
+
+def test_masked_targets_may_be_anything(layer, inputs):
+    """Pads are not looked up, so an id beyond the vocabulary, such as -100, does no harm."""
+    states, targets, mask = inputs
+    expected = layer.log_likelihood(*inputs)
+    torch.testing.assert_close(layer.log_likelihood(states, targets.masked_fill(~mask, -100), mask), expected)
+    assert torch.autograd.grad(expected.sum(), states)[0][:, ~mask].abs().sum() == 0
+
+
+def test_three_tokens_by_hand():
+    """Logits log(1, 2, 5), log(1, 1, 2), log(3, 1, 1) have the probabilities n/8, n/4 and n/5."""
+    layer = OutputLayer(3, 3)
+    with torch.no_grad():
+        layer.linear.weight.copy_(torch.eye(3))
+        layer.linear.bias.zero_()
+    states = torch.tensor([[1.0, 2, 5], [1, 1, 2], [3, 1, 1]]).log()[None, None]
+    found = layer.log_likelihood(states, torch.tensor([[2, 0, 0]]), torch.ones(1, 3, dtype=torch.bool))
+    torch.testing.assert_close(found.exp(), torch.tensor([[5 / 8 * 1 / 4 * 3 / 5]]))
+
+
+def test_large_logits_do_not_overflow(layer, inputs):
+    states, targets, mask = inputs
+    found = layer.log_likelihood(states * 1e5, targets, mask)
+    assert torch.isfinite(found).all()
+    assert torch.isfinite(torch.autograd.grad(found.sum(), states)[0]).all()
+
+
+@pytest.mark.parametrize("upstream", [torch.ones(2, 3), torch.arange(6.0).view(2, 3)], ids=["ones", "uneven"])
+def test_bf16_autocast_is_close(inputs, upstream):
+    layer, (states, targets, mask) = OutputLayer(5, 7), inputs
+    states = states.float().detach().requires_grad_()
+    exact = plain(layer, states, targets, mask)
+    with torch.autocast("cpu", torch.bfloat16):
+        found = layer.log_likelihood(states, targets, mask)
+    assert found.dtype == torch.float32
+    torch.testing.assert_close(found, exact, rtol=0.02, atol=0.02)
+    expected = gradients(exact, layer, states, upstream)
+    for one, other in zip(gradients(found, layer, states, upstream), expected, strict=True):
+        assert one.dtype == other.dtype
+        torch.testing.assert_close(one, other, rtol=0.05, atol=0.05)
+
+
+def test_never_more_logits_at_once_than_a_slab(monkeypatch, layer, inputs):
+    monkeypatch.setattr(output_layer, "SLAB", 21)
+    rows, product = [], torch.mm
+
+    def counting(left, right):
+        rows.append((left.shape, right.shape))
+        return product(left, right)
+
+    monkeypatch.setattr(torch, "mm", counting)
+    layer.log_likelihood(*inputs)
+    logits = [left[0] for left, right in rows if right[1] == 7]
+    assert sum(logits) == 2 * int(inputs[2].sum())
+    assert max(logits) == 3
+
+
+def test_tied_to_smaller_word_vectors():
+    model = tiny.model(tie_word_embeddings=True)
+    assert model.output_layer.linear.weight is model.decoder.embedding.weight
+    assert model.output_layer.logits(torch.randn(2, 8).double()).shape == (2, tiny.VOCABULARY)

@@ -1,0 +1,82 @@
+"""Text flows one way: each folder imports only from those above it, each file only from files above it."""
+
+import ast
+from pathlib import Path
+
+import pytest
+
+import textvae
+
+ROOT = Path(textvae.__file__).parent
+# Folders in the order of DESIGN.md, the files of each in theirs. A new file is put in its place here.
+ORDER = """
+errors files
+text.clauses text.morphology text.productions text.parser text.grammar
+text.reader text.corpus text.tokenizer text.batches
+modules.encoders modules.latents modules.decoders modules.output_layer
+models.outputs models.generation models.language models.checkpoint
+objectives.schedules objectives.elbo
+evaluation.latent_use evaluation.likelihood evaluation.evaluate evaluation.report
+training.progress training.plateau training.trainer training.recipe training.run
+latent_space.paths
+text_vae embedding cli
+""".split()
+FILES = sorted(path for path in ROOT.rglob("*.py") if path.name != "__init__.py")
+
+
+def name_of(path):
+    return ".".join(path.relative_to(ROOT).with_suffix("").parts)
+
+
+def imported(source):
+    """What a file imports of the package, inside its functions and for type checks too."""
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            # "from textvae.text import batches" imports a file just as "from textvae.text.batches import x" does.
+            module = "." * node.level + (node.module or "")
+            names = [module, *(f"{module}.{alias.name}" for alias in node.names)]
+        else:
+            continue
+        inside = [name.removeprefix("textvae.") for name in names if name.startswith("textvae.")]
+        # A relative import says less about where it points, so there are none.
+        yield from [name for name in inside if name in ORDER] + [
+            name for name in names if name.startswith(".")
+        ]
+
+
+def offences(name, source):
+    above = ORDER[: ORDER.index(name)]
+    return [file for file in imported(source) if file not in above]
+
+
+@pytest.mark.parametrize("path", FILES, ids=name_of)
+def test_imports_point_upwards(path):
+    name = name_of(path)
+    assert name in ORDER, f"put {name} in its place in ORDER"
+    assert not offences(name, path.read_text(encoding="utf-8"))
+
+
+@pytest.mark.parametrize(
+    ("name", "source"),
+    [
+        ("text.batches", "from textvae.models.language import TextVAEModel"),
+        ("text.reader", "import textvae.text.corpus"),
+        ("text.reader", "def f():\n    from textvae.text import corpus"),
+        ("modules.latents", "from .decoders import Cache"),
+        ("models.outputs", "from textvae.models.outputs import VAEOutput"),
+    ],
+)
+def test_imports_that_point_downwards_are_found(name, source):
+    assert offences(name, source)
+
+
+@pytest.mark.parametrize("path", sorted(ROOT.glob("*/__init__.py")), ids=lambda path: path.parent.name)
+def test_folders_import_nothing(path):
+    """Or importing one file of a folder would import files below it."""
+    assert not [
+        node
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.Import | ast.ImportFrom)
+    ]

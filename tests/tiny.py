@@ -1,0 +1,114 @@
+"""The smallest models, batches and corpora that the tests share. They are float64, so that equal means equal."""
+
+from string import ascii_lowercase
+
+import torch
+from datasets import Dataset
+
+from textvae.models import language
+from textvae.models.language import TextVAEConfig, TextVAEModel
+from textvae.objectives.elbo import ELBO
+from textvae.text.batches import Batch, Collator
+from textvae.text.tokenizer import train_tokenizer
+from textvae.training.trainer import TextVAETrainer, TextVAETrainingArguments
+
+VOCABULARY = 30
+ENCODERS = {
+    "lstm": {"encoder_type": "lstm"},
+    "lstm-2": {"encoder_type": "lstm", "encoder_layers": 2},
+    "lstm-both-ways": {"encoder_type": "lstm", "bidirectional": True},
+    "convolution": {"encoder_type": "convolution", "encoder_layers": 2},
+}
+DECODERS = {
+    "lstm": {"decoder_type": "lstm"},
+    "lstm-2": {"decoder_type": "lstm", "decoder_layers": 2},
+    "dilated": {"decoder_type": "dilated_convolution", "dilations": "small"},
+}
+
+
+def model(**options) -> TextVAEModel:
+    """A model in evaluation mode, with weights large enough for everything to matter."""
+    sizes = {"vocab_size": VOCABULARY, "latent_size": 3, "embedding_size": 6, "hidden_size": 8}
+    defaults = {"initial_range": 0.5, "initial_embedding_range": 1.0}
+    return TextVAEModel(TextVAEConfig(**(sizes | defaults | options))).double().eval()
+
+
+def sentences(lengths=(5, 1, 7, 3), vocabulary=VOCABULARY) -> list[dict[str, list[int]]]:
+    """Random sentences with so many words, without special tokens."""
+    return [{"ids": torch.randint(4, vocabulary, (length,)).tolist()} for length in lengths]
+
+
+def collate(rows) -> Batch:
+    """The batch of some sentences."""
+    return Collator(pad_id=0, bos_id=1, eos_id=2)(rows)
+
+
+def batch(*lengths: int) -> Batch:
+    """A batch of random sentences with so many words."""
+    return collate(sentences(lengths or (5, 1, 7, 3)))
+
+
+def padded(given: Batch, columns: int) -> Batch:
+    """The same sentences with more pads behind them; any id does, so they are words here."""
+    size = (len(given.inputs), columns)
+    words = torch.randint(4, VOCABULARY, size)
+    return Batch(
+        {
+            "inputs": torch.cat([given.inputs, words], 1),
+            "targets": torch.cat([given.targets, words], 1),
+            "mask": torch.cat([given.mask, torch.zeros(size, dtype=torch.bool)], 1),
+            "lengths": given.lengths,
+        }
+    )
+
+
+def row(given: Batch, index: int) -> Batch:
+    """One sentence of a batch, without its pads."""
+    length = int(given.lengths[index])
+    part = {name: given[name][index : index + 1, :length] for name in ("inputs", "targets", "mask")}
+    return Batch(part | {"lengths": given.lengths[index : index + 1]})
+
+
+def tokenizer():
+    """A tokenizer of the words a to z, which have the ids 4 to 29."""
+    return train_tokenizer([" ".join(ascii_lowercase)], "words")
+
+
+def dataset(lengths, vocabulary=VOCABULARY) -> Dataset:
+    """A tokenised data set of random sentences with so many words."""
+    ids = [sentence["ids"] for sentence in sentences(lengths, vocabulary)]
+    return Dataset.from_dict({"ids": ids, "length": [len(sentence) + 1 for sentence in ids]})
+
+
+def trainer(folder, *, lengths=None, objective=None, model_options=None, **arguments) -> TextVAETrainer:
+    """A trainer of a tiny model on 96 sentences, which evaluates, saves and logs only if it is told to."""
+    options = {"dropout": 0.0} | (model_options or {})
+    defaults = {
+        "eval_strategy": "no",
+        "save_strategy": "no",
+        "load_best_model_at_end": False,
+        "logging_steps": 1,
+        "learning_rate": 0.01,
+        "lr_scheduler_type": "constant",
+        "use_cpu": True,
+    }
+    torch.manual_seed(0)
+    train = dataset(torch.randint(1, 9, (96,)).tolist() if lengths is None else lengths)
+    return TextVAETrainer(
+        model(**options),
+        TextVAETrainingArguments(output_dir=str(folder), **(defaults | arguments)),
+        objective or ELBO(),
+        tokenizer(),
+        train_dataset=train,
+        eval_dataset=dataset([3, 1, 5, 4, 2, 6]),
+    )
+
+
+def weights(of: TextVAEModel) -> dict[str, torch.Tensor]:
+    """A copy of a model's weights."""
+    return {name: tensor.detach().clone() for name, tensor in of.state_dict().items()}
+
+
+def without_noise(patch) -> None:
+    """Let every model take the posterior's mean for z, so that two runs need not draw alike to be alike."""
+    patch.setattr(language, "sample", lambda posterior, samples: posterior.mean.expand(samples, -1, -1))

@@ -1,0 +1,66 @@
+"""Two processes that share each batch, against one that has it whole."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import tiny
+import torch
+
+
+@pytest.fixture(scope="module")
+def processes(tmp_path_factory):
+    """What the two processes saw and the weights they ended with."""
+    folder = tmp_path_factory.mktemp("two")
+    script = Path(__file__).with_name("two_processes.py")
+    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
+    ended = subprocess.run(
+        [*torchrun, str(script), str(folder)],
+        env=os.environ | {"OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""},
+        capture_output=True,
+        text=True,
+    )
+    assert ended.returncode == 0, ended.stderr
+    return [
+        (json.loads((folder / f"{rank}.json").read_text()), torch.load(folder / f"{rank}.pt"))
+        for rank in (0, 1)
+    ]
+
+
+@pytest.fixture(scope="module")
+def alone(tmp_path_factory):
+    """One process that makes the same steps of 32 sentences."""
+    with pytest.MonkeyPatch.context() as patch:
+        tiny.without_noise(patch)
+        trainer = tiny.trainer(
+            tmp_path_factory.mktemp("one"),
+            per_device_train_batch_size=32,
+            max_steps=5,
+            eval_strategy="steps",
+            eval_steps=5,
+        )
+        trainer.train()
+    return trainer
+
+
+def test_two_processes_make_the_steps_of_one(processes, alone):
+    (seen, weights), (other, other_weights) = processes
+    assert seen["processes"] == other["processes"] == 2
+    torch.testing.assert_close(weights, other_weights, rtol=0, atol=0)
+    torch.testing.assert_close(weights, tiny.weights(alone.model))
+
+
+@pytest.mark.parametrize("name", ["loss", "kl", "reconstruction", "grad_norm", "eval_neg_elbo", "eval_kl"])
+def test_two_processes_log_the_means_of_one(processes, alone, name):
+    logged = [entry[name] for entry in processes[0][0]["logs"] if name in entry]
+    assert logged == pytest.approx(
+        [entry[name] for entry in alone.state.log_history if name in entry], rel=1e-6
+    )
+    assert logged
+
+
+def test_two_processes_draw_different_numbers(processes):
+    assert processes[0][0]["draw"] != processes[1][0]["draw"]

@@ -1,0 +1,172 @@
+"""What a recipe accepts, and the one line that says everything that is wrong with it."""
+
+import pytest
+
+from textvae.errors import UserError
+from textvae.objectives.elbo import ELBO
+from textvae.objectives.schedules import KLWeight
+from textvae.training.recipe import EvaluationOptions, TokenizerOptions, read_recipe
+
+MINIMAL = """
+corpus: {train: some.txt}
+training: {output_dir: runs/x}
+"""
+
+
+@pytest.fixture
+def read(tmp_path):
+    """Reads a recipe from its text."""
+
+    def read(text, *overrides):
+        path = tmp_path / "recipe.yaml"
+        path.write_bytes(text if isinstance(text, bytes) else text.encode())
+        return read_recipe(path, overrides)
+
+    return read
+
+
+def test_defaults(read):
+    recipe = read(MINIMAL)
+    assert recipe.corpus == {"train": "some.txt"}
+    assert (recipe.tokenizer, recipe.evaluation) == (TokenizerOptions(), EvaluationOptions())
+    assert (recipe.model, recipe.encoder_from, recipe.objective) == ({}, None, ELBO())
+    assert str(recipe.folder) == "runs/x"
+
+
+def test_every_section_arrives(read):
+    recipe = read("""
+corpus: {train: grammar, sizes: [100, 10, 10]}
+tokenizer: {kind: words, minimum_count: 2}
+model: {latent_size: 8, dropout: 0, initial_range: null, encoder_from: runs/lm}
+objective: {free_bits: 4, kl_weight: {schedule: linear, start: 0, steps: 100}}
+training: {output_dir: runs/x, learning_rate: 1e-3, optim: sgd, decay_on_plateau: {patience: 5}}
+evaluation: {samples: 10}
+""")
+    assert recipe.corpus["sizes"] == (100, 10, 10)
+    assert recipe.tokenizer == TokenizerOptions(kind="words", minimum_count=2)
+    assert recipe.model == {"latent_size": 8, "dropout": 0.0, "initial_range": None}
+    assert recipe.encoder_from == "runs/lm"
+    assert recipe.objective == ELBO(KLWeight("linear", steps=100), free_bits=4.0)
+    assert recipe.training["learning_rate"] == 1e-3, "which YAML takes for a string"
+    assert recipe.training["decay_on_plateau"] == {"patience": 5}
+    assert recipe.evaluation.samples == 10
+
+
+@pytest.mark.parametrize(
+    ("override", "section", "expected"),
+    [
+        ("training.max_steps=100", "training", {"output_dir": "runs/x", "max_steps": 100}),
+        ("training.output_dir=runs/y=z", "training", {"output_dir": "runs/y=z"}),
+        ("model.initial_range=null", "model", {"initial_range": None}),
+        ("model.dilations=large", "model", {"dilations": "large"}),
+        ("corpus.sizes=[3, 2, 1]", "corpus", {"train": "some.txt", "sizes": (3, 2, 1)}),
+    ],
+)
+def test_an_override_replaces_or_adds_a_value(read, override, section, expected):
+    recipe = read(MINIMAL, override)
+    assert getattr(recipe, section) == expected
+    assert recipe.source[section].keys() == expected.keys(), (
+        "the recipe that is saved is the one that was run"
+    )
+
+
+def test_an_override_reaches_inside(read):
+    recipe = read(MINIMAL, "objective.kl_weight.schedule=linear", "objective.kl_weight.steps=7")
+    assert recipe.objective.kl_weight == KLWeight("linear", steps=7)
+
+
+FAULTS = {
+    "objectiv: {}": "section objectiv: no such key; did you mean objective?",
+    "model: {latent_sise: 3}": "model.latent_sise: no such key; did you mean latent_size?",
+    "model: {xyz: 3}": "model.xyz: no such key$",
+    "model: {vocab_size: 3}": "model.vocab_size: no such key",
+    "model: {latent_size: many}": "model.latent_size: .*valid integer.*, got 'many'",
+    "model: {decoder_type: lstn}": "model.decoder_type: .*'lstm' or 'dilated_convolution', got 'lstn'",
+    "model: [1, 2]": r"model: expected keys and values, got \[1, 2\]",
+    "tokenizer: {kind: word}": "tokenizer.kind: .*'sentencepiece' or 'words', got 'word'",
+    "objective: {free_bits: -1}": "free_bits of 0 nats or more, got -1",
+    "objective: {kl_weight: {schedule: linear}}": "objective.kl_weight: expected steps of 1 or more for the linear",
+    "objective: {kl_weight: {step: 5}}": "objective.kl_weight.step: no such key; did you mean steps?",
+    "evaluation: {samples: 1.5}": "evaluation.samples: .*integer.*, got 1.5",
+}
+
+
+@pytest.mark.parametrize(("text", "message"), FAULTS.items(), ids=FAULTS)
+def test_a_fault_has_its_line(read, text, message):
+    with pytest.raises(UserError, match=message):
+        read(MINIMAL + text)
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "message"),
+    [
+        ("learning_rat", "1", "training.learning_rat: no such key; did you mean learning_rate?"),
+        ("learning_rate", "fast", "training.learning_rate: .*number.*, got 'fast'"),
+        ("max_steps", "[1]", r"training.max_steps: .*integer, got \[1\]"),
+        ("seed", "null", "training.seed: .*integer, got None"),
+    ],
+)
+def test_a_fault_in_training_arguments_has_its_line(read, key, value, message):
+    with pytest.raises(UserError, match=message):
+        read(MINIMAL, f"training.{key}={value}")
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("max_steps=100", "max_steps=100: expected section.key=value"),
+        ("training.max_steps", "training.max_steps: expected section.key=value"),
+        ("training.output_dir.x=3", "training.output_dir.x=3: output_dir has no keys"),
+        ("trainin.max_steps=3", "section trainin: no such key; did you mean training?"),
+        ("training.max_steps=[1", r"training.max_steps=\[1: expected a value in YAML"),
+    ],
+)
+def test_a_fault_in_an_override_has_its_line(read, override, message):
+    with pytest.raises(UserError, match=message):
+        read(MINIMAL, override)
+
+
+def test_all_faults_come_at_once(read):
+    with pytest.raises(UserError) as raised:
+        read(
+            "modle: {}\nmodel: {latent_sise: 3, dropout: high}\ntokenizer: {knd: words}",
+            "training=3",
+            "a.b=2",
+        )
+    message = str(raised.value)
+    for part in (
+        "recipe.yaml: 8 to mend: ",
+        "training=3: expected section.key=value",
+        "section a: no such key",
+        "section modle: no such key; did you mean model?",
+        "model.latent_sise: no such key; did you mean latent_size?",
+        "model.dropout: ",
+        "tokenizer.knd: no such key; did you mean kind?",
+        "corpus.train: missing",
+        "training.output_dir: missing",
+    ):
+        assert part in message
+    assert "\n" not in message
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("a: [1", r"expected YAML in .*recipe\.yaml, got: "),
+        (b"corpus: \xff", r"expected YAML in .*recipe\.yaml, got: "),
+        ("just words", r"expected sections \(corpus, model, \.\.\.\) in .*recipe\.yaml, got str"),
+        ("", "got NoneType"),
+        ("- 1\n- 2", "got list"),
+    ],
+    ids=["cut", "latin", "words", "empty", "list"],
+)
+def test_what_is_no_recipe_is_refused(read, text, message):
+    with pytest.raises(UserError, match=message) as raised:
+        read(text)
+    assert "\n" not in str(raised.value)
+
+
+@pytest.mark.parametrize("name", ["missing.yaml", "."])
+def test_a_file_that_is_not_there(tmp_path, name):
+    with pytest.raises(UserError, match=r"expected a recipe in .*, got: (No such file|Is a directory)"):
+        read_recipe(tmp_path / name)

@@ -1,0 +1,210 @@
+"""A whole run from a recipe to its folder, and one that is killed."""
+
+import json
+import math
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import datasets
+import pytest
+import torch
+import yaml
+from safetensors.torch import load_file
+from transformers import AutoModel, AutoTokenizer
+
+from textvae.errors import UserError
+from textvae.models.checkpoint import last_whole_checkpoint
+from textvae.training.recipe import read_recipe
+from textvae.training.run import run
+
+STEPS, SAVED, KILLED = 16, (4, 8), 11
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory):
+    """A folder with a corpus of 90 sentences, which make 3 batches an epoch, and a recipe with all that has a state."""
+    folder = tmp_path_factory.mktemp("run")
+    generator = torch.Generator().manual_seed(0)
+    lines = [
+        " ".join(f"w{int(word)}" for word in torch.randint(12, (int(length),), generator=generator))
+        for length in torch.randint(1, 7, (90,), generator=generator)
+    ]
+    (folder / "text.txt").write_text("\n".join(lines) + "\n")
+    recipe = {
+        "corpus": {"train": str(folder / "text.txt"), "validation_size": 10, "test_size": 10},
+        "tokenizer": {"kind": "words"},
+        "model": {
+            "latent_size": 3,
+            "embedding_size": 4,
+            "hidden_size": 6,
+            "dropout": 0.2,
+            "word_dropout": 0.2,
+            "tie_word_embeddings": True,
+        },
+        "objective": {"free_bits": 1.0, "kl_weight": {"schedule": "linear", "steps": 12}},
+        "training": {
+            "output_dir": str(folder / "whole"),
+            "max_steps": STEPS,
+            "per_device_train_batch_size": 8,
+            "gradient_accumulation_steps": 3,
+            "learning_rate": 8.0,
+            "optim": "sgd",
+            "decay_on_plateau": {"patience": 1, "start_epoch": 0, "decays": 20},
+            "eval_strategy": "steps",
+            "eval_steps": 4,
+            "save_strategy": "steps",
+            "save_steps": 4,
+            "save_total_limit": 5,
+            "logging_steps": 1,
+            "load_best_model_at_end": False,
+            "use_cpu": True,
+        },
+        "evaluation": {"samples": 3},
+    }
+    (folder / "recipe.yaml").write_text(yaml.safe_dump(recipe))
+    return folder
+
+
+@pytest.fixture(scope="module", autouse=True)
+def cache(place):
+    """No cache is left behind, and the run that is killed has its own."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(datasets.config, "HF_DATASETS_CACHE", place / "cache")
+        yield
+
+
+def read(place, name, *overrides):
+    return read_recipe(place / "recipe.yaml", [f"training.output_dir={place / name}", *overrides])
+
+
+@pytest.fixture(scope="module")
+def whole(place):
+    """The folder of a run that nothing interrupted, and what it was worth."""
+    return place / "whole", run(read(place, "whole"))
+
+
+@pytest.fixture(scope="module")
+def killed(place):
+    """The folder of the same run, killed in the midst of an epoch, three steps behind its last checkpoint."""
+    recipe = yaml.safe_load((place / "recipe.yaml").read_text())
+    recipe["training"]["output_dir"] = str(place / "killed")
+    (place / "killed.yaml").write_text(yaml.safe_dump(recipe))
+    script = Path(__file__).with_name("killed.py")
+    command = [sys.executable, str(script), str(place / "killed.yaml"), str(KILLED * 3)]
+    environment = {
+        "HF_DATASETS_CACHE": str(place / "other-cache"),
+        "HF_HUB_OFFLINE": "1",
+        "OMP_NUM_THREADS": "1",
+    }
+    ended = subprocess.run(command, env=os.environ | environment, capture_output=True, text=True)
+    assert ended.returncode == -signal.SIGKILL, ended.stderr
+    return place / "killed"
+
+
+@pytest.fixture
+def again(place, killed):
+    """A fresh copy of the killed run, in its place."""
+    if not (place / "kept").exists():
+        shutil.copytree(killed, place / "kept")
+    shutil.rmtree(killed)
+    shutil.copytree(place / "kept", killed)
+    return killed
+
+
+def cut_short(path):
+    path.write_bytes(path.read_bytes()[:-20])
+
+
+# ---- the folder
+
+
+def test_a_run_folder_is_all_one_needs(whole):
+    folder, result = whole
+    assert json.loads((folder / "evaluation.json").read_text()) == result.to_dict()
+    assert result.iw_samples == 3
+    assert result.sentences == 10
+    assert read_recipe(folder / "recipe.yaml").training["output_dir"] == str(folder)
+    tokenizer, model = AutoTokenizer.from_pretrained(folder), AutoModel.from_pretrained(folder)
+    assert len(tokenizer) == model.config.vocab_size == 16
+    assert model.config.unk_token_id == tokenizer.unk_token_id == 3
+
+
+def test_training_rates_fell_or_the_tests_of_resuming_would_prove_less(whole):
+    state = json.loads((whole[0] / f"checkpoint-{STEPS}" / "trainer_state.json").read_text())
+    assert state["stateful_callbacks"]["DecayOnPlateau"]["attributes"]["decayed"] > 0
+
+
+def test_a_run_is_not_overwritten_unless_asked(place, whole):
+    folder, result = whole
+    before = (folder / "model.safetensors").read_bytes()
+    with pytest.raises(UserError, match=r"expected a new run folder, got .*: pass --resume .*, --overwrite"):
+        run(read(place, "whole"))
+    assert (folder / "model.safetensors").read_bytes() == before
+    (folder / "stale").touch()
+    assert run(read(place, "whole"), overwrite=True) == result
+    assert not (folder / "stale").exists()
+    assert (folder / "model.safetensors").read_bytes() == before, "the same seed gives the same weights"
+
+
+def test_a_failing_run_names_its_fault_before_any_work(place):
+    with pytest.raises(UserError, match=r"missing\.txt"):
+        run(read(place, "none", "corpus.train=missing.txt"))
+    assert not (place / "none").exists()
+
+
+# ---- killed and resumed
+
+
+def test_the_kill_was_in_the_midst_of_an_epoch(killed):
+    assert sorted(int(path.name.split("-")[1]) for path in killed.glob("checkpoint-*")) == list(SAVED)
+    state = json.loads((killed / f"checkpoint-{SAVED[-1]}" / "trainer_state.json").read_text())
+    assert not math.isclose(state["epoch"], round(state["epoch"]))
+    assert not (killed / "model.safetensors").exists()
+
+
+@pytest.mark.parametrize(
+    "cut",
+    [None, "model.safetensors", "trainer_state.json", "optimizer.pt", "scheduler.pt", "rng_state.pth"],
+    ids=str,
+)
+def test_a_killed_run_resumes_to_the_same_weights(place, whole, again, cut):
+    """Also from the checkpoint before, if the last one was cut short."""
+    if cut:
+        cut_short(again / f"checkpoint-{SAVED[-1]}" / cut)
+    assert last_whole_checkpoint(again).name == f"checkpoint-{SAVED[0 if cut else 1]}"
+    result = run(read(place, "killed"), resume=True)
+    weights, expected = (load_file(folder / "model.safetensors") for folder in (again, whole[0]))
+    torch.testing.assert_close(weights, expected, rtol=0, atol=0)
+    assert result == whole[1]
+    states = [
+        json.loads((folder / f"checkpoint-{STEPS}" / "trainer_state.json").read_text())
+        for folder in (again, whole[0])
+    ]
+    assert states[0]["stateful_callbacks"] == states[1]["stateful_callbacks"]
+
+
+def test_resuming_without_a_checkpoint_begins_anew(place, whole, again):
+    for checkpoint in again.glob("checkpoint-*"):
+        shutil.rmtree(checkpoint)
+    assert last_whole_checkpoint(again) is None
+    assert run(read(place, "killed"), resume=True) == whole[1]
+
+
+def test_resuming_a_finished_run_gives_its_result(place, whole):
+    assert run(read(place, "whole"), resume=True) == whole[1]
+
+
+# ---- an encoder from elsewhere
+
+
+def test_encoder_starts_from_a_run(place):
+    steps = "training.max_steps=1"
+    run(read(place, "lm", "model.latent_size=0", steps))
+    run(read(place, "vae", f"model.encoder_from={place / 'lm'}", steps, "training.learning_rate=1e-12"))
+    source, model = (AutoModel.from_pretrained(place / name) for name in ("lm", "vae"))
+    torch.testing.assert_close(model.encoder.embedding.weight, source.decoder.embedding.weight)
+    assert source.encoder is None

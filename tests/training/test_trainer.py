@@ -1,0 +1,275 @@
+"""What is ours on top of `transformers.Trainer`: the loss, the logs, the order, the flags."""
+
+import math
+from pathlib import Path
+
+import pytest
+import tiny
+import torch
+from safetensors.torch import load_file
+from transformers import TrainerCallback
+
+from textvae.errors import UserError
+from textvae.evaluation.evaluate import evaluate
+from textvae.models.language import TextVAEModel
+from textvae.objectives.elbo import ELBO
+from textvae.objectives.schedules import KLWeight
+from textvae.text.batches import evaluation_loader
+
+
+def trained(trainer):
+    trainer.train()
+    return tiny.weights(trainer.model)
+
+
+def history(trainer, name):
+    """What was logged under a name, by step."""
+    return {entry["step"]: entry[name] for entry in trainer.state.log_history if name in entry}
+
+
+def recorded_terms(trainer):
+    """The terms of every batch, in a list that fills while the trainer runs."""
+    objective, terms = trainer.objective, []
+
+    class Recording(ELBO):
+        def __call__(self, output, step):
+            terms.append((step, objective(output, step)))
+            return terms[-1][1]
+
+    trainer.objective = Recording(objective.kl_weight, objective.free_bits)
+    return terms
+
+
+# ---- steps
+
+
+@pytest.mark.parametrize(
+    ("optimizer", "size", "steps"), [("sgd", 16, 2), ("sgd", 8, 4), ("adamw_torch", 8, 4)]
+)
+def test_accumulation_makes_the_steps_of_the_whole_batch(tmp_path, monkeypatch, optimizer, size, steps):
+    tiny.without_noise(monkeypatch)
+    common = {"optim": optimizer, "max_steps": 5, "learning_rate": 0.1}
+    whole = tiny.trainer(tmp_path, per_device_train_batch_size=32, **common)
+    parts = tiny.trainer(
+        tmp_path, per_device_train_batch_size=size, gradient_accumulation_steps=steps, **common
+    )
+    torch.testing.assert_close(trained(parts), trained(whole))
+    for name in ("loss", "reconstruction", "kl", "grad_norm"):
+        assert history(parts, name) == pytest.approx(history(whole, name), rel=1e-6)
+
+
+def test_training_moves_every_parameter(tmp_path):
+    trainer = tiny.trainer(tmp_path, max_steps=3)
+    before = tiny.weights(trainer.model)
+    for name, tensor in trained(trainer).items():
+        assert not torch.equal(tensor, before[name]), name
+
+
+@pytest.mark.parametrize("bound", [0.01, 0.1])
+def test_gradients_are_clipped(tmp_path, bound):
+    """A step of SGD at rate 1 is as long as its gradient."""
+    trainer = tiny.trainer(tmp_path, max_steps=1, optim="sgd", learning_rate=1.0, max_grad_norm=bound)
+    before = torch.cat([parameter.detach().flatten() for parameter in trainer.model.parameters()])
+    trainer.train()
+    after = torch.cat([parameter.detach().flatten() for parameter in trainer.model.parameters()])
+    assert float((after - before).norm()) == pytest.approx(bound, rel=1e-4)
+    assert history(trainer, "grad_norm")[1] > bound, "what is logged is the norm before"
+
+
+def test_the_same_seed_gives_the_same_weights(tmp_path):
+    options = {"max_steps": 4, "model_options": {"dropout": 0.3, "word_dropout": 0.3}}
+    one, same, other = (trained(tiny.trainer(tmp_path, seed=seed, **options)) for seed in (1, 1, 2))
+    torch.testing.assert_close(one, same, rtol=0, atol=0)
+    assert not torch.equal(one["output_layer.linear.weight"], other["output_layer.linear.weight"])
+
+
+def test_evaluation_in_the_midst_changes_nothing(tmp_path):
+    options = {"max_steps": 4, "model_options": {"dropout": 0.3, "word_dropout": 0.3}}
+    plain = trained(tiny.trainer(tmp_path, **options))
+    evaluated = trained(tiny.trainer(tmp_path, eval_strategy="steps", eval_steps=1, **options))
+    torch.testing.assert_close(evaluated, plain, rtol=0, atol=0)
+
+
+def test_batches_have_one_length_and_the_order_changes_with_the_epoch(tmp_path):
+    """Twelve sentences of each of eight lengths, in batches of twelve."""
+    lengths = [length for length in range(1, 9) for _ in range(12)]
+    trainer = tiny.trainer(tmp_path, lengths=lengths, per_device_train_batch_size=12, num_train_epochs=2)
+    seen = []
+    trainer.model.register_forward_pre_hook(
+        lambda module, arguments, options: seen.append(options["targets"]), with_kwargs=True
+    )
+    trainer.train()
+    assert len(seen) == 16
+    assert all((targets != 0).all() for targets in seen), "there is not a pad"
+    widths = [targets.shape[1] for targets in seen]
+    assert sorted(widths[:8]) == sorted(widths[8:]) == list(range(2, 10))
+    assert widths[:8] != widths[8:]
+
+
+# ---- logs
+
+
+@pytest.mark.parametrize(("steps", "accumulation"), [(1, 1), (3, 1), (2, 2)], ids=str)
+def test_logged_terms_are_means_over_sentences(tmp_path, steps, accumulation):
+    """Over all sentences since the last log; the last batches of an epoch are smaller."""
+    trainer = tiny.trainer(
+        tmp_path,
+        lengths=[3] * 25,
+        logging_steps=steps,
+        gradient_accumulation_steps=accumulation,
+        per_device_train_batch_size=7,
+        max_steps=12,
+    )
+    terms = recorded_terms(trainer)
+    trainer.train()
+    for name in ("kl", "reconstruction"):
+        logged = history(trainer, name)
+        assert list(logged) == list(range(steps, 13, steps))
+        for last, value in logged.items():
+            parts = [found.per_sentence[name] for step, found in terms if last - steps <= step < last]
+            assert value == pytest.approx(float(torch.cat(parts).mean()))
+
+
+def test_loss_is_not_multiplied_by_accumulation(tmp_path):
+    """As it would be in batches with labels, too, if the model did not say accepts_loss_kwargs."""
+    trainer = tiny.trainer(
+        tmp_path, max_steps=3, per_device_train_batch_size=8, gradient_accumulation_steps=4
+    )
+    assert not trainer.model_accepts_loss_kwargs
+    trainer.train()
+    for step, loss in history(trainer, "loss").items():
+        assert loss == pytest.approx(history(trainer, "reconstruction")[step] + history(trainer, "kl")[step])
+
+
+def test_kl_weight_is_logged_and_follows_the_optimiser_steps(tmp_path):
+    objective = ELBO(KLWeight("linear", steps=8))
+    trainer = tiny.trainer(tmp_path, objective=objective, max_steps=4, gradient_accumulation_steps=3)
+    terms = recorded_terms(trainer)
+    trainer.train()
+    assert [step for step, _ in terms] == [step for step in range(4) for _ in range(3)]
+    assert history(trainer, "kl_weight") == {step: step / 8 for step in range(1, 5)}
+
+
+def test_evaluation_reports_all_quantities(tmp_path):
+    trainer = tiny.trainer(tmp_path, evaluation_samples=4)
+    expected = evaluate(
+        trainer.model,
+        evaluation_loader(trainer.eval_dataset, tiny.collate),
+        samples=4,
+        seed=trainer.args.seed,
+    )
+    for prefix in ("eval", "test"):
+        found = trainer.evaluate(metric_key_prefix=prefix)
+        found.pop("epoch")
+        assert found == pytest.approx(
+            {f"{prefix}_{name}": value for name, value in expected.to_dict().items()}
+        )
+
+
+# ---- the best checkpoint
+
+
+def test_the_best_checkpoint_is_that_of_the_bound_at_weight_one(tmp_path):
+    """An auto-encoder's loss falls at every step, while its bound gets worse; the first checkpoint is the best."""
+    trainer = tiny.trainer(
+        tmp_path,
+        objective=ELBO(KLWeight(end=0.0)),
+        model_options={"latent_size": 8},
+        learning_rate=0.3,
+        max_steps=12,
+        save_strategy="steps",
+        eval_strategy="steps",
+        save_steps=3,
+        eval_steps=3,
+        load_best_model_at_end=True,
+    )
+    trainer.train()
+    bounds = history(trainer, "eval_neg_elbo")
+    reconstructions = {step: bounds[step] - kl for step, kl in history(trainer, "eval_kl").items()}
+    best = min(bounds, key=bounds.get)
+    assert min(reconstructions, key=reconstructions.get) != best, "or this test could not fail"
+    assert trainer.state.best_metric == bounds[best]
+    assert trainer.state.best_global_step == best
+    kept = load_file(tmp_path / f"checkpoint-{best}" / "model.safetensors")
+    torch.testing.assert_close(tiny.weights(trainer.model), kept, rtol=0, atol=0)
+
+
+# ---- a loss that is no number
+
+
+class Poison(TrainerCallback):
+    """Makes a weight infinite or no number behind a step, as a gradient that overflows does."""
+
+    def __init__(self, step, value):
+        self.step, self.value = step, value
+
+    def on_step_end(self, args, state, control, **kwargs):
+        if state.global_step == self.step:
+            kwargs["model"].output_layer.linear.weight.data[5, 2] = self.value
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf])
+@pytest.mark.parametrize("logging_steps", [1, 100])
+def test_a_loss_that_is_no_number_stops_the_run_and_keeps_the_good_checkpoint(tmp_path, value, logging_steps):
+    trainer = tiny.trainer(
+        tmp_path,
+        logging_steps=logging_steps,
+        max_steps=20,
+        save_strategy="steps",
+        eval_strategy="steps",
+        save_steps=2,
+        eval_steps=2,
+        save_total_limit=1,
+        load_best_model_at_end=True,
+    )
+    trainer.add_callback(Poison(5, value))
+    step, best = 6, r"checkpoint-(2|4)"
+    message = (
+        rf"expected a finite loss, got (nan|inf) by step {step}: lower training\.learning_rate .*{best}$"
+    )
+    with pytest.raises(UserError, match=message) as raised:
+        trainer.train()
+    kept = Path(str(raised.value).split()[-1])
+    for checkpoint in (kept, tmp_path / "checkpoint-4"):
+        assert all(
+            torch.isfinite(tensor).all() for tensor in load_file(checkpoint / "model.safetensors").values()
+        )
+    assert not (tmp_path / "checkpoint-6").exists()
+
+
+# ---- saving
+
+
+def test_a_checkpoint_holds_model_and_tokenizer(tmp_path):
+    trainer = tiny.trainer(tmp_path, max_steps=1, save_strategy="steps", save_steps=1)
+    expected = trained(trainer)
+    loaded = TextVAEModel.from_pretrained(tmp_path / "checkpoint-1")
+    torch.testing.assert_close(tiny.weights(loaded), expected, check_dtype=False)
+    assert (tmp_path / "checkpoint-1" / "tokenizer.json").exists()
+
+
+# ---- other machines
+
+
+@pytest.mark.parametrize("precision", ["bf16", None])
+def test_training_in_lower_precision(tmp_path, precision):
+    trainer = tiny.trainer(tmp_path, max_steps=3, **({precision: True} if precision else {}))
+    trainer.model.float()
+    trainer.train()
+    assert {tensor.dtype for tensor in tiny.weights(trainer.model).values()} == {torch.float32}
+    assert all(math.isfinite(loss) for loss in history(trainer, "loss").values())
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+@pytest.mark.parametrize("decoder", tiny.DECODERS.values(), ids=tiny.DECODERS)
+def test_training_and_generation_on_a_gpu(tmp_path, decoder):
+    trainer = tiny.trainer(
+        tmp_path, use_cpu=False, max_steps=1, model_options=decoder, eval_strategy="steps", eval_steps=1
+    )
+    before = trainer.evaluate()["eval_neg_elbo"]
+    trainer.train()
+    assert trainer.model.device.type == "cuda"
+    assert history(trainer, "eval_neg_elbo")[1] != before
+    z = torch.randn(4, 3, device="cuda", dtype=torch.double)
+    assert trainer.model.eval().generate(z, max_new_tokens=3).device.type == "cuda"
