@@ -13,7 +13,17 @@ from textvae.training.run import run
 
 FOLDER = Path(__file__).parents[2] / "recipes" / "language_model"
 RECIPES = sorted(FOLDER.glob("*.yaml"))
-KEYS = {"neg_elbo", "iw_nll", "iw_samples", "ppl", "kl", "mutual_information", "active_units", "tokens", "sentences"}
+KEYS = {
+    "neg_elbo",
+    "iw_nll",
+    "iw_samples",
+    "ppl",
+    "kl",
+    "mutual_information",
+    "active_units",
+    "tokens",
+    "sentences",
+}
 SMALL = [
     "model.embedding_size=8",
     "model.hidden_size=12",

@@ -1,15 +1,10 @@
-import os
-from pathlib import Path
-
 import pytest
 import tiny
 import torch
 from datasets import Dataset, DatasetDict
+from real import DATA, needs
 
 from textvae.text.batches import Batch, Collator, LengthGroupedSampler, evaluation_loader, tokenize
-
-DATA = Path(os.environ.get("TEXTVAE_DATA", Path(__file__).parents[3] / "shared" / "data"))
-
 
 # ---- Batch
 
@@ -128,7 +123,7 @@ def test_batches_come_in_random_order_and_mix_anew(lengths):
     assert len({frozenset(row.tolist()) for row in first} & {frozenset(row.tolist()) for row in second}) < 3
 
 
-@pytest.mark.skipif(not (DATA / "ptb").is_dir(), reason=f"needs ptb in {DATA}, or TEXTVAE_DATA")
+@needs("ptb")
 def test_hardly_a_pad_is_computed_on_ptb():
     lines = (DATA / "ptb" / "ptb.train.txt").read_text(encoding="utf-8").splitlines()
     lengths = torch.tensor([len(line.split()) + 1 for line in lines])

@@ -6,11 +6,11 @@ from pathlib import Path
 import datasets
 import pytest
 from datasets import ClassLabel, Dataset, DatasetDict, IterableDatasetDict, List, Value
+from real import DATA, needs
 
 from textvae.errors import UserError
 from textvae.text.corpus import load_corpus
 
-DATA = Path("/work/shared/data")
 LINES = [f"sentence {i}" for i in range(40)]
 
 
@@ -519,7 +519,7 @@ def test_mistakes_get_one_clear_line(mistake, capfd):
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(not DATA.exists(), reason=f"{DATA} is not on this machine")
+@needs("ptb", "multi30k", "multi30k_captions", "r8", "20ng")
 @pytest.mark.parametrize(
     ("train", "options", "rows"),
     [

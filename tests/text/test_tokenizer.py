@@ -1,13 +1,12 @@
 import random
-from pathlib import Path
 
 import pytest
+from real import DATA, needs
 from transformers import AutoTokenizer
 
 from textvae.errors import UserError
 from textvae.text.tokenizer import decode_rows, load_tokenizer, train_tokenizer
 
-PTB = Path("/work/shared/data/ptb")
 SENTENCES = [
     "A man is walking his dog.",
     "Two dogs are walking in the park <b>today</b>.",
@@ -204,9 +203,12 @@ def test_load_tokenizer_says_what_is_wrong(words, tmp_path):
         load_tokenizer(tmp_path)
 
 
-@pytest.mark.skipif(not PTB.exists(), reason=f"{PTB} is not on this machine")
+@needs("ptb")
 def test_words_of_the_penn_treebank():
-    splits = {name: (PTB / f"ptb.{name}.txt").read_text().splitlines() for name in ("train", "valid", "test")}
+    splits = {
+        name: (DATA / "ptb" / f"ptb.{name}.txt").read_text().splitlines()
+        for name in ("train", "valid", "test")
+    }
     tokenizer = train_tokenizer(splits["train"], "words")
     assert len(tokenizer) == 9_999 + 3  # the published words with <unk>; </s>, <s>, <pad>
     for name, tokens in (("valid", 73_760), ("test", 82_430)):

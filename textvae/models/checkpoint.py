@@ -56,18 +56,29 @@ def _is_whole(checkpoint: Path) -> bool:
 @contextmanager
 def silenced() -> Iterator[None]:
     """No bars and no reports of the libraries: what matters of them is said in an error of ours."""
-    level, bars = transformers_logging.get_verbosity(), transformers_logging.is_progress_bar_enabled()
-    maps = not datasets.are_progress_bars_disabled()
+    level = transformers_logging.get_verbosity()
     transformers_logging.set_verbosity(transformers_logging.CRITICAL)
+    try:
+        with without_bars():
+            yield
+    finally:
+        transformers_logging.set_verbosity(level)
+
+
+@contextmanager
+def without_bars(of_datasets: bool = True) -> Iterator[None]:
+    """No bars of `transformers`, which show the reading and writing of files, nor, if so asked, of `datasets`."""
+    reading = transformers_logging.is_progress_bar_enabled()
+    mapping = of_datasets and not datasets.are_progress_bars_disabled()
     transformers_logging.disable_progress_bar()
-    datasets.disable_progress_bars()
+    if mapping:
+        datasets.disable_progress_bars()
     try:
         yield
     finally:
-        transformers_logging.set_verbosity(level)
-        if bars:
+        if reading:
             transformers_logging.enable_progress_bar()
-        if maps:
+        if mapping:
             datasets.enable_progress_bars()
 
 

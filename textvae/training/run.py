@@ -10,15 +10,14 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-import transformers
 import yaml
-from datasets import Dataset, DatasetDict, IterableDataset, IterableDatasetDict, disable_progress_bars
+from datasets import Dataset, DatasetDict, IterableDataset, IterableDatasetDict
 from transformers import PreTrainedTokenizerBase, set_seed
 
 from textvae.errors import UserError
 from textvae.evaluation.evaluate import Evaluation, evaluate_rows
 from textvae.files import replacing, replacing_files_in
-from textvae.models.checkpoint import last_whole_checkpoint, load_model
+from textvae.models.checkpoint import last_whole_checkpoint, load_model, without_bars
 from textvae.models.language import TextVAEConfig, TextVAEModel
 from textvae.text.batches import tokenize
 from textvae.text.corpus import load_corpus
@@ -44,7 +43,12 @@ def run(recipe: Recipe, *, resume: bool = False, overwrite: bool = False, quiet:
         UserError: if the folder holds a run and neither ``resume`` nor ``overwrite`` is given, or as the corpus,
             the tokenizer, the model or the trainer say.
     """
-    _quieten_libraries(quiet)
+    with without_bars(of_datasets=quiet or not sys.stderr.isatty()):
+        return _run(recipe, resume, overwrite, quiet)
+
+
+def _run(recipe: Recipe, resume: bool, overwrite: bool, quiet: bool) -> Evaluation:
+    """What `run` does, step by step."""
     folder = recipe.folder
     arguments = TextVAETrainingArguments(**recipe.training)
     # Of several processes the first makes way, the corpus's files and the tokenizer; the others then find them.
@@ -82,13 +86,6 @@ def run(recipe: Recipe, *, resume: bool = False, overwrite: bool = False, quiet:
             model.save_pretrained(partial)
         _write_json(folder / "evaluation.json", result.to_dict())
     return result
-
-
-def _quieten_libraries(quiet: bool) -> None:
-    """Their bars for short work say nothing in a log file."""
-    transformers.utils.logging.disable_progress_bar()
-    if quiet or not sys.stderr.isatty():
-        disable_progress_bars()
 
 
 def build_model(recipe: Recipe, tokenizer: PreTrainedTokenizerBase) -> TextVAEModel:
