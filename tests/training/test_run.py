@@ -208,3 +208,48 @@ def test_encoder_starts_from_a_run(place):
     source, model = (AutoModel.from_pretrained(place / name) for name in ("lm", "vae"))
     torch.testing.assert_close(model.encoder.embedding.weight, source.decoder.embedding.weight)
     assert source.encoder is None
+
+
+# ---- other ways to run
+
+
+def test_a_stream_trains_without_being_stored(place):
+    text = place / "text.txt"
+    stream = ["corpus.streaming=true", f"corpus.validation={text}", f"corpus.test={text}"]
+    result = run(read(place, "stream", *stream, "training.gradient_accumulation_steps=1"))
+    assert result.sentences == len([line for line in text.read_text().splitlines() if line])
+    state = json.loads((place / "stream" / f"checkpoint-{STEPS}" / "trainer_state.json").read_text())
+    losses = [entry["loss"] for entry in state["log_history"] if "loss" in entry]
+    assert len(losses) == STEPS
+    assert losses[-1] < losses[0]
+
+
+def test_early_stopping_ends_a_run_that_no_longer_improves(place):
+    worse = [
+        "training.learning_rate=0",
+        "training.early_stopping_patience=2",
+        "training.load_best_model_at_end=true",
+    ]
+    run(read(place, "stopped", *worse, "training.decay_on_plateau=null"))
+    # The first evaluation is the best there is; the second and third are no better.
+    assert sorted(path.name for path in (place / "stopped").glob("checkpoint-*")) == [
+        "checkpoint-12",
+        "checkpoint-4",
+        "checkpoint-8",
+    ]
+
+
+def test_terms_go_to_tensorboard(place):
+    events = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
+    run(read(place, "board", "training.report_to=tensorboard", "training.max_steps=4"))
+    written = next((place / "board").rglob("events.out.tfevents.*"))
+    accumulator = events.EventAccumulator(str(written.parent))
+    accumulator.Reload()
+    tags = set(accumulator.Tags()["scalars"])
+    assert {
+        "train/reconstruction",
+        "train/kl",
+        "train/kl_weight",
+        "eval/neg_elbo",
+        "eval/active_units",
+    } <= tags
