@@ -25,7 +25,10 @@ def processes(tmp_path_factory):
     )
     assert ended.returncode == 0, ended.stderr
     return [
-        (json.loads((folder / f"{rank}.json").read_text()), torch.load(folder / f"{rank}.pt"))
+        (
+            json.loads((folder / f"{rank}.json").read_text()),
+            torch.load(folder / f"{rank}.pt", weights_only=True),
+        )
         for rank in (0, 1)
     ]
 

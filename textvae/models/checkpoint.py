@@ -87,7 +87,9 @@ def _check_kind(name: str) -> None:
     folder = Path(name)
     if folder.exists() and not (folder / "config.json").is_file():
         raise _no_model(folder)
-    is_no_hub_name = folder.is_absolute() or name.startswith((".", "~")) or len(folder.parts) > 2
+    # "runs/dmo" could be on the Hub, but beside a folder "runs" it is a slip, and the Hub takes long to say no.
+    beside = len(folder.parts) == 2 and folder.parent.is_dir()
+    is_no_hub_name = folder.is_absolute() or name.startswith((".", "~")) or len(folder.parts) > 2 or beside
     if not folder.exists() and is_no_hub_name:
         raise _missing(name)
     try:
