@@ -15,6 +15,8 @@ def test_a_file_is_replaced_only_at_the_end(tmp_path):
         raise KeyError
     assert file.read_text() == "old"
     assert [path.name for path in file.parent.iterdir()] == ["file.json"]
+    (tmp_path / "usual").touch()
+    assert file.stat().st_mode == (tmp_path / "usual").stat().st_mode
 
 
 def test_files_of_a_folder_are_replaced_only_at_the_end_and_others_stay(tmp_path):

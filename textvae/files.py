@@ -8,6 +8,7 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from uuid import uuid4
 
 
 @contextmanager
@@ -15,10 +16,9 @@ def replacing(path: str | Path) -> Iterator[Path]:
     """A path to write a file to, which takes the place of ``path`` when the block ends without an error."""
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    # The suffix stays, because some writers add their own where it is missing.
-    handle, name = tempfile.mkstemp(prefix=".", suffix=path.suffix, dir=path.parent)
-    os.close(handle)
-    partial = Path(name)
+    # The end of the name stays, because some writers add their own suffix where it is missing; the writer makes the
+    # file, because `tempfile` would make one that only its owner may read.
+    partial = path.with_name(f".{uuid4().hex}-{path.name}")
     try:
         yield partial
         os.replace(partial, path)
