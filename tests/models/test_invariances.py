@@ -10,6 +10,13 @@ PAIRS = pytest.mark.parametrize(
         pytest.param(encoder | decoder, id=f"{encoder_name}-{decoder_name}")
         for encoder_name, encoder in tiny.ENCODERS.items()
         for decoder_name, decoder in tiny.DECODERS.items()
+    ]
+    + [
+        pytest.param(
+            decoder | {"skip_connection": True, "normalize_means": 0.5, "bag_of_words": True},
+            id=f"every-cure-{decoder_name}",
+        )
+        for decoder_name, decoder in tiny.DECODERS.items()
     ],
 )
 OPTIONS = {
@@ -18,6 +25,15 @@ OPTIONS = {
     "word-dropout": {"word_dropout": 0.5},
     "tied": {"tie_word_embeddings": True},
     "no-z": {"latent_size": 0},
+    "no-z-but-all-that-needs-it": {
+        "latent_size": 0,
+        "skip_connection": True,
+        "bag_of_words": True,
+        "normalize_means": 0.5,
+    },
+    "skip": {"skip_connection": True},
+    "bag-of-words": {"bag_of_words": True},
+    "normalised-means": {"normalize_means": 0.5},
     "torch-initial-weights": {"initial_range": None},
     "small": {"decoder_type": "dilated_convolution", "dilations": "small"},
     "medium": {"decoder_type": "dilated_convolution", "dilations": "medium"},
@@ -80,7 +96,9 @@ def test_gradient_reaches_every_parameter(options, tied):
     """And every row of the word vectors that is used, the last one too: padding_idx=-1 would freeze it."""
     model = tiny.model(**options, tie_word_embeddings=tied).train()
     batch = tiny.collate([{"ids": [4, 5, tiny.VOCABULARY - 1, 6]}, {"ids": [tiny.VOCABULARY - 1]}])
-    model(**batch).log_likelihood.sum().backward()
+    output = model(**batch)
+    bag = 0 if output.bag_of_words is None else output.bag_of_words.sum()
+    (output.log_likelihood.sum() + bag).backward()
     for name, parameter in model.named_parameters():
         assert parameter.grad is not None, name
         assert parameter.grad.abs().sum() > 0, name
@@ -98,6 +116,7 @@ def test_every_option_runs_alone(options):
     assert output.posterior.batch_shape == output.prior.batch_shape == (4,)
     assert output.posterior.event_shape == output.prior.event_shape == (model.config.latent_size,)
     assert torch.equal(output.tokens, batch.lengths)
+    assert (output.bag_of_words is not None) is (model.bag_of_words is not None)
     output.log_likelihood.sum().backward()
     assert torch.isfinite(output.log_likelihood).all()
     model.eval()
@@ -134,3 +153,12 @@ def test_forward_decodes_as_many_samples_as_asked_for(decoder, samples):
     assert decoded == [samples]
     assert output.z.shape[0] == output.log_likelihood.shape[0] == samples
     assert len(output.z.unique(dim=0)) == samples
+
+
+def test_evaluation_ignores_every_training_trick():
+    """The same weights give the same bound, whatever they are trained with."""
+    tricks = {"dropout": 0.5, "word_dropout": 0.5, "bag_of_words": True}
+    plain, tricked, batch = tiny.model(), tiny.model(**tricks), tiny.batch()
+    tricked.load_state_dict(plain.state_dict(), strict=False)
+    torch.testing.assert_close(score(tricked, batch), score(plain, batch), rtol=0, atol=0)
+    assert tricked(**batch).bag_of_words is None

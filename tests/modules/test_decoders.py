@@ -11,6 +11,7 @@ SIZES = {"vocabulary_size": tiny.VOCABULARY, "embedding_size": 4, "hidden_size":
 DECODERS = {
     "lstm": lambda **sizes: LSTMDecoder(**sizes),
     "lstm-2": lambda **sizes: LSTMDecoder(**sizes, layers=2),
+    "lstm-skip": lambda **sizes: LSTMDecoder(**({"skip": True} | sizes)),
 } | {
     name: lambda dilations=dilations, **sizes: DilatedConvolutionDecoder(**sizes, dilations=dilations)
     for name, dilations in DILATIONS.items()
@@ -130,3 +131,13 @@ def test_word_dropout_spares_bos_and_pads(sentence):
     dropped = drop_words(inputs, mask, 1.0, unknown_id=3, keep_id=1)
     assert (dropped[:, 0] == 1).all()
     assert (dropped[~mask] == 0).all()
+
+
+@EACH
+def test_skip_connection_adds_z_to_every_state(kind):
+    torch.manual_seed(1)
+    decoder, inputs, z = decoder_of(kind, skip=True), ids(3, 5), torch.randn(2, 3, 2).double()
+    states, _ = decoder(inputs, z)
+    skip, decoder.skip = decoder.skip, None
+    without, _ = decoder(inputs, z)
+    torch.testing.assert_close(states, without + (z @ skip.linear.weight.T)[:, :, None])

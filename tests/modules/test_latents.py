@@ -6,6 +6,7 @@ from torch.distributions import MultivariateNormal, kl_divergence
 
 from textvae.modules.latents import (
     GaussianPosterior,
+    NormalizedMeans,
     StandardNormalPrior,
     diagonal_gaussian,
     kl_per_dimension,
@@ -92,3 +93,35 @@ def test_no_latent_dimensions_have_no_divergence():
     assert z.shape == (2, 4, 0)
     assert torch.equal(prior.log_prob(z), torch.zeros(2, 4))
     assert torch.equal(kl_divergence(prior, prior), torch.zeros(4))
+
+
+def test_normalised_means_have_the_deviation_that_was_asked_for():
+    module = NormalizedMeans(3, 0.6).double()
+    torch.nn.init.constant_(module.bias, 0.2)
+    means = module(5 + 0.01 * torch.randn(16, 3).double())
+    torch.testing.assert_close(means.mean(0), torch.full((3,), 0.2).double())
+    torch.testing.assert_close(
+        means.std(0, unbiased=False), torch.full((3,), 0.6).double(), rtol=1e-3, atol=0
+    )
+
+
+@pytest.mark.parametrize("scale", [1e-3, 1.0, 100.0])
+def test_normalised_means_keep_the_kl_over_its_bound(scale):
+    """gamma² Z / 2 for every batch, whatever the variance of the posteriors and of what the encoder gives."""
+    module = GaussianPosterior(5, 4, NormalizedMeans(4, 0.5)).double()
+    for _ in range(20):
+        posterior = module(scale * torch.randn(32, 5).double())
+        kl = kl_divergence(posterior, StandardNormalPrior(4)(32, posterior.mean)).mean()
+        assert float(kl.detach()) >= 0.5 * 0.25 * 4 * 0.9999
+
+
+def test_one_sentence_is_normalised_by_what_was_seen_before():
+    module = NormalizedMeans(2, 0.5).double()
+    for _ in range(200):
+        module(torch.tensor([[1.0, 4.0], [3.0, 0.0]]).double())
+    # The running variance is the unbiased one, 2 and 8.
+    expected = torch.tensor([[0.5 / 2**0.5, -0.5 * 2 / 8**0.5]]).double()
+    torch.testing.assert_close(module(torch.tensor([[3.0, 0.0]]).double()), expected, rtol=1e-6, atol=1e-6)
+    before = module.norm.running_mean.clone()
+    module.eval()(torch.randn(5, 2).double())
+    assert torch.equal(module.norm.running_mean, before)

@@ -5,7 +5,7 @@ import tiny
 import torch
 
 from textvae.modules import output_layer
-from textvae.modules.output_layer import OutputLayer
+from textvae.modules.output_layer import BagOfWords, OutputLayer
 
 SLABS = pytest.mark.parametrize("slab", [1, 7 * 3, 2**21], ids=["one-token", "three-tokens", "all-tokens"])
 
@@ -138,3 +138,24 @@ def test_tied_to_smaller_word_vectors():
     model = tiny.model(tie_word_embeddings=True)
     assert model.output_layer.linear.weight is model.decoder.embedding.weight
     assert model.output_layer.logits(torch.randn(2, 8).double()).shape == (2, tiny.VOCABULARY)
+
+
+@SLABS
+def test_likeliest_token_is_that_of_the_largest_logit(monkeypatch, layer, slab):
+    monkeypatch.setattr(output_layer, "SLAB", slab)
+    states = torch.randn(9, 5).double()
+    assert torch.equal(layer.likeliest(states), layer.logits(states).argmax(-1))
+
+
+def test_bag_of_words_by_hand():
+    """A sentence's words are independent given z, so their order does not matter, and pads are none."""
+    bag = BagOfWords(2, 4, 7).double()
+    z = torch.randn(3, 2, 2).double()
+    targets = torch.tensor([[5, 6, 2], [4, 2, 0]])
+    mask = torch.tensor([[True, True, True], [True, True, False]])
+    words = bag.output(bag.hidden(z).tanh()).log_softmax(-1)
+    expected = torch.stack(
+        [words[:, 0, 5] + words[:, 0, 6] + words[:, 0, 2], words[:, 1, 4] + words[:, 1, 2]], 1
+    )
+    torch.testing.assert_close(bag.log_likelihood(z, targets, mask), expected)
+    torch.testing.assert_close(bag.log_likelihood(z, targets[:, [1, 0, 2]], mask)[:, 0], expected[:, 0])

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import pytest
 import tiny
 import torch
@@ -7,7 +9,6 @@ from textvae.errors import UserError
 from textvae.models.outputs import VAEOutput
 from textvae.modules.latents import StandardNormalPrior, diagonal_gaussian
 from textvae.objectives.elbo import ELBO
-from textvae.objectives.schedules import KLWeight
 
 
 @pytest.fixture
@@ -27,7 +28,7 @@ def output_of(mean, scale, log_likelihood=None):
 def test_loss_by_hand(parameters):
     """Two samples, three sentences: reconstructions 3, 1 and 4, KLs 0.5, 0 and 0."""
     scores = torch.tensor([[-2.0, -1, -8], [-4, -1, 0]]).double()
-    terms = ELBO()(output_of(*parameters, scores), step=0)
+    terms = ELBO()(output_of(*parameters, scores), 1.0)
     assert terms.loss.item() == pytest.approx((3 + 1 + 4 + 0.5) / 3)
     assert terms.per_sentence["reconstruction"].tolist() == pytest.approx([3, 1, 4])
     assert terms.per_sentence["kl"].tolist() == pytest.approx([0.5, 0, 0])
@@ -37,13 +38,12 @@ def test_loss_by_hand(parameters):
 def test_loss_is_the_negative_bound_of_a_model(decoder):
     output = tiny.model(**decoder)(**tiny.batch(), samples=3)
     bound = output.log_likelihood.mean(0) - kl_divergence(output.posterior, output.prior)
-    torch.testing.assert_close(ELBO()(output, step=0).loss, -bound.mean())
+    torch.testing.assert_close(ELBO()(output, 1.0).loss, -bound.mean())
 
 
-def test_kl_is_weighted_by_the_step(parameters):
-    objective = ELBO(KLWeight("linear", start=0.2, steps=10))
-    for step, weight in ((0, 0.2), (5, 0.6), (10, 1.0)):
-        terms = objective(output_of(*parameters), step)
+def test_kl_is_weighted(parameters):
+    for weight in (0.2, 0.6, torch.tensor(1.5)):
+        terms = ELBO()(output_of(*parameters), weight)
         assert terms.loss.item() == pytest.approx(weight * 0.5 / 3)
         assert terms.per_sentence["kl"].tolist() == pytest.approx([0.5, 0, 0]), "the raw KL is logged"
 
@@ -51,14 +51,14 @@ def test_kl_is_weighted_by_the_step(parameters):
 @pytest.mark.parametrize("samples", [1, 4])
 def test_an_auto_encoder_has_no_kl_in_its_gradient(parameters, samples):
     scores = torch.randn(samples, 3).double().requires_grad_()
-    ELBO(KLWeight(end=0.0))(output_of(*parameters, scores), step=0).loss.backward()
+    ELBO()(output_of(*parameters, scores), 0.0).loss.backward()
     assert all(parameter.grad.abs().sum() == 0 for parameter in parameters)
     torch.testing.assert_close(scores.grad, torch.full_like(scores, -1 / (3 * samples)))
 
 
 def test_free_bits_by_hand(parameters):
     """One nat over four dimensions: each costs 0.25 at least, for each sentence, not for their mean."""
-    terms = ELBO(free_bits=1.0)(output_of(*parameters), step=0)
+    terms = ELBO(free_bits=1.0)(output_of(*parameters), 1.0)
     assert terms.loss.item() == pytest.approx(((0.5 + 3 * 0.25) + 1.0 + 1.0) / 3)
     assert terms.per_sentence["kl"].tolist() == pytest.approx([0.5, 0, 0]), "the raw KL is logged"
 
@@ -66,23 +66,54 @@ def test_free_bits_by_hand(parameters):
 def test_gradient_of_free_bits_vanishes_below_their_share():
     mean = torch.tensor([[1.0, 0.5, 0.6, -0.9]], dtype=torch.double, requires_grad=True)
     kl = 0.5 * mean.detach().square()
-    ELBO(free_bits=4 * 0.2)(output_of(mean, torch.ones_like(mean)), step=0).loss.backward()
+    ELBO(free_bits=4 * 0.2)(output_of(mean, torch.ones_like(mean)), 1.0).loss.backward()
     torch.testing.assert_close(mean.grad, torch.where(kl > 0.2, mean.detach(), 0.0))
     assert (mean.grad == 0).any()
 
 
 def test_free_bits_of_a_model_without_z_are_none():
     output = tiny.model(latent_size=0)(**tiny.batch())
-    torch.testing.assert_close(ELBO(free_bits=3.0)(output, 0).loss, -output.log_likelihood.mean())
+    torch.testing.assert_close(ELBO(free_bits=3.0)(output, 1.0).loss, -output.log_likelihood.mean())
 
 
 def test_terms_are_not_part_of_the_graph(parameters):
     scores = torch.zeros(1, 3).double().requires_grad_()
-    terms = ELBO()(output_of(*parameters, scores), step=0)
+    terms = ELBO()(output_of(*parameters, scores), 1.0)
     assert terms.loss.requires_grad
     assert not any(term.requires_grad for term in terms.per_sentence.values())
 
 
-def test_negative_free_bits_are_refused():
-    with pytest.raises(UserError, match=r"expected free_bits of 0 nats or more, got -1\.0"):
-        ELBO(free_bits=-1.0)
+@pytest.mark.parametrize("free", [0.4, 2.0])
+def test_free_bits_on_the_batch_by_hand(free):
+    """KLs of dimension 0 are 0.5 and 0, their mean 0.25; of dimension 1 none."""
+    mean = torch.tensor([[1.0, 0], [0, 0]], dtype=torch.double, requires_grad=True)
+    terms = ELBO(free_bits=free, free_bits_on="batch")(output_of(mean, torch.ones_like(mean)), 1.0)
+    assert terms.loss.item() == pytest.approx(max(0.25, free / 2) + free / 2)
+    assert terms.per_sentence["kl"].tolist() == pytest.approx([0.5, 0])
+    terms.loss.backward()
+    expected = [[0.5, 0], [0, 0]] if free == 0.4 else [[0, 0], [0, 0]]
+    assert mean.grad.tolist() == expected, "the share of the mean is paid for, or it is free"
+
+
+def test_bag_of_words_is_a_term_of_its_own(parameters):
+    output = replace(
+        output_of(*parameters), bag_of_words=torch.tensor([[-2.0, -1, 0], [-4, -1, -2]]).double()
+    )
+    terms = ELBO(bag_of_words=0.5)(output, 1.0)
+    assert terms.per_sentence["bag_of_words"].tolist() == pytest.approx([3, 1, 1])
+    assert terms.loss.item() == pytest.approx((0.5 + 0.5 * 5) / 3)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"free_bits": -1.0}, r"expected free_bits of 0 nats or more, got -1\.0"),
+        ({"free_bits_on": "word"}, "expected free_bits_on to be one of sentence, batch, got 'word'"),
+        ({"target_rate": 0.0}, r"expected a target_rate of more than 0 nats, got 0\.0"),
+        ({"bag_of_words": -1.0}, r"expected a bag_of_words weight of 0 or more, got -1\.0"),
+    ],
+    ids=str,
+)
+def test_what_makes_no_sense_is_refused(options, message):
+    with pytest.raises(UserError, match=message):
+        ELBO(**options)

@@ -9,6 +9,7 @@ SCHEDULES = {
     "constant": KLWeight("constant", end=0.7),
     "linear": KLWeight("linear", start=0.1, steps=10),
     "sigmoid": KLWeight("sigmoid", start=0.2, end=2.0, steps=10),
+    "tanh": KLWeight("tanh", start=0.5, end=2.5, steps=6),
     "cyclical": KLWeight("cyclical", steps=40, cycles=4),
 }
 EACH = pytest.mark.parametrize("schedule", SCHEDULES.values(), ids=SCHEDULES)
@@ -20,6 +21,7 @@ EACH = pytest.mark.parametrize("schedule", SCHEDULES.values(), ids=SCHEDULES)
         ("constant", {0: 0.7, 1: 0.7, 1000: 0.7}),
         ("linear", {0: 0.1, 1: 0.19, 5: 0.55, 9: 0.91, 10: 1.0, 1000: 1.0}),
         ("sigmoid", {0: 0.2, 5: 1.1, 10: 2.0, 11: 2.0}),
+        ("tanh", {0: 0.5, 2: 0.5 + 2 * math.tanh(1) / math.tanh(3), 6: 2.5, 7: 2.5}),
         ("cyclical", {0: 0.0, 1: 0.2, 4: 0.8, 5: 1.0, 9: 1.0, 10: 0.0, 11: 0.2, 35: 1.0, 39: 1.0, 40: 1.0}),
     ],
 )
@@ -41,13 +43,13 @@ def test_weights_stay_between_start_and_end(schedule):
     assert weights[-1] == schedule.end
 
 
-@pytest.mark.parametrize("name", ["constant", "linear", "sigmoid"])
+@pytest.mark.parametrize("name", ["constant", "linear", "sigmoid", "tanh"])
 def test_ramps_rise(name):
     weights = [SCHEDULES[name](step) for step in range(15)]
     assert weights == sorted(weights)
 
 
-@pytest.mark.parametrize("name", ["linear", "sigmoid", "cyclical"])
+@pytest.mark.parametrize("name", ["linear", "sigmoid", "tanh", "cyclical"])
 def test_ramps_have_no_jumps(name):
     """A ramp of 1,000 steps moves little in any, and a cyclical one jumps down only where a cycle begins."""
     schedule = KLWeight(name, steps=1000, cycles=4)

@@ -3,21 +3,30 @@
 from __future__ import annotations
 
 import inspect
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any, Literal, get_args, get_origin
 
 import torch
 from torch import Tensor, nn
-from torch.distributions import Independent
+from torch.distributions import Independent, kl_divergence
 from transformers import AutoConfig, AutoModel, PretrainedConfig, PreTrainedModel
 from transformers import initialization as init
 
 from textvae.errors import UserError
 from textvae.models.generation import ConditionalLanguageModel
 from textvae.models.outputs import VAEOutput
+from textvae.models.refinement import Refinement, refined, refined_with_gradient
 from textvae.modules.decoders import DILATIONS, DilatedConvolutionDecoder, LSTMDecoder, drop_words
 from textvae.modules.encoders import ConvolutionEncoder, LSTMEncoder
-from textvae.modules.latents import GaussianPosterior, StandardNormalPrior, sample
-from textvae.modules.output_layer import OutputLayer
+from textvae.modules.latents import (
+    GaussianPosterior,
+    NormalizedMeans,
+    StandardNormalPrior,
+    diagonal_gaussian,
+    sample,
+)
+from textvae.modules.output_layer import BagOfWords, OutputLayer
 
 
 class TextVAEConfig(PretrainedConfig):
@@ -37,6 +46,10 @@ class TextVAEConfig(PretrainedConfig):
         dropout: on the decoder's word vectors and output states.
         word_dropout: how many of the decoder's input words become UNK in training.
         tie_word_embeddings: the output layer's weight is the decoder's word vectors (Press & Wolf 2017).
+        skip_connection: from z to the output layer (`SkipConnection`).
+        bag_of_words: with a second decoder of the words in no order (`BagOfWords`), whose loss helps in training.
+        normalize_means: deviation gamma of batch-normalised posterior means (`NormalizedMeans`), which keeps the KL
+            over gamma² latent_size / 2 nats; None: as the encoder gives them.
         initial_range: weights are drawn from U(-r, r), as published; None leaves torch's defaults.
         initial_embedding_range: the same for the word vectors.
 
@@ -59,6 +72,9 @@ class TextVAEConfig(PretrainedConfig):
     dropout: float = 0.5
     word_dropout: float = 0.0
     tie_word_embeddings: bool = False
+    skip_connection: bool = False
+    bag_of_words: bool = False
+    normalize_means: float | None = None
     initial_range: float | None = 0.01
     initial_embedding_range: float = 0.1
     pad_token_id: int | None = 0
@@ -93,10 +109,17 @@ def _build_decoder(config: TextVAEConfig) -> LSTMDecoder | DilatedConvolutionDec
         "hidden_size": config.hidden_size,
         "latent_size": config.latent_size,
         "dropout": config.dropout,
+        "skip": config.skip_connection,
     }
     if config.decoder_type == "lstm":
         return LSTMDecoder(**sizes, layers=config.decoder_layers)
     return DilatedConvolutionDecoder(**sizes, dilations=DILATIONS[config.dilations])
+
+
+def _build_posterior(config: TextVAEConfig, summary_size: int) -> GaussianPosterior:
+    deviation = config.normalize_means
+    means = None if deviation is None else NormalizedMeans(config.latent_size, deviation)
+    return GaussianPosterior(summary_size, config.latent_size, means)
 
 
 class TextVAEModel(PreTrainedModel):
@@ -126,14 +149,17 @@ class TextVAEModel(PreTrainedModel):
             )
         self.prior = StandardNormalPrior(config.latent_size)
         self.encoder = _build_encoder(config) if config.latent_size else None
-        self.posterior = (
-            GaussianPosterior(self.encoder.output_size, config.latent_size) if self.encoder else None
-        )
+        self.posterior = _build_posterior(config, self.encoder.output_size) if self.encoder else None
         self.decoder = _build_decoder(config)
         self.output_layer = OutputLayer(
             self.decoder.output_size,
             config.vocab_size,
             weight_size=config.embedding_size if config.tie_word_embeddings else None,
+        )
+        self.bag_of_words = (
+            BagOfWords(config.latent_size, config.hidden_size, config.vocab_size)
+            if config.bag_of_words and config.latent_size
+            else None
         )
         if config.tie_word_embeddings:
             # A checkpoint holds a tied weight once; its absence under the other name is no loss to warn of.
@@ -150,6 +176,11 @@ class TextVAEModel(PreTrainedModel):
         elif isinstance(module, (nn.LSTM, nn.Linear)) and reach is not None:
             for parameter in module.parameters(recurse=False):
                 init.uniform_(parameter, -reach, reach)
+
+    def keep_inference_network(self, source: TextVAEModel) -> None:
+        """Copy the encoder and the posterior of ``source``; the decoder stays as new as it is (Li et al. 2019)."""
+        for part in ("encoder", "posterior"):
+            getattr(self, part).load_state_dict(getattr(source, part).state_dict())
 
     def initialize_encoder(self, source: TextVAEModel) -> None:
         """Copy the encoder of ``source`` or, if it is a language model, its decoder (Yang et al. 2017, "init").
@@ -202,8 +233,66 @@ class TextVAEModel(PreTrainedModel):
         states, _ = self.decoder(inputs, z)
         return self.output_layer.log_likelihood(states, targets, mask)
 
+    def refine(
+        self,
+        posterior: Independent,
+        inputs: Tensor,
+        targets: Tensor,
+        mask: Tensor,
+        refinement: Refinement,
+        kl_weight: float = 1.0,
+    ) -> Independent:
+        """The posterior after gradient steps that raise each sentence's ELBO (`refinement`).
+
+        The steps see the model as it is in evaluation, and the same draws each time: a pair mirrored at the mean.
+
+        Args:
+            posterior: where to start, batch shape (B,).
+            inputs: decoder inputs, (B, T).
+            targets: shifted targets, (B, T).
+            mask: True on real tokens, (B, T).
+            refinement: how far and how fast.
+            kl_weight: of the KL in the bound that is raised.
+        """
+        noise = torch.randn_like(posterior.mean)
+        draws = torch.stack([noise, -noise])
+
+        def negative_elbo(mean: Tensor, log_variance: Tensor) -> Tensor:
+            q = diagonal_gaussian(mean, (0.5 * log_variance).exp())
+            kl = kl_divergence(q, self.prior(len(mean), mean))
+            # cuDNN's LSTM has no gradient in evaluation mode.
+            with self._in_evaluation(), torch.backends.cudnn.flags(enabled=False):
+                scores = self.log_likelihood(mean + q.stddev * draws, inputs, targets, mask)
+            return kl_weight * kl - scores.mean(0)
+
+        start = posterior.mean, 2 * posterior.stddev.log()
+        if torch.is_grad_enabled():
+            decoder = [*self.decoder.parameters(), *self.output_layer.parameters()]
+            unique = list({id(parameter): parameter for parameter in decoder}.values())
+            mean, log_variance = refined_with_gradient(negative_elbo, *start, unique, refinement)
+        else:
+            mean, log_variance = refined(negative_elbo, *start, refinement)
+        return diagonal_gaussian(mean, (0.5 * log_variance).exp())
+
+    @contextmanager
+    def _in_evaluation(self) -> Iterator[None]:
+        """Without dropout, whatever the mode, which is as before afterwards."""
+        training = self.training
+        self.eval()
+        try:
+            yield
+        finally:
+            self.train(training)
+
     def forward(
-        self, inputs: Tensor, targets: Tensor, mask: Tensor, lengths: Tensor, samples: int = 1
+        self,
+        inputs: Tensor,
+        targets: Tensor,
+        mask: Tensor,
+        lengths: Tensor,
+        samples: int = 1,
+        refinement: Refinement | None = None,
+        kl_weight: float = 1.0,
     ) -> VAEOutput:
         """Encode the sentences, draw ``samples`` latents each and score the sentences under them.
 
@@ -213,15 +302,21 @@ class TextVAEModel(PreTrainedModel):
             mask: True on real tokens, (B, T).
             lengths: real tokens of each sentence, (B,).
             samples: K.
+            refinement: how each sentence's posterior is improved first; None: not at all.
+            kl_weight: of the KL in the refinement's bound.
         """
         posterior = self.encode(targets, mask)
+        if refinement is not None and self.encoder is not None:
+            posterior = self.refine(posterior, inputs, targets, mask, refinement, kl_weight)
         z = sample(posterior, samples)
+        bag = self.bag_of_words if self.training else None
         return VAEOutput(
             posterior=posterior,
             prior=self.prior(len(inputs), z),
             z=z,
             log_likelihood=self.log_likelihood(z, inputs, targets, mask),
             tokens=lengths,
+            bag_of_words=None if bag is None else bag.log_likelihood(z, targets, mask),
         )
 
     @torch.no_grad()

@@ -18,6 +18,8 @@ class VAEOutput:
         z: draws from the posterior, (K, B, Z).
         log_likelihood: log p(x | z) in nats, summed over the real tokens, (K, B).
         tokens: number of targets of each sentence, EOS counted, (B,).
+        bag_of_words: log p_bag(x | z) of the bag-of-words decoder in nats, (K, B); None where there is none, and in
+            evaluation mode.
     """
 
     posterior: Independent
@@ -25,3 +27,4 @@ class VAEOutput:
     z: Tensor
     log_likelihood: Tensor
     tokens: Tensor
+    bag_of_words: Tensor | None = None

@@ -37,6 +37,29 @@ def _for_each_sample(embedded: Tensor, z: Tensor) -> tuple[Tensor, Tensor]:
     return repeated.flatten(0, 1), z.flatten(0, 1).to(embedded.dtype)
 
 
+class SkipConnection(nn.Module):
+    """z straight to the output layer, past the decoder's states (Skip-VAE, Dieng et al. 2019): states + W z.
+
+    So the gradient of every word reaches z in one step, however much the states have come to rely on the words before.
+
+    Args:
+        latent_size: Z.
+        output_size: D of the states.
+
+    References:
+        Avoiding Latent Variable Collapse with Generative Skip Models (Dieng et al. 2019),
+        https://arxiv.org/abs/1807.04863
+    """
+
+    def __init__(self, latent_size: int, output_size: int) -> None:
+        super().__init__()
+        self.linear = nn.Linear(latent_size, output_size, bias=False)
+
+    def forward(self, states: Tensor, z: Tensor) -> Tensor:
+        """States (K, B, T, D) with W z added, for z (K, B, Z)."""
+        return states + self.linear(z)[:, :, None]
+
+
 class LSTMDecoder(nn.Module):
     """An LSTM whose first state is made from z, and that reads z beside every word.
 
@@ -49,6 +72,7 @@ class LSTMDecoder(nn.Module):
         latent_size: Z; with 0 this is the plain LSTM language model.
         layers: number of stacked LSTMs.
         dropout: on the word vectors, between layers and on the output states.
+        skip: with a `SkipConnection` from z to the states.
     """
 
     def __init__(
@@ -60,6 +84,7 @@ class LSTMDecoder(nn.Module):
         latent_size: int,
         layers: int = 1,
         dropout: float = 0.0,
+        skip: bool = False,
     ) -> None:
         super().__init__()
         self.embedding = nn.Embedding(vocabulary_size, embedding_size)
@@ -72,6 +97,7 @@ class LSTMDecoder(nn.Module):
             dropout=dropout if layers > 1 else 0,
         )
         self.dropout = nn.Dropout(dropout)
+        self.skip = SkipConnection(latent_size, hidden_size) if skip and latent_size else None
         self.output_size = hidden_size
 
     def forward(self, inputs: Tensor, z: Tensor, cache: Cache | None = None) -> tuple[Tensor, Cache]:
@@ -91,6 +117,7 @@ class LSTMDecoder(nn.Module):
             torch.cat([embedded, beside], dim=-1), (hidden.contiguous(), cell.contiguous())
         )
         states = self.dropout(states).unflatten(0, z.shape[:2])
+        states = states if self.skip is None else self.skip(states, z)
         return states, (hidden.transpose(0, 1), cell.transpose(0, 1))
 
     def _initial_state(self, vectors: Tensor) -> tuple[Tensor, Tensor]:
@@ -152,6 +179,7 @@ class DilatedConvolutionDecoder(nn.Module):
         latent_size: Z; with 0 this is a convolutional language model.
         dilations: one for each block; see `DILATIONS`.
         dropout: on the word vectors, in each block and on the output states.
+        skip: with a `SkipConnection` from z to the states.
     """
 
     def __init__(
@@ -163,6 +191,7 @@ class DilatedConvolutionDecoder(nn.Module):
         latent_size: int,
         dilations: Sequence[int] = DILATIONS["small"],
         dropout: float = 0.0,
+        skip: bool = False,
     ) -> None:
         super().__init__()
         self.embedding = nn.Embedding(vocabulary_size, embedding_size)
@@ -171,6 +200,7 @@ class DilatedConvolutionDecoder(nn.Module):
         self.blocks = nn.ModuleList(CausalBlock(hidden_size, dilation, dropout) for dilation in dilations)
         self.norm = nn.LayerNorm(hidden_size)
         self.dropout = nn.Dropout(dropout)
+        self.skip = SkipConnection(latent_size, hidden_size) if skip and latent_size else None
         self.output_size = hidden_size
 
     @property
@@ -193,5 +223,5 @@ class DilatedConvolutionDecoder(nn.Module):
         for block, past in zip(self.blocks, cache or [None] * len(self.blocks), strict=True):
             states, past = block(states, past)
             pasts.append(past)
-        states = self.dropout(functional.relu(self.norm(states)))
-        return states.unflatten(0, z.shape[:2]), tuple(pasts)
+        states = self.dropout(functional.relu(self.norm(states))).unflatten(0, z.shape[:2])
+        return (states if self.skip is None else self.skip(states, z)), tuple(pasts)

@@ -1,4 +1,4 @@
-"""Decoder states become log-probabilities of tokens, without ever holding the logits of a whole batch."""
+"""States become log-probabilities of tokens, without ever holding the logits of a whole batch."""
 
 from __future__ import annotations
 
@@ -123,3 +123,37 @@ class OutputLayer(nn.Module):
         )
         sentence_of = mask.nonzero()[:, 0].expand(samples, -1)
         return tokens.new_zeros(samples, sentences).scatter_add_(1, sentence_of, tokens.view(samples, -1))
+
+    def likeliest(self, states: Tensor) -> Tensor:
+        """The token of the largest probability for each of N states (N, D), ids (N,)."""
+        rows = _slab_rows(self.linear.out_features)
+        return torch.cat([self.logits(part).argmax(-1) for part in states.split(rows)])
+
+
+class BagOfWords(nn.Module):
+    """p_bag(x | z) = prod_t softmax(f(z))[x_t]: the words of a sentence from z alone, in no order (Zhao et al. 2017).
+
+    A second decoder that cannot do without z, with a loss of its own in training; it writes nothing.
+
+    Args:
+        latent_size: Z.
+        hidden_size: of f, one hidden layer.
+        vocabulary_size: V.
+    """
+
+    def __init__(self, latent_size: int, hidden_size: int, vocabulary_size: int) -> None:
+        super().__init__()
+        self.hidden = nn.Linear(latent_size, hidden_size)
+        self.output = nn.Linear(hidden_size, vocabulary_size)
+
+    def log_likelihood(self, z: Tensor, targets: Tensor, mask: Tensor) -> Tensor:
+        """log p_bag(x | z) in nats, summed over the real tokens, (K, B).
+
+        Args:
+            z: (K, B, Z).
+            targets: ids, (B, T).
+            mask: True on real tokens, (B, T).
+        """
+        words = functional.log_softmax(self.output(self.hidden(z).tanh()), dim=-1)
+        chosen = words.gather(-1, targets.expand(len(z), -1, -1))
+        return (chosen * mask).sum(-1)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Literal
 
 from torch import Tensor
 from torch.distributions import kl_divergence
@@ -28,41 +29,68 @@ class Terms:
 
 @dataclass(frozen=True)
 class ELBO:
-    """The negative evidence lower bound with a weighted KL.
+    """The negative evidence lower bound with a weighted KL, and terms that help to keep it from vanishing.
 
-        loss = mean_x [ - E_q log p(x | z) + beta(step) KL(q(z | x) ‖ p(z)) ]
+        loss = mean_x [ - E_q log p(x | z) + beta charged(KL(q(z | x) ‖ p(z))) - w E_q log p_bag(x | z) ]
 
-    At beta = 1 and without free bits it is ``neg_elbo``, the bound that evaluation reports.
+    At beta = 1, without free bits and bag of words, it is ``neg_elbo``, the bound that evaluation reports.
 
     Attributes:
-        kl_weight: beta, a function of the step.
+        kl_weight: beta, a function of the step; unused with a target rate.
+        target_rate: KL in nats per sentence at which beta holds the model, see `rate.ascended`; None: no such target.
         free_bits: nats of KL per sentence that cost nothing, shared equally by the latent dimensions: each counts
-            as max(KL_d, free_bits / Z), so that its gradient vanishes below its share (Kingma et al. 2016, in the
-            variant of Li et al. 2019). The KL that is logged is always the raw one.
+            as max(KL_d, free_bits / Z), so that its gradient vanishes below its share. The KL that is logged is
+            always the raw one.
+        free_bits_on: whether KL_d is that of each sentence (Li et al. 2019) or its mean over the batch (Kingma et al.
+            2016), where some sentences may say less if others say more.
+        bag_of_words: w, the weight of a second decoder that predicts the words of the sentence from z alone, in no
+            order (Zhao et al. 2017); for models that have one, ``model.bag_of_words``.
+
+    Raises:
+        UserError: if a number is out of its range.
 
     References:
         Auto-Encoding Variational Bayes (Kingma & Welling 2014), https://arxiv.org/abs/1312.6114
+        Improving Variational Inference with Inverse Autoregressive Flow (Kingma et al. 2016),
+        https://arxiv.org/abs/1606.04934
         A Surprisingly Effective Fix for Deep Latent Variable Modeling of Text (Li et al. 2019),
         https://arxiv.org/abs/1909.00868
+        Learning Discourse-level Diversity for Neural Dialog Models (Zhao et al. 2017), https://arxiv.org/abs/1703.10960
     """
 
     kl_weight: KLWeight = field(default_factory=KLWeight)
+    target_rate: float | None = None
     free_bits: float = 0.0
+    free_bits_on: Literal["sentence", "batch"] = "sentence"
+    bag_of_words: float = 1.0
 
     def __post_init__(self) -> None:
         if self.free_bits < 0:
             raise UserError(f"expected free_bits of 0 nats or more, got {self.free_bits}")
+        if self.free_bits_on not in ("sentence", "batch"):
+            raise UserError(f"expected free_bits_on to be one of sentence, batch, got {self.free_bits_on!r}")
+        if self.target_rate is not None and self.target_rate <= 0:
+            raise UserError(f"expected a target_rate of more than 0 nats, got {self.target_rate}")
+        if self.bag_of_words < 0:
+            raise UserError(f"expected a bag_of_words weight of 0 or more, got {self.bag_of_words}")
 
-    def __call__(self, output: VAEOutput, step: int) -> Terms:
-        """The loss at optimiser step ``step``."""
+    def __call__(self, output: VAEOutput, kl_weight: float | Tensor) -> Terms:
+        """The loss at the KL weight beta."""
         reconstruction = -output.log_likelihood.mean(0)
         kl = kl_divergence(output.posterior, output.prior)
-        loss = (reconstruction + self.kl_weight(step) * self._charged(output, kl)).mean()
-        return Terms(loss, {"reconstruction": reconstruction.detach(), "kl": kl.detach()})
+        loss = reconstruction + kl_weight * self._charged(output, kl)
+        terms = {"reconstruction": reconstruction, "kl": kl}
+        if output.bag_of_words is not None:
+            terms["bag_of_words"] = -output.bag_of_words.mean(0)
+            loss = loss + self.bag_of_words * terms["bag_of_words"]
+        return Terms(loss.mean(), {name: term.detach() for name, term in terms.items()})
 
     def _charged(self, output: VAEOutput, kl: Tensor) -> Tensor:
         """The KL that is paid for, (B,)."""
         if not self.free_bits or not output.z.shape[-1]:
             return kl
         share = self.free_bits / output.z.shape[-1]
-        return kl_per_dimension(output.posterior, output.prior).clamp_min(share).sum(-1)
+        each = kl_per_dimension(output.posterior, output.prior)
+        if self.free_bits_on == "batch":
+            each = each.mean(0, keepdim=True).expand_as(each)
+        return each.clamp_min(share).sum(-1)

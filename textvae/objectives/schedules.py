@@ -18,6 +18,7 @@ class KLWeight:
         constant   end
         linear     start + (end - start) u
         sigmoid    start + (end - start) s(u), s the logistic curve scaled to s(0) = 0 and s(1) = 1
+        tanh       start + (end - start) tanh(3 u) / tanh(3), steep at first
         cyclical   the linear ramp, ``cycles`` times: each rises over the first half of its share of ``steps`` and
                    stays at ``end`` for the other half
 
@@ -38,7 +39,7 @@ class KLWeight:
         Cyclical Annealing Schedule (Fu et al. 2019), https://arxiv.org/abs/1903.10145
     """
 
-    schedule: Literal["constant", "linear", "sigmoid", "cyclical"] = "constant"
+    schedule: Literal["constant", "linear", "sigmoid", "tanh", "cyclical"] = "constant"
     start: float = 0.0
     end: float = 1.0
     steps: int = 0
@@ -67,6 +68,8 @@ class KLWeight:
             edge = 6.0
             low, high = _logistic(-edge), _logistic(edge)
             return (_logistic(edge * (2 * u - 1)) - low) / (high - low)
+        if self.schedule == "tanh":
+            return math.tanh(3 * u) / math.tanh(3)
         if self.schedule == "cyclical":
             return min(1.0, 2 * (u * self.cycles % 1))
         return u
