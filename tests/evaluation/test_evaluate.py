@@ -6,7 +6,7 @@ import pytest
 import tiny
 import torch
 
-from textvae.evaluation import evaluate as module
+from textvae.evaluation import latent_use
 from textvae.evaluation.evaluate import evaluate
 from textvae.evaluation.likelihood import bounds
 from textvae.text.batches import evaluation_loader
@@ -84,7 +84,7 @@ def test_dropout_is_off(batches):
 
 
 def test_mutual_information_keeps_a_bounded_number_of_posteriors(monkeypatch, batches):
-    monkeypatch.setattr(module, "POSTERIORS", 5)
+    monkeypatch.setattr(latent_use, "POSTERIORS", 5)
     found = evaluate(tiny.model(), batches, samples=1)
     assert (found.sentences, found.mutual_information_sentences) == (7, 5)
     assert found.mutual_information <= math.log(5)

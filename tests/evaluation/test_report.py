@@ -8,7 +8,7 @@ import tiny
 from datasets import Dataset
 
 from textvae.evaluation.evaluate import Evaluation, evaluate_rows, evaluating, exact_entropy
-from textvae.evaluation.report import is_collapsed, report
+from textvae.evaluation.report import report
 from textvae.text.tokenizer import train_tokenizer
 
 FOUND = Evaluation(
@@ -23,6 +23,14 @@ FOUND = Evaluation(
     latent_size=32,
     tokens=82430,
     sentences=3761,
+    kl_per_dimension=[0.1] + [0.2] * 30 + [0.4],
+    reconstruction=96.0,
+    reconstruction_prior_z=108.0,
+    reconstruction_shuffled_z=107.0,
+    reconstruction_bleu=12.5,
+    token_accuracy=0.41,
+    reconstructed_sentences=1000,
+    bleu_signature="nrefs:1|tok:13a",
 )
 
 
@@ -60,17 +68,26 @@ def test_a_language_model_has_no_latent_to_report():
     text = report(replace(FOUND, latent_size=0, kl=0.0, mutual_information=0.0, active_units=0, iw_samples=1))
     assert "exact" in line(text, "nll")
     assert not {"kl", "neg_elbo", "iw_nll", "active_units"} & {row.split()[0] for row in text.splitlines()}
-    assert "unused" not in text
+    assert "collapsed" not in text
 
 
-@pytest.mark.parametrize(
-    ("kl", "active", "collapsed"), [(0.49, 3, True), (0.51, 3, False), (6.0, 0, True), (6.0, 1, False)]
-)
-def test_collapse_is_said_in_words(kl, active, collapsed):
-    found = replace(FOUND, kl=kl, active_units=active)
-    assert is_collapsed(found) is collapsed
-    assert ("latent is unused" in report(found)) is collapsed
-    assert ("objective.free_bits" in report(found)) is collapsed
+def test_the_verdict_ends_the_report():
+    assert report(FOUND).splitlines()[-1].startswith("healthy: ")
+    last = report(replace(FOUND, kl=0.2)).splitlines()[-1]
+    assert last.startswith("collapsed: ")
+    assert "objective.target_rate" in last
+
+
+def test_what_z_does_is_counted():
+    text = report(FOUND)
+    assert "0.10 to 0.40" in line(text, "kl")
+    assert "96.00" in line(text, "reconstruction")
+    shuffled = next(row for row in text.splitlines() if "another sentence" in row)
+    assert "107.00" in shuffled
+    assert "12.5" in line(text, "reconstruction_bleu")
+    assert "1,000 sentences; nrefs:1|tok:13a" in line(text, "reconstruction_bleu")
+    assert "41.0 %" in line(text, "token_accuracy")
+    assert "bleu" not in report(replace(FOUND, reconstruction_bleu=None))
 
 
 TEXTS = ["the cat sleeps", "a dog", "größe"]

@@ -3,24 +3,36 @@
 from __future__ import annotations
 
 import math
-import sys
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
+from operator import length_hint
+from typing import Any, Protocol
 
 import torch
 from datasets import Dataset, IterableDataset
 from tokenizers.models import WordLevel
+from torch import Tensor
 from tqdm import tqdm
 from transformers import PreTrainedTokenizerBase
 
-from textvae.evaluation.latent_use import MomentsOfMeans, mutual_information
-from textvae.evaluation.likelihood import bounds
+from textvae.evaluation.interventions import ReplacedLatents
+from textvae.evaluation.latent_use import LatentUse
+from textvae.evaluation.likelihood import BoundSums, bounds
+from textvae.evaluation.reconstruction import Reconstructions
 from textvae.models.language import TextVAEModel
+from textvae.models.refinement import Refinement
 from textvae.text.batches import Batch, Collator, evaluation_loader, tokenize
 
-POSTERIORS = 20_000
-"""Posteriors kept for the mutual information, whose cost grows with the square of their number."""
+
+class Meter(Protocol):
+    """What is taken from each batch, and the quantities of an `Evaluation` that come of it."""
+
+    def update(self, model: TextVAEModel, batch: Batch, found: dict[str, Tensor]) -> None:
+        """Take in a batch and what `bounds` found of it."""
+
+    def quantities(self) -> dict[str, Any]:
+        """The quantities of all batches, by name."""
 
 
 @dataclass(frozen=True)
@@ -32,13 +44,21 @@ class Evaluation:
         iw_nll: importance-weighted bound on -log p(x), nats per sentence.
         iw_samples: its K; it falls as K rises, so two values compare only at one K.
         ppl: exp(total iw_nll / tokens), per token of the model's own tokenizer.
+        tokens: targets, EOS counted, BOS not, UNK an ordinary token.
+        sentences: number of sentences.
+        latent_size: Z; without a latent the quantities that follow are 0 or None.
         kl: raw KL, nats per sentence.
+        kl_per_dimension: its Z shares.
         mutual_information: I_q(x; z) in nats, at most the logarithm of ``mutual_information_sentences``.
         mutual_information_sentences: N posteriors of that estimate.
         active_units: latent dimensions in use.
-        latent_size: Z.
-        tokens: targets, EOS counted, BOS not, UNK an ordinary token.
-        sentences: number of sentences.
+        reconstruction: -E_q log p(x | z), nats per sentence: neg_elbo without the KL.
+        reconstruction_prior_z: -log p(x | z) with z from the prior; a decoder that ignores z does as well with it.
+        reconstruction_shuffled_z: the same with the z of another sentence.
+        reconstruction_bleu: BLEU of the sentences decoded greedily from their posterior means against the originals.
+        token_accuracy: how often the likeliest token, given the posterior mean and the words before, is the right one.
+        reconstructed_sentences: on how many sentences these two were taken.
+        bleu_signature: how sacreBLEU counted.
         entropy: mean exact -log p(x) under the grammar, of these very sentences; only for the embedded corpus.
         characters: Unicode characters of the sentences, the end of each counted as one; only where the tokens
             spell the text exactly, so that a likelihood of tokens is one of characters.
@@ -49,20 +69,35 @@ class Evaluation:
     iw_nll: float
     iw_samples: int
     ppl: float
-    kl: float
-    mutual_information: float
-    mutual_information_sentences: int
-    active_units: int
-    latent_size: int
     tokens: int
     sentences: int
+    latent_size: int
+    kl: float = 0.0
+    mutual_information: float = 0.0
+    mutual_information_sentences: int = 0
+    active_units: int = 0
+    kl_per_dimension: list[float] | None = None
+    reconstruction: float | None = None
+    reconstruction_prior_z: float | None = None
+    reconstruction_shuffled_z: float | None = None
+    reconstruction_bleu: float | None = None
+    token_accuracy: float | None = None
+    reconstructed_sentences: int | None = None
+    bleu_signature: str | None = None
     entropy: float | None = None
     characters: int | None = None
     bits_per_character: float | None = None
 
-    def to_dict(self) -> dict[str, float]:
+    def to_dict(self) -> dict[str, Any]:
         """The quantities by name, without those that do not apply."""
         return {name: value for name, value in asdict(self).items() if value is not None}
+
+    def scalars(self) -> dict[str, float]:
+        """The same as numbers alone, for logs: the KL of each dimension under a name of its own, no words."""
+        quantities = self.to_dict()
+        dimensions = quantities.pop("kl_per_dimension", [])
+        numbers = {name: value for name, value in quantities.items() if not isinstance(value, str)}
+        return numbers | {f"kl_of_dimension_{d}": value for d, value in enumerate(dimensions)}
 
 
 def evaluate(
@@ -71,6 +106,8 @@ def evaluate(
     *,
     samples: int = 500,
     seed: int = 0,
+    refinement: Refinement | None = None,
+    tokenizer: PreTrainedTokenizerBase | None = None,
     entropy: float | None = None,
     characters: int | None = None,
 ) -> Evaluation:
@@ -84,50 +121,36 @@ def evaluate(
         batches: on any device.
         samples: K of the importance-weighted bound.
         seed: of all draws; the same seed gives the same result.
+        refinement: how each sentence's posterior is improved first, for all quantities; None: as the encoder gives it.
+        tokenizer: the model's, if sentences are to be reconstructed.
         entropy: handed through to the result.
         characters: of all sentences, if their bits are to be given per character.
 
     Raises:
         ValueError: if there is no batch.
     """
-    sums: dict[str, float] = dict.fromkeys(("neg_elbo", "iw_nll", "kl"), 0.0)
-    tokens = sentences = 0
-    moments = MomentsOfMeans(model.config.latent_size)
-    kept: list[tuple[torch.Tensor, torch.Tensor]] = []
+    sums = BoundSums(samples)
+    meters: list[Meter] = [sums]
+    if model.config.latent_size:
+        meters += [LatentUse(seed), ReplacedLatents(seed)]
+        meters += [Reconstructions(tokenizer, length_hint(batches))] if tokenizer else []
     with evaluating(model, seed):
         for batch in batches:
-            result = bounds(model, batch.to(model.device), samples)
-            for name in sums:
-                sums[name] += float(result[name].double().sum())
-            if sentences < POSTERIORS:
-                kept.append((result["mean"].cpu(), result["scale"].cpu()))
-            moments.update(result["mean"])
-            tokens += int(batch.lengths.sum())
-            sentences += len(batch.lengths)
-    if not sentences:
+            here = batch.to(model.device)
+            found = bounds(model, here, samples, refinement)
+            for meter in meters:
+                meter.update(model, here, found)
+    if not sums.sentences:
         raise ValueError("expected one batch or more to evaluate, got none")
-    mean, scale = (torch.cat(parts)[:POSTERIORS] for parts in zip(*kept, strict=True))
+    quantities = {name: value for meter in meters for name, value in meter.quantities().items()}
+    bits = quantities["iw_nll"] * sums.sentences / math.log(2)
     return Evaluation(
-        neg_elbo=sums["neg_elbo"] / sentences,
-        iw_nll=sums["iw_nll"] / sentences,
-        iw_samples=samples if model.config.latent_size else 1,
-        ppl=_exp(sums["iw_nll"] / tokens),
-        kl=sums["kl"] / sentences,
-        mutual_information=mutual_information(mean, scale, torch.Generator().manual_seed(seed)),
-        mutual_information_sentences=len(mean),
-        active_units=moments.active_units(),
+        **quantities,
         latent_size=model.config.latent_size,
-        tokens=tokens,
-        sentences=sentences,
         entropy=entropy,
         characters=characters,
-        bits_per_character=sums["iw_nll"] / math.log(2) / characters if characters else None,
+        bits_per_character=bits / characters if characters else None,
     )
-
-
-def _exp(x: float) -> float:
-    """e to the x, infinite where `math.exp` raises: a run that diverges must come as far as its own message."""
-    return math.exp(x) if x < math.log(sys.float_info.max) else math.inf
 
 
 def evaluate_rows(
@@ -139,6 +162,7 @@ def evaluate_rows(
     batch_size: int = 32,
     samples: int = 500,
     seed: int = 0,
+    refinement: Refinement | None = None,
     show_progress_bar: bool | None = None,
 ) -> Evaluation:
     """The `Evaluation` of ``model`` on a split of a corpus.
@@ -151,6 +175,7 @@ def evaluate_rows(
         batch_size: sentences at once.
         samples: K of the importance-weighted bound.
         seed: of all draws.
+        refinement: how each sentence's posterior is improved first; None: as the encoder gives it.
         show_progress_bar: None: only on a terminal.
     """
     tokens = tokenize(rows, tokenizer, maximum_length=maximum_length)
@@ -163,6 +188,8 @@ def evaluate_rows(
         tqdm(loader, desc="evaluating", unit=" batches", disable=hidden),
         samples=samples,
         seed=seed,
+        refinement=refinement,
+        tokenizer=tokenizer,
         entropy=exact_entropy(rows) if stored else None,
         characters=_characters(rows) if stored and not cut and spells_exactly(tokenizer) else None,
     )

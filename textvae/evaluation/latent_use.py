@@ -3,9 +3,16 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import torch
 from torch import Tensor
+
+from textvae.models.language import TextVAEModel
+from textvae.text.batches import Batch
+
+POSTERIORS = 20_000
+"""Posteriors kept for the mutual information, whose cost grows with the square of their number."""
 
 ACTIVE_VARIANCE = 0.01
 """A latent dimension is active if its posterior mean varies more than this over the data (Burda et al. 2016)."""
@@ -67,3 +74,41 @@ class MomentsOfMeans:
     def active_units(self) -> int:
         """Latent dimensions whose posterior mean has sample variance (n - 1) over 0.01."""
         return int((self.squares / max(1, self.count - 1) > ACTIVE_VARIANCE).sum())
+
+
+class LatentUse:
+    """KL, mutual information and active units of a data set, in memory that does not grow with it.
+
+    Args:
+        seed: of the draws of the mutual information.
+    """
+
+    def __init__(self, seed: int) -> None:
+        self.seed = seed
+        self.moments: MomentsOfMeans | None = None
+        self.kl = torch.zeros(())
+        self.kept: list[tuple[Tensor, Tensor]] = []
+        self.sentences = 0
+
+    def update(self, model: TextVAEModel, batch: Batch, found: dict[str, Tensor]) -> None:
+        """Take in what `bounds` found of a batch."""
+        mean, scale = found["mean"], found["scale"]
+        self.moments = self.moments or MomentsOfMeans(mean.shape[1])
+        self.moments.update(mean)
+        self.kl = self.kl + found["kl_per_dimension"].double().sum(0).cpu()
+        if self.sentences < POSTERIORS:
+            self.kept.append((mean.cpu(), scale.cpu()))
+        self.sentences += len(mean)
+
+    def quantities(self) -> dict[str, Any]:
+        """The quantities of `Evaluation` that say how much of z is used."""
+        assert self.moments is not None
+        mean, scale = (torch.cat(parts)[:POSTERIORS] for parts in zip(*self.kept, strict=True))
+        kl = self.kl / self.sentences
+        return {
+            "kl": float(kl.sum()),
+            "kl_per_dimension": kl.tolist(),
+            "mutual_information": mutual_information(mean, scale, torch.Generator().manual_seed(self.seed)),
+            "mutual_information_sentences": len(mean),
+            "active_units": self.moments.active_units(),
+        }

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import math
+import sys
+from typing import Any
 
 import torch
 from torch import Tensor
 from torch.distributions import kl_divergence
 
 from textvae.models.language import TextVAEModel
+from textvae.models.refinement import Refinement
+from textvae.modules.latents import kl_per_dimension
 from textvae.text.batches import Batch
 
 TOKEN_SAMPLES = 8192
@@ -16,7 +20,9 @@ TOKEN_SAMPLES = 8192
 
 
 @torch.no_grad()
-def bounds(model: TextVAEModel, batch: Batch, samples: int = 1) -> dict[str, Tensor]:
+def bounds(
+    model: TextVAEModel, batch: Batch, samples: int = 1, refinement: Refinement | None = None
+) -> dict[str, Tensor]:
     """Bounds on log p(x) of each sentence, in nats.
 
         neg_elbo = - 1/K sum_k log p(x | z_k) + KL(q(z | x) ‖ p(z))
@@ -29,15 +35,19 @@ def bounds(model: TextVAEModel, batch: Batch, samples: int = 1) -> dict[str, Ten
         model: in evaluation mode; dropout would make the bounds those of another model.
         batch: B sentences.
         samples: K.
+        refinement: how the encoder's posterior is improved for each sentence first; None: not at all.
 
     Returns:
-        ``neg_elbo``, ``iw_nll``, ``kl``, each (B,), and the posterior's ``mean`` and ``scale``, each (B, Z).
+        ``neg_elbo``, ``iw_nll``, ``kl``, each (B,), and the posterior's ``mean``, ``scale`` and ``kl_per_dimension``,
+        each (B, Z).
 
     References:
         Importance Weighted Autoencoders (Burda et al. 2016), https://arxiv.org/abs/1509.00519
     """
     inputs, targets, mask = batch.inputs, batch.targets, batch.mask
     posterior = model.encode(targets, mask)
+    if refinement is not None and model.config.latent_size:
+        posterior = model.refine(posterior, inputs, targets, mask, refinement)
     prior = model.prior(len(inputs), posterior.mean)
     if not model.config.latent_size:
         samples = 1
@@ -55,4 +65,41 @@ def bounds(model: TextVAEModel, batch: Batch, samples: int = 1) -> dict[str, Ten
         "kl": kl,
         "mean": posterior.mean,
         "scale": posterior.stddev,
+        "kl_per_dimension": kl_per_dimension(posterior, prior),
     }
+
+
+class BoundSums:
+    """Means of the bounds over a data set, and the perplexity.
+
+    Args:
+        samples: K of the importance-weighted bound.
+    """
+
+    def __init__(self, samples: int) -> None:
+        self.samples = samples
+        self.sums = dict.fromkeys(("neg_elbo", "iw_nll"), 0.0)
+        self.tokens = self.sentences = 0
+
+    def update(self, model: TextVAEModel, batch: Batch, found: dict[str, Tensor]) -> None:
+        """Take in what `bounds` found of a batch."""
+        for name in self.sums:
+            self.sums[name] += float(found[name].double().sum())
+        self.samples = self.samples if model.config.latent_size else 1
+        self.tokens += int(batch.lengths.sum())
+        self.sentences += len(batch.lengths)
+
+    def quantities(self) -> dict[str, Any]:
+        """The bounds in nats per sentence, K, the perplexity per token, and the numbers of both."""
+        return {
+            **{name: total / self.sentences for name, total in self.sums.items()},
+            "iw_samples": self.samples,
+            "ppl": _exp(self.sums["iw_nll"] / self.tokens),
+            "tokens": self.tokens,
+            "sentences": self.sentences,
+        }
+
+
+def _exp(x: float) -> float:
+    """e to the x, infinite where `math.exp` raises: a run that diverges must come as far as its own message."""
+    return math.exp(x) if x < math.log(sys.float_info.max) else math.inf

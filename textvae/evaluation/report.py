@@ -4,38 +4,21 @@ from __future__ import annotations
 
 import math
 
+from textvae.evaluation.diagnosis import diagnose
 from textvae.evaluation.evaluate import Evaluation
 from textvae.evaluation.latent_use import ACTIVE_VARIANCE
-
-UNUSED_KL = 0.5
-"""A model whose KL is below so many nats per sentence says hardly anything through z."""
-
-ADVICE = (
-    "The latent is unused ({found}): every z decodes to about the same text. Try objective.free_bits: 8, "
-    "a longer ramp (objective.kl_weight.steps), model.word_dropout: 0.3, a decoder that sees less "
-    "(model.decoder_type: dilated_convolution), or an encoder that learns sooner (model.encoder_type: convolution, "
-    "or model.encoder_from: a trained language model)."
-)
 
 Row = tuple[str, str, str]
 
 
 def report(evaluation: Evaluation) -> str:
-    """The quantities one a line, as name, value and how it was counted; then a warning if the latent is unused."""
+    """The quantities one a line, as name, value and how it was counted; then the verdict on the latent."""
     rows = [*_bounds(evaluation), *_latent(evaluation), *_size(evaluation)]
     name, value = (max(len(row[column]) for row in rows) for column in (0, 1))
     lines = [f"{row[0]:<{name}}  {row[1]:>{value}}  {row[2]}" for row in rows]
-    if is_collapsed(evaluation):
-        found = (
-            f"KL {evaluation.kl:.2f} nats, {evaluation.active_units} of {evaluation.latent_size} units active"
-        )
-        lines += ["", ADVICE.format(found=found)]
+    if diagnosis := diagnose(evaluation):
+        lines += ["", f"{diagnosis.state}: {diagnosis.sentence}"]
     return "\n".join(lines)
-
-
-def is_collapsed(evaluation: Evaluation) -> bool:
-    """Whether the model has a latent and does not use it."""
-    return evaluation.latent_size > 0 and (evaluation.kl < UNUSED_KL or evaluation.active_units == 0)
 
 
 def _bounds(e: Evaluation) -> list[Row]:
@@ -77,15 +60,46 @@ def _latent(e: Evaluation) -> list[Row]:
         return []
     n = e.mutual_information_sentences
     bound = f"posteriors of N = {n:,} sentences, at most log N = {math.log(n):.2f}"
-    return [
-        ("kl", f"{e.kl:.2f}", "nats per sentence; raw"),
+    rows = [
+        ("kl", f"{e.kl:.2f}", f"nats per sentence; raw; of one dimension {_range(e.kl_per_dimension)}"),
         ("mutual_information", f"{e.mutual_information:.2f}", f"nats; {bound}"),
         (
             "active_units",
             f"{e.active_units}",
             f"of {e.latent_size}; posterior mean varies over {ACTIVE_VARIANCE}",
         ),
+        (
+            "reconstruction",
+            f"{e.reconstruction or 0:.2f}",
+            "nats per sentence; -log p(x | z) with z from q(z | x)",
+        ),
+        ("… z of the prior", f"{e.reconstruction_prior_z or 0:.2f}", "the same with z from p(z)"),
+        (
+            "… shuffled z",
+            f"{e.reconstruction_shuffled_z or 0:.2f}",
+            "the same with the z of another sentence",
+        ),
     ]
+    if e.reconstruction_bleu is None:
+        return rows
+    return [
+        *rows,
+        (
+            "reconstruction_bleu",
+            f"{e.reconstruction_bleu:.1f}",
+            f"greedy, from posterior means; of {e.reconstructed_sentences:,} sentences; {e.bleu_signature}",
+        ),
+        (
+            "token_accuracy",
+            f"{100 * (e.token_accuracy or 0):.1f} %",
+            "the same sentences, given the words before",
+        ),
+    ]
+
+
+def _range(values: list[float] | None) -> str:
+    """The smallest and the largest."""
+    return f"{min(values):.2f} to {max(values):.2f}" if values else "unknown"
 
 
 def _size(e: Evaluation) -> list[Row]:

@@ -1,0 +1,72 @@
+"""The likelihood under a z that belongs to no or to another sentence."""
+
+import pytest
+import tiny
+import torch
+
+from textvae.evaluation.evaluate import evaluate
+from textvae.evaluation.interventions import ReplacedLatents
+from textvae.evaluation.likelihood import bounds
+
+
+@pytest.fixture
+def batches():
+    return [tiny.batch(5, 1, 7, 3), tiny.batch(2), tiny.batch(9, 4)]
+
+
+def quantities(model, batches, seed=0):
+    meter = ReplacedLatents(seed)
+    with torch.no_grad():
+        for batch in batches:
+            meter.update(model, batch, bounds(model, batch))
+    return meter.quantities()
+
+
+def test_each_sentence_is_scored_with_the_z_of_the_one_before(batches, monkeypatch):
+    """Without noise z is the mean, so the other sentence's can be told."""
+    monkeypatch.setattr(ReplacedLatents, "_noise", lambda self, like: torch.zeros_like(like))
+    model = tiny.model()
+    rows = [tiny.row(batch, index) for batch in batches for index in range(len(batch.inputs))]
+    means = [model.encode(row.targets, row.mask).mean for row in rows]
+    # The first has none before it and takes the last of its batch.
+    others = [means[3], *means[:-1]]
+
+    def lost(zs):
+        scores = [
+            model.log_likelihood(z[None], row.inputs, row.targets, row.mask)
+            for z, row in zip(zs, rows, strict=True)
+        ]
+        return -float(torch.cat(scores).mean())
+
+    found = quantities(model, batches)
+    assert found["reconstruction_shuffled_z"] == pytest.approx(lost(others))
+    assert found["reconstruction_prior_z"] == pytest.approx(lost([torch.zeros(1, 3).double()] * 7))
+
+
+def test_a_decoder_that_ignores_z_loses_nothing(batches):
+    model = tiny.model()
+    with torch.no_grad():
+        model.decoder.initial_cell.weight.zero_()
+        model.decoder.lstm.weight_ih_l0[:, -3:] = 0
+    found = quantities(model, batches)
+    assert found["reconstruction_shuffled_z"] == pytest.approx(found["reconstruction"])
+    assert found["reconstruction_prior_z"] == pytest.approx(found["reconstruction"])
+
+
+def test_a_decoder_that_uses_z_loses(batches):
+    model = tiny.model(initial_range=2.0)
+    found = quantities(model, batches)
+    assert abs(found["reconstruction_shuffled_z"] - found["reconstruction"]) > 0.1
+
+
+def test_the_bounds_do_not_move_by_it(batches):
+    """Its draws are apart, so what was measured before it existed compares."""
+    model = tiny.model()
+    torch.manual_seed(3)
+    alone = float(torch.cat([bounds(model, batch, 5)["iw_nll"] for batch in batches]).mean())
+    assert evaluate(model, batches, samples=5, seed=3).iw_nll == pytest.approx(alone)
+
+
+def test_reconstruction_is_the_bound_without_the_kl(batches):
+    found = evaluate(tiny.model(), batches, samples=5)
+    assert found.reconstruction == pytest.approx(found.neg_elbo - found.kl)
