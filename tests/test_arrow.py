@@ -14,10 +14,12 @@ errors files
 text.clauses text.morphology text.productions text.parser text.grammar
 text.reader text.corpus text.tokenizer text.batches
 modules.encoders modules.latents modules.decoders modules.output_layer
-models.outputs models.generation models.language models.checkpoint
-objectives.schedules objectives.elbo
-evaluation.latent_use evaluation.likelihood evaluation.evaluate evaluation.report
-training.progress training.plateau training.trainer training.recipe training.run
+models.outputs models.generation models.refinement models.language models.checkpoint
+objectives.schedules objectives.rate objectives.elbo
+evaluation.latent_use evaluation.likelihood evaluation.interventions evaluation.reconstruction
+evaluation.evaluate evaluation.diagnosis evaluation.report
+training.progress training.clock training.curves training.plateau training.multiplier training.aggressive
+training.trainer training.recipe training.run training.comparison
 latent_space.paths
 text_vae embedding cli
 """.split()

@@ -18,6 +18,7 @@ from typer.testing import CliRunner
 
 import textvae as package
 from textvae.cli import EMBEDDED, app, main
+from textvae.evaluation.diagnosis import described
 from textvae.evaluation.evaluate import evaluate_rows
 from textvae.text.corpus import load_corpus
 from textvae.text_vae import TextVAE
@@ -88,7 +89,15 @@ def test_evaluate_is_evaluate(textvae, vae, trained, file):
     expected = evaluate_rows(
         vae.model, vae.tokenizer, rows, maximum_length=4, samples=7, seed=3, batch_size=2
     )
-    assert json.loads(out) == expected.to_dict()
+    assert json.loads(out) == described(expected)
+
+
+def test_evaluate_refines_on_request(textvae, trained, file):
+    found = []
+    for steps in (0, 5):
+        arguments = ("--samples", 50, "--refinement-steps", steps, "--json")
+        found.append(json.loads(textvae("evaluate", trained, file, *arguments)[1])["neg_elbo"])
+    assert found[1] < found[0]
 
 
 def test_evaluate_takes_the_test_split_of_the_recipe(textvae, trained):

@@ -106,18 +106,26 @@ def evaluate(
     samples: Annotated[int, typer.Option(min=1, help="K of the importance-weighted bound.")] = 500,
     batch_size: BatchSize = 32,
     seed: Annotated[int, typer.Option(help="Of all draws.")] = 0,
+    refinement_steps: Annotated[
+        int,
+        typer.Option(
+            min=0, help="Gradient steps that improve each sentence's posterior first (Kim et al. 2018)."
+        ),
+    ] = 0,
     column: Annotated[
         str | None, typer.Option(help="Column of FILE with the text: its name, or its number from 0.")
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """Measure likelihood, perplexity, KL, mutual information and active units.
+    """Measure likelihood, perplexity and how far the latent is used.
 
     Sentences are cut where the run's recipe says so.
     """
     vae = _load(run)
+    from textvae.evaluation.diagnosis import described
     from textvae.evaluation.evaluate import evaluate_rows
     from textvae.evaluation.report import report
+    from textvae.models.refinement import Refinement
 
     _hide_bars(context)
     recipe = _recipe(run)
@@ -130,9 +138,10 @@ def evaluate(
         batch_size=batch_size,
         samples=samples,
         seed=seed,
+        refinement=Refinement(steps=refinement_steps) if refinement_steps else None,
         **context.obj,
     )
-    print(json.dumps(result.to_dict()) if as_json else report(result))
+    print(json.dumps(described(result)) if as_json else report(result))
 
 
 @app.command()

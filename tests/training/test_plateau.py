@@ -105,7 +105,9 @@ def test_a_resumed_run_decays_as_an_uninterrupted_one(tmp_path, monkeypatch, las
         monkeypatch.setattr(
             trainer_module,
             "evaluate",
-            lambda *_, **__: SimpleNamespace(to_dict=lambda: {"neg_elbo": bounds[trainer.state.global_step]}),
+            lambda *_, **__: SimpleNamespace(
+                scalars=lambda: {"neg_elbo": bounds[trainer.state.global_step]}, latent_size=0
+            ),
         )
         watch = Watch(last_step)
         trainer.add_callback(watch)

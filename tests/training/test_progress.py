@@ -16,7 +16,8 @@ def test_a_line_a_log_and_no_bar_where_there_is_no_terminal(tmp_path, capsys):
     output = capsys.readouterr()
     assert output.out == ""
     lines = output.err.splitlines()
-    assert len(lines) == 3
+    assert len(lines) == 4
+    assert re.match(r"(healthy|weak|collapsed): ", lines[3])
     number = r"[-\d.e+]+"
     assert re.match(
         rf"step 1/2, epoch 0\.\d\d: loss {number}, reconstruction {number}, KL {number}, ", lines[0]

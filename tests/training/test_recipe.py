@@ -3,9 +3,10 @@
 import pytest
 
 from textvae.errors import UserError
+from textvae.models.refinement import Refinement
 from textvae.objectives.elbo import ELBO
 from textvae.objectives.schedules import KLWeight
-from textvae.training.recipe import EvaluationOptions, TokenizerOptions, read_recipe
+from textvae.training.recipe import RATE, EvaluationOptions, TokenizerOptions, read_recipe
 
 MINIMAL = """
 corpus: {train: some.txt}
@@ -29,7 +30,7 @@ def test_defaults(read):
     recipe = read(MINIMAL)
     assert recipe.corpus == {"train": "some.txt"}
     assert (recipe.tokenizer, recipe.evaluation) == (TokenizerOptions(), EvaluationOptions())
-    assert (recipe.model, recipe.encoder_from, recipe.objective) == ({}, None, ELBO())
+    assert (recipe.model, recipe.encoder_from, recipe.objective) == ({}, None, ELBO(target_rate=RATE))
     assert str(recipe.folder) == "runs/x"
 
 
@@ -75,7 +76,64 @@ def test_an_override_reaches_inside(read):
     assert recipe.objective.kl_weight == KLWeight("linear", steps=7)
 
 
+@pytest.mark.parametrize(
+    ("text", "rate"),
+    [
+        ("", RATE),
+        ("objective: {free_bits: 2}", RATE),
+        ("objective: {target_rate: 3}", 3.0),
+        ("objective: {kl_weight: {end: 0.5}}", None),
+        ("objective: {kl_weight: null, target_rate: 3}", 3.0),
+        ("objective: {kl_weight: {end: 0.5}, target_rate: null}", None),
+        ("model: {latent_size: 0}", None),
+    ],
+    ids=str,
+)
+def test_the_rate_is_held_unless_the_recipe_says_otherwise(read, text, rate):
+    assert read(MINIMAL + text).objective.target_rate == rate
+
+
+def test_a_first_stage_is_an_auto_encoder(read):
+    recipe = read("""
+corpus: {train: some.txt}
+model: {latent_size: 8}
+objective: {free_bits: 4, kl_weight: {schedule: linear, steps: 100}}
+training: {output_dir: runs/x, learning_rate: 1, optim: sgd, decay_on_plateau: {}}
+pretraining: {training: {learning_rate: 0.5}}
+""")
+    first = recipe.pretraining
+    assert first.objective == ELBO(KLWeight(end=0.0))
+    assert first.model == recipe.model
+    assert first.training == {
+        "output_dir": "runs/x/pretraining",
+        "learning_rate": 0.5,
+        "optim": "sgd",
+        "decay_on_plateau": None,
+        "metric_for_best_model": "reconstruction",
+    }
+    assert recipe.training["learning_rate"] == 1.0
+    assert first.pretraining is None
+    assert recipe.source["pretraining"] == {"training": {"learning_rate": 0.5}}
+    assert read(MINIMAL + "pretraining: {}").pretraining.objective == ELBO(KLWeight(end=0.0))
+    assert read(MINIMAL).pretraining is None
+    other = read(MINIMAL + "pretraining: {objective: {target_rate: 40}}").pretraining
+    assert other.objective == ELBO(target_rate=40.0)
+
+
+def test_options_that_are_dicts_are_checked_too(read):
+    recipe = read(MINIMAL, "training.aggressive={updates: 5}", "evaluation.refinement={steps: 3}")
+    assert recipe.training["aggressive"] == {"updates": 5}
+    assert recipe.evaluation.refinement == Refinement(steps=3)
+
+
 FAULTS = {
+    "objective: {kl_weight: {}, target_rate: 8}": "objective: expected kl_weight or target_rate, got both",
+    "objective: {target_rate: 0}": "objective: expected a target_rate of more than 0 nats",
+    "evaluation: {refinement: {step: 3}}": "evaluation.refinement.step: no such key; did you mean steps?",
+    "evaluation: {refinement: {steps: 0}}": "evaluation.refinement: expected refinement steps of 1 or more, got 0",
+    "pretraining: {trainin: {}}": "pretraining: trainin: no such key; did you mean training?",
+    "pretraining: {training: {max_step: 3}}": "pretraining: training.max_step: no such key; did you mean max_steps?",
+    "pretraining: 3": "pretraining: expected the keys objective and training, got 3",
     "objectiv: {}": "section objectiv: no such key; did you mean objective?",
     "model: {latent_sise: 3}": "model.latent_sise: no such key; did you mean latent_size?",
     "model: {xyz: 3}": "model.xyz: no such key$",
@@ -104,6 +162,14 @@ def test_a_fault_has_its_line(read, text, message):
         ("learning_rate", "fast", "training.learning_rate: .*number.*, got 'fast'"),
         ("max_steps", "[1]", r"training.max_steps: .*integer, got \[1\]"),
         ("seed", "null", "training.seed: .*integer, got None"),
+        ("aggressive", "{update: 3}", "training.aggressive.update: no such key; did you mean updates?"),
+        ("aggressive", "{updates: 0}", "training.aggressive: expected updates and window of 1 or more"),
+        (
+            "decay_on_plateau",
+            "{patiense: 3}",
+            "training.decay_on_plateau.patiense: no such key; did you mean patience?",
+        ),
+        ("decay_on_plateau", "{patience: few}", "training.decay_on_plateau.patience: .*integer.*, got 'few'"),
     ],
 )
 def test_a_fault_in_training_arguments_has_its_line(read, key, value, message):

@@ -17,6 +17,7 @@ from safetensors.torch import load_file
 from transformers import AutoModel, AutoTokenizer
 
 from textvae.errors import UserError
+from textvae.evaluation.diagnosis import described
 from textvae.models.checkpoint import last_whole_checkpoint
 from textvae.training.recipe import read_recipe
 from textvae.training.run import run
@@ -124,7 +125,10 @@ def cut_short(path):
 
 def test_a_run_folder_is_all_one_needs(whole):
     folder, result = whole
-    assert json.loads((folder / "evaluation.json").read_text()) == result.to_dict()
+    found = json.loads((folder / "evaluation.json").read_text())
+    assert 0 < found.pop("minutes") < 5
+    assert found == described(result)
+    assert (folder / "curves.png").read_bytes().startswith(b"\x89PNG")
     assert result.iw_samples == 3
     assert result.sentences == 10
     assert read_recipe(folder / "recipe.yaml").training["output_dir"] == str(folder)
@@ -181,10 +185,11 @@ def test_a_killed_run_resumes_to_the_same_weights(place, whole, again, cut):
     torch.testing.assert_close(weights, expected, rtol=0, atol=0)
     assert result == whole[1]
     states = [
-        json.loads((folder / f"checkpoint-{STEPS}" / "trainer_state.json").read_text())
+        json.loads((folder / f"checkpoint-{STEPS}" / "trainer_state.json").read_text())["stateful_callbacks"]
         for folder in (again, whole[0])
     ]
-    assert states[0]["stateful_callbacks"] == states[1]["stateful_callbacks"]
+    assert all(state.pop("Clock") for state in states)
+    assert states[0] == states[1]
 
 
 def test_resuming_without_a_checkpoint_begins_anew(place, whole, again):
@@ -253,3 +258,64 @@ def test_terms_go_to_tensorboard(place):
         "eval/neg_elbo",
         "eval/active_units",
     } <= tags
+
+
+# ---- two stages
+
+
+def test_the_second_stage_has_the_encoder_of_the_first_and_a_new_decoder(place):
+    """Seen before it learns anything, and beside a run without a first stage."""
+    still = ["training.max_steps=1", "training.learning_rate=0", "training.decay_on_plateau=null"]
+    still += ["model.initial_range=0.5"]  # or the first stage would not move the encoder in so few steps
+    first = ["pretraining.training.learning_rate=0.5", "pretraining.training.max_steps=3"]
+    run(read(place, "staged", *still, *first))
+    run(read(place, "unstaged", *still))
+    staged, unstaged, auto_encoder = (
+        load_file(place / name / "model.safetensors") for name in ("staged", "unstaged", "staged/pretraining")
+    )
+    for name, tensor in staged.items():
+        inference = name.startswith(("encoder.", "posterior."))
+        assert torch.equal(tensor, auto_encoder[name]) is inference, name
+        assert torch.equal(tensor, unstaged[name]) is not inference, name
+
+
+def test_a_run_resumes_in_either_stage(place):
+    """As it would be after a kill in the midst of the first stage, and between both."""
+    steps = ["training.max_steps=8", "pretraining.training.max_steps=8", "training.learning_rate=0.1"]
+    result = run(read(place, "stages", *steps))
+    folder = place / "stages"
+    weights = load_file(folder / "model.safetensors")
+    first = folder / "pretraining"
+    for left_over in ("between", "midst"):
+        for path in [*folder.glob("checkpoint-*"), folder / "model.safetensors", folder / "evaluation.json"]:
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
+        if left_over == "midst":
+            (first / "pretraining.json").unlink()
+            shutil.rmtree(first / "checkpoint-8")
+        with pytest.raises(UserError, match="expected a new run folder"):
+            run(read(place, "stages", *steps))
+        assert run(read(place, "stages", *steps), resume=True) == result
+        torch.testing.assert_close(load_file(folder / "model.safetensors"), weights, rtol=0, atol=0)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        ["objective.kl_weight=null", "objective.target_rate=2.0"],
+        ["training.aggressive={updates: 4, window: 2}", "training.gradient_accumulation_steps=1"],
+        ["training.refinement={steps: 2}", "training.gradient_accumulation_steps=1"],
+        ["model.normalize_means=0.5", "model.bag_of_words=true", "model.skip_connection=true"],
+    ],
+    ids=["target-rate", "aggressive", "refinement", "parts"],
+)
+def test_every_cure_resumes_to_the_same_weights(place, options, request):
+    name = request.node.callspec.id
+    result = run(read(place, name, *options))
+    folder = place / name
+    weights = load_file(folder / "model.safetensors")
+    for checkpoint in sorted(folder.glob("checkpoint-*")):
+        if int(checkpoint.name.split("-")[1]) > SAVED[1]:
+            shutil.rmtree(checkpoint)
+    assert last_whole_checkpoint(folder).name == f"checkpoint-{SAVED[1]}"
+    assert run(read(place, name, *options), resume=True) == result
+    torch.testing.assert_close(load_file(folder / "model.safetensors"), weights, rtol=0, atol=0)

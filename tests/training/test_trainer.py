@@ -10,6 +10,7 @@ from safetensors.torch import load_file
 from transformers import TrainerCallback
 
 from textvae.errors import UserError
+from textvae.evaluation.diagnosis import described
 from textvae.evaluation.evaluate import evaluate
 from textvae.models.language import TextVAEModel
 from textvae.objectives.elbo import ELBO
@@ -32,11 +33,11 @@ def recorded_terms(trainer):
     objective, terms = trainer.objective, []
 
     class Recording(ELBO):
-        def __call__(self, output, step):
-            terms.append((step, objective(output, step)))
+        def __call__(self, output, kl_weight):
+            terms.append((trainer.state.global_step, objective(output, kl_weight)))
             return terms[-1][1]
 
-    trainer.objective = Recording(objective.kl_weight, objective.free_bits)
+    trainer.objective = Recording(objective.kl_weight, free_bits=objective.free_bits)
     return terms
 
 
@@ -157,13 +158,16 @@ def test_evaluation_reports_all_quantities(tmp_path):
         evaluation_loader(trainer.eval_dataset, tiny.collate),
         samples=4,
         seed=trainer.args.seed,
+        tokenizer=tiny.tokenizer(),
     )
     for prefix in ("eval", "test"):
         found = trainer.evaluate(metric_key_prefix=prefix)
         found.pop("epoch")
+        assert found.pop(f"{prefix}_verdict") == described(expected)["verdict"]
         assert found == pytest.approx(
-            {f"{prefix}_{name}": value for name, value in expected.to_dict().items()}
+            {f"{prefix}_{name}": value for name, value in expected.scalars().items()}
         )
+    assert f"eval_kl_of_dimension_{trainer.model.config.latent_size - 1}" in trainer.state.log_history[0]
 
 
 # ---- the best checkpoint

@@ -64,6 +64,14 @@ class Progress(TrainerCallback):
             place = f"step {state.global_step:,}/{state.max_steps:,}, epoch {state.epoch or 0:.2f}: "
             tqdm.write(place + ", ".join(shown), file=sys.stderr)
 
+    def on_evaluate(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        """Write the verdict on the latent."""
+        verdict = kwargs.get("metrics", {}).get("eval_verdict")
+        if verdict and state.is_world_process_zero:
+            tqdm.write(verdict, file=sys.stderr)
+
     def on_train_end(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:

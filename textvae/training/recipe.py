@@ -4,21 +4,37 @@ from __future__ import annotations
 
 import difflib
 import inspect
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields, is_dataclass
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, fields, is_dataclass, replace
 from pathlib import Path
-from typing import Any, Literal, get_type_hints
+from typing import Any, Literal, get_args, get_type_hints
 
 import yaml
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
 from textvae.errors import UserError
 from textvae.models.language import TextVAEConfig
+from textvae.models.refinement import Refinement
 from textvae.objectives.elbo import ELBO
 from textvae.text.corpus import load_corpus
+from textvae.training.aggressive import AggressiveEncoder
+from textvae.training.plateau import DecayOnPlateau
 from textvae.training.trainer import TextVAETrainingArguments
 
 Types = dict[str, Any]
+
+RATE = 8.0
+"""Nats of KL per sentence at which a model is held whose recipe does not say how its KL is to be treated."""
+
+AUTO_ENCODER = {"metric_for_best_model": "reconstruction", "decay_on_plateau": None}
+"""What training does otherwise in a first stage, whose bound at KL weight 1 means nothing."""
+
+ARGUMENTS: dict[str, Any] = {
+    "decay_on_plateau": DecayOnPlateau,
+    "aggressive": AggressiveEncoder,
+    "refinement": Refinement,
+}
+"""Whose arguments the values of these keys are, which the trainer takes as dicts."""
 
 
 @dataclass(frozen=True)
@@ -47,10 +63,13 @@ class EvaluationOptions:
     Attributes:
         samples: K of the importance-weighted bound.
         batch_size: sentences at once.
+        refinement: how each sentence's posterior is improved first, for this measurement alone; None: as the encoder
+            gives it.
     """
 
     samples: int = 500
     batch_size: int = 32
+    refinement: Refinement | None = None
 
 
 @dataclass(frozen=True)
@@ -65,6 +84,8 @@ class Recipe:
         objective: the loss.
         training: arguments of `TextVAETrainingArguments`.
         evaluation: how the result is measured.
+        source: the sections as they were read, with the overrides.
+        pretraining: a recipe that is run first, whose encoder and posterior this one starts with; None: nothing.
     """
 
     corpus: dict[str, Any]
@@ -75,6 +96,7 @@ class Recipe:
     training: dict[str, Any]
     evaluation: EvaluationOptions
     source: dict[str, Any]
+    pretraining: Recipe | None = None
 
     @property
     def folder(self) -> Path:
@@ -85,8 +107,13 @@ class Recipe:
 def read_recipe(path: str | Path, overrides: Sequence[str] = ()) -> Recipe:
     """Read a recipe and put ``overrides`` in it.
 
+    The sections are corpus, tokenizer, model, objective, training and evaluation, and, for two stages, pretraining,
+    with an objective of its own and keys of training that differ: first a model is trained with these (an
+    auto-encoder, unless the objective says otherwise), then its encoder and posterior are kept, and the decoder is
+    made anew (Li et al. 2019). Without a kl_weight or a target_rate the objective's target_rate is `RATE` nats.
+
     Args:
-        path: a YAML file with the sections corpus, tokenizer, model, objective, training and evaluation.
+        path: a YAML file.
         overrides: ``section.key=value``, the value in YAML, e.g. ``training.max_steps=100``.
 
     Raises:
@@ -95,14 +122,28 @@ def read_recipe(path: str | Path, overrides: Sequence[str] = ()) -> Recipe:
     """
     source = _load(path)
     faults = [fault for override in overrides if (fault := _override(source, override))]
-    schema = _schema()
-    faults += _unknown(source, schema, "section ")
+    faults += _unknown(source, {*_schema(), "pretraining"}, "section ")
+    recipe, found = _recipe(source)
+    pretraining, of_pretraining = _pretraining(source)
+    # What both stages share is said once.
+    faults += found + [f"pretraining: {fault}" for fault in of_pretraining if fault not in found]
+    if faults or recipe is None:
+        raise UserError(f"{path}: {len(faults)} to mend: " + "; ".join(faults))
+    return replace(recipe, pretraining=pretraining)
+
+
+def _recipe(source: dict[str, Any]) -> tuple[Recipe | None, list[str]]:
+    """The recipe of one stage, and the faults."""
+    faults: list[str] = []
     values: dict[str, dict[str, Any]] = {}
-    for section, types in schema.items():
+    for section, types in _schema().items():
         given = source.get(section) or {}
         if not isinstance(given, Mapping):
             faults.append(f"{section}: expected keys and values, got {given!r}")
             given = {}
+        if section == "objective":
+            # So that an override can take back what the file says.
+            given = {key: value for key, value in given.items() if value is not None}
         values[section], found = _check(given, types, f"{section}.")
         faults += found
     faults += [
@@ -110,19 +151,47 @@ def read_recipe(path: str | Path, overrides: Sequence[str] = ()) -> Recipe:
         for section, key in (("corpus", "train"), ("training", "output_dir"))
         if key not in (source.get(section) or {})
     ]
+    objective = values["objective"]
+    if {"kl_weight", "target_rate"} <= objective.keys():
+        faults.append("objective: expected kl_weight or target_rate, got both")
+    if not {"kl_weight", "target_rate"} & objective.keys() and values["model"].get("latent_size") != 0:
+        objective["target_rate"] = RATE
+    try:
+        loss = ELBO(**objective)
+    except UserError as error:
+        faults.append(f"objective: {error}")
     if faults:
-        raise UserError(f"{path}: {len(faults)} to mend: " + "; ".join(faults))
+        return None, faults
     encoder_from = values["model"].pop("encoder_from", None)
     return Recipe(
         corpus=values["corpus"],
         tokenizer=TokenizerOptions(**values["tokenizer"]),
         model=values["model"],
         encoder_from=encoder_from,
-        objective=ELBO(**values["objective"]),
+        objective=loss,
         training=values["training"],
         evaluation=EvaluationOptions(**values["evaluation"]),
         source=source,
-    )
+    ), []
+
+
+def _pretraining(source: dict[str, Any]) -> tuple[Recipe | None, list[str]]:
+    """The recipe of the first stage, if there is one, and the faults."""
+    section = source.get("pretraining")
+    if section is None:
+        return None, []
+    if not isinstance(section, Mapping):
+        return None, [f"expected the keys objective and training, got {section!r}"]
+    faults = _unknown(section, {"objective", "training"}, "")
+    training = source.get("training") or {}
+    folder = {"output_dir": f"{training.get('output_dir')}/pretraining"}
+    stage = {
+        **source,
+        "objective": section.get("objective", {"kl_weight": {"end": 0.0}}),
+        "training": {**training, **AUTO_ENCODER, **(section.get("training") or {}), **folder},
+    }
+    recipe, found = _recipe(stage)
+    return recipe, faults + found
 
 
 def _load(path: str | Path) -> dict[str, Any]:
@@ -171,9 +240,15 @@ def _schema() -> dict[str, Types]:
     }
 
 
+def _dataclass_of(kind: Any) -> Any:
+    """The dataclass that ``kind`` is, or is with None; None if it is something else."""
+    return next((part for part in (kind, *get_args(kind)) if is_dataclass(part)), None)
+
+
 def _parameters(receiver: Any) -> Types:
-    """The parameters of a function, or the fields of a dataclass, with their types."""
-    hints = get_type_hints(receiver)
+    """The parameters of a function or a class, or the fields of a dataclass, with their types."""
+    plain = isinstance(receiver, type) and not is_dataclass(receiver)
+    hints = get_type_hints(receiver.__init__ if plain else receiver)
     if is_dataclass(receiver):
         return {field.name: hints[field.name] for field in fields(receiver) if field.init}
     return {name: hints[name] for name in inspect.signature(receiver).parameters}
@@ -185,11 +260,14 @@ def _check(given: Mapping[str, Any], types: Types, place: str) -> tuple[dict[str
     faults = _unknown(given, types, place)
     for key in given.keys() & types.keys():
         kind = types[key]
-        if isinstance(kind, type) and is_dataclass(kind) and isinstance(given[key], Mapping):
-            nested, found = _check(given[key], _parameters(kind), f"{place}{key}.")
+        kept = _dataclass_of(kind)
+        receiver = kept or ARGUMENTS.get(key)
+        if receiver is not None and isinstance(given[key], Mapping):
+            nested, found = _check(given[key], _parameters(receiver), f"{place}{key}.")
             faults += found
             try:
-                values[key] = None if found else kind(**nested)
+                made = None if found else receiver(**nested)
+                values[key] = made if kept else nested
             except UserError as error:
                 faults.append(f"{place}{key}: {error}")
             continue
@@ -204,10 +282,10 @@ def _check(given: Mapping[str, Any], types: Types, place: str) -> tuple[dict[str
 _LENIENT = ConfigDict(arbitrary_types_allowed=True)
 
 
-def _unknown(given: Mapping[str, Any], known: Mapping[str, Any], place: str) -> list[str]:
+def _unknown(given: Mapping[str, Any], known: Collection[str], place: str) -> list[str]:
     """A fault for each key of ``given`` that is not in ``known``."""
     faults = []
-    for key in given.keys() - known.keys():
+    for key in given.keys() - set(known):
         nearest = difflib.get_close_matches(str(key), known, n=1)
         hint = f"; did you mean {nearest[0]}?" if nearest else ""
         faults.append(f"{place}{key}: no such key{hint}")

@@ -6,6 +6,7 @@ import json
 import shutil
 import sys
 from collections.abc import Iterator
+from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from datasets import Dataset, DatasetDict, IterableDataset, IterableDatasetDict
 from transformers import PreTrainedTokenizerBase, set_seed
 
 from textvae.errors import UserError
+from textvae.evaluation.diagnosis import described
 from textvae.evaluation.evaluate import Evaluation, evaluate_rows
 from textvae.files import replacing, replacing_files_in
 from textvae.models.checkpoint import last_whole_checkpoint, load_model, without_bars
@@ -22,6 +24,8 @@ from textvae.models.language import TextVAEConfig, TextVAEModel
 from textvae.text.batches import tokenize
 from textvae.text.corpus import load_corpus
 from textvae.text.tokenizer import load_tokenizer, train_tokenizer
+from textvae.training.clock import Clock
+from textvae.training.curves import Curves
 from textvae.training.progress import Progress
 from textvae.training.recipe import Recipe
 from textvae.training.trainer import TextVAETrainer, TextVAETrainingArguments
@@ -58,19 +62,11 @@ def _run(recipe: Recipe, resume: bool, overwrite: bool, quiet: bool) -> Evaluati
         corpus = load_corpus(**recipe.corpus)
         tokenizer = _tokenizer(recipe, corpus, resume or not first)
         tokens = tokenize(corpus, tokenizer, maximum_length=recipe.tokenizer.maximum_length)
-    # Also what a resumed run needs: the weights of a module without a checkpoint, and the draws before the first.
-    set_seed(arguments.seed)
-    model = build_model(recipe, tokenizer)
-    trainer = TextVAETrainer(
-        model,
-        arguments,
-        recipe.objective,
-        tokenizer,
-        train_dataset=_shuffled(tokens["train"], arguments.seed),
-        eval_dataset=tokens["validation"],
-        callbacks=[Progress(quiet)],
-    )
-    trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
+    start = None
+    if recipe.pretraining and not checkpoint:
+        start = _pretrained(recipe.pretraining, tokenizer, tokens, resume, quiet)
+    trainer = _trained(recipe, tokenizer, tokens, checkpoint, quiet, start)
+    model = trainer.vae
     result = evaluate_rows(
         model,
         tokenizer,
@@ -79,13 +75,76 @@ def _run(recipe: Recipe, resume: bool, overwrite: bool, quiet: bool) -> Evaluati
         batch_size=recipe.evaluation.batch_size,
         samples=recipe.evaluation.samples,
         seed=arguments.seed,
+        refinement=recipe.evaluation.refinement,
         show_progress_bar=False if quiet else None,
     )
     if trainer.is_world_process_zero():
         with replacing_files_in(folder) as partial:
             model.save_pretrained(partial)
-        _write_json(folder / "evaluation.json", result.to_dict())
+        _write_json(folder / "evaluation.json", described(result) | {"minutes": _minutes(trainer)})
     return result
+
+
+@dataclass(frozen=True)
+class _Start:
+    """Where a run starts that has had a first stage: its model, and the minutes that it took."""
+
+    model: TextVAEModel
+    minutes: float
+
+
+def _trained(
+    recipe: Recipe,
+    tokenizer: PreTrainedTokenizerBase,
+    tokens: DatasetDict | IterableDatasetDict,
+    checkpoint: Path | None,
+    quiet: bool,
+    start: _Start | None = None,
+) -> TextVAETrainer:
+    """The trainer of a new model of ``recipe``, after training."""
+    arguments = TextVAETrainingArguments(**recipe.training)
+    # Also what a resumed run needs: the weights of a module without a checkpoint, and the draws before the first.
+    set_seed(arguments.seed)
+    model = build_model(recipe, tokenizer)
+    if start:
+        model.keep_inference_network(start.model)
+    trainer = TextVAETrainer(
+        model,
+        arguments,
+        recipe.objective,
+        tokenizer,
+        train_dataset=_shuffled(tokens["train"], arguments.seed),
+        eval_dataset=tokens["validation"],
+        callbacks=[Progress(quiet), Clock(start.minutes if start else 0.0), Curves()],
+    )
+    trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
+    return trainer
+
+
+def _pretrained(
+    recipe: Recipe,
+    tokenizer: PreTrainedTokenizerBase,
+    tokens: DatasetDict | IterableDatasetDict,
+    resume: bool,
+    quiet: bool,
+) -> _Start:
+    """The model of the first stage, trained now or, by the run that is resumed, before."""
+    done = recipe.folder / "pretraining.json"
+    if resume and done.exists():
+        return _Start(load_model(str(recipe.folder)), json.loads(done.read_text())["minutes"])
+    checkpoint = last_whole_checkpoint(recipe.folder) if resume else None
+    trainer = _trained(recipe, tokenizer, tokens, checkpoint, quiet)
+    minutes = _minutes(trainer)
+    if trainer.is_world_process_zero():
+        with replacing_files_in(recipe.folder) as partial:
+            trainer.vae.save_pretrained(partial)
+        _write_json(done, {"minutes": minutes})
+    return _Start(trainer.vae, minutes)
+
+
+def _minutes(trainer: TextVAETrainer) -> float:
+    """How long training took; a resumed trainer has another clock than the one that was added."""
+    return next(found for found in trainer.callback_handler.callbacks if isinstance(found, Clock)).minutes
 
 
 def build_model(recipe: Recipe, tokenizer: PreTrainedTokenizerBase) -> TextVAEModel:
@@ -111,7 +170,7 @@ def _prepare(folder: Path, resume: bool, overwrite: bool) -> Path | None:
         return checkpoint
     if overwrite:
         shutil.rmtree(folder, ignore_errors=True)
-    elif checkpoint or (folder / "model.safetensors").exists():
+    elif checkpoint or (folder / "model.safetensors").exists() or (folder / "pretraining").exists():
         raise UserError(
             f"expected a new run folder, got {folder}, which holds a run: pass --resume to go on with it, "
             "--overwrite to delete it, or set training.output_dir"

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
+import datasets
 import torch
 from torch import Tensor
 from torch.utils.data import Dataset, IterableDataset
@@ -15,26 +17,39 @@ from transformers import (
     PrinterCallback,
     ProgressCallback,
     Trainer,
+    TrainerCallback,
     TrainingArguments,
     set_seed,
 )
 from transformers.trainer_utils import IntervalStrategy, SaveStrategy
 
 from textvae.errors import UserError
+from textvae.evaluation.diagnosis import diagnose
 from textvae.evaluation.evaluate import evaluate
 from textvae.models.language import TextVAEModel
+from textvae.models.outputs import VAEOutput
+from textvae.models.refinement import Refinement
 from textvae.objectives.elbo import ELBO, Terms
-from textvae.text.batches import Collator, LengthGroupedSampler, evaluation_loader
+from textvae.text.batches import Batch, Collator, LengthGroupedSampler, evaluation_loader
+from textvae.training.aggressive import AggressiveEncoder
+from textvae.training.multiplier import RateMultiplier
 from textvae.training.plateau import DecayOnPlateau
+
+AnyCallback = TypeVar("AnyCallback", bound=TrainerCallback)
 
 
 @dataclass
 class TextVAETrainingArguments(TrainingArguments):
-    """`transformers.TrainingArguments` with what a text VAE needs; the first three are new, the rest other defaults.
+    """`transformers.TrainingArguments` with what a text VAE needs; the first five are new, the rest other defaults.
+
+    Of the options that are dicts, {} takes the defaults of what is named, and None does without it.
 
     Attributes:
         evaluation_samples: K of the importance-weighted bound of evaluations during training.
-        decay_on_plateau: arguments of `DecayOnPlateau`; {} takes its defaults, None does without it.
+        decay_on_plateau: arguments of `DecayOnPlateau`.
+        aggressive: arguments of `AggressiveEncoder`; in one process, and not in fp16.
+        refinement: arguments of `Refinement`: each sentence's posterior is improved by gradient steps before the loss
+            is taken, and in the evaluations during training.
         early_stopping_patience: training ends after so many evaluations without a new best; None: it does not.
         metric_for_best_model: the best checkpoint is that of the best bound at KL weight 1, whatever the schedule.
         logging_nan_inf_filter: off, since a loss that is no number must end the run and not be averaged away.
@@ -46,6 +61,8 @@ class TextVAETrainingArguments(TrainingArguments):
 
     evaluation_samples: int = 1
     decay_on_plateau: dict[str, Any] | None = None
+    aggressive: dict[str, Any] | None = None
+    refinement: dict[str, Any] | None = None
     early_stopping_patience: int | None = None
     metric_for_best_model: str | None = "neg_elbo"
     greater_is_better: bool | None = False
@@ -91,12 +108,14 @@ class TextVAETrainer(Trainer):
         tokenizer: PreTrainedTokenizerBase,
         **kwargs: Any,
     ) -> None:
-        self.collator = Collator.for_tokenizer(tokenizer)
+        self.tokenizer, self.collator = tokenizer, Collator.for_tokenizer(tokenizer)
         super().__init__(
             model=model, args=args, processing_class=tokenizer, data_collator=self.collator, **kwargs
         )
-        self.arguments = args
+        # The parent's `model` and `train_dataset` may be anything; these say what they are here.
+        self.vae, self.arguments = model, args
         self.objective: ELBO = objective
+        self.refinement = None if args.refinement is None else Refinement(**args.refinement)
         # These two write every log as a dict; `Progress` writes what a person reads.
         self.remove_callback(PrinterCallback)
         self.remove_callback(ProgressCallback)
@@ -104,7 +123,14 @@ class TextVAETrainer(Trainer):
             self.add_callback(DecayOnPlateau(**args.decay_on_plateau))
         if args.early_stopping_patience is not None:
             self.add_callback(EarlyStoppingCallback(args.early_stopping_patience))
+        if args.aggressive is not None:
+            self._check_aggressive()
+            self.add_callback(AggressiveEncoder(**args.aggressive))
+        if objective.target_rate is not None:
+            self.add_callback(RateMultiplier(objective.target_rate))
         self._sums: dict[str, Tensor] = {}
+        self._random_batches = self._draw_batches()
+        self._caught_up = -1
         # The soft-max of a model that is sure of a word underflows to denormal numbers, and a CPU multiplies
         # matrices of those some three hundred times slower.
         torch.set_flush_denormal(True)
@@ -119,15 +145,81 @@ class TextVAETrainer(Trainer):
         num_items_in_batch: Tensor | int | None = None,
     ) -> Tensor | tuple[Tensor, Any]:
         """The objective's loss of one batch."""
-        output = model(**inputs)
-        terms = self.objective(output, self.state.global_step)
-        self._count(terms)
+        output, terms = self._terms(model, inputs)
+        self._count(terms.per_sentence)
+        if (multiplier := self._callback(RateMultiplier)) is not None:
+            multiplier.observe(terms.per_sentence["kl"])
         return (terms.loss, output) if return_outputs else terms.loss
 
-    def _count(self, terms: Terms) -> None:
+    def training_step(
+        self, model: torch.nn.Module, inputs: dict[str, Any], *args: Any, **kwargs: Any
+    ) -> Tensor:
+        """The gradients of one batch; while training is aggressive, after the encoder has caught up."""
+        aggressive = self._callback(AggressiveEncoder)
+        if aggressive is not None and aggressive.active and self._caught_up != self.state.global_step:
+            self._caught_up = self.state.global_step
+            optimizer: Any = getattr(self.optimizer, "optimizer", self.optimizer)
+            updates = aggressive.catch_up(self.vae, optimizer, self._losses(model), self._clip)
+            self._count({"encoder_updates": torch.tensor([float(updates)], device=self.args.device)})
+        return super().training_step(model, inputs, *args, **kwargs)
+
+    @property
+    def kl_weight(self) -> float | Tensor:
+        """The KL weight of the present step."""
+        multiplier = self._callback(RateMultiplier)
+        return self.objective.kl_weight(self.state.global_step) if multiplier is None else multiplier.value
+
+    def _terms(self, model: torch.nn.Module, inputs: dict[str, Any]) -> tuple[VAEOutput, Terms]:
+        """What the model and the objective say of a batch."""
+        weight = self.kl_weight
+        refined = (
+            {} if self.refinement is None else {"refinement": self.refinement, "kl_weight": float(weight)}
+        )
+        output = model(**inputs, **refined)
+        return output, self.objective(output, weight)
+
+    def _callback(self, kind: type[AnyCallback]) -> AnyCallback | None:
+        """The callback of a kind, if there is one; a resumed run has another than the one that was added."""
+        return next((found for found in self.callback_handler.callbacks if isinstance(found, kind)), None)
+
+    def _losses(self, model: torch.nn.Module) -> Iterator[tuple[Tensor, float]]:
+        """Losses of random batches, and their mean numbers of tokens."""
+        model.train()
+        for batch in self._random_batches:
+            inputs = self._prepare_inputs(batch)
+            with self.compute_loss_context_manager():
+                yield self._terms(model, inputs)[1].loss, float(batch["lengths"].float().mean())
+
+    def _draw_batches(self) -> Iterator[Batch]:
+        """Batches of one length, drawn with replacement from the global random state, which a checkpoint keeps."""
+        dataset: Any = self.train_dataset
+        size = self.args.train_batch_size
+        order = torch.tensor(list(LengthGroupedSampler(dataset["length"], size, seed=self.args.seed)))
+        groups = order.split(size)
+        while True:
+            rows = groups[int(torch.randint(len(groups), ()))]
+            yield self.collator([dataset[row] for row in rows.tolist()])
+
+    def _clip(self) -> None:
+        """Bound the gradients as the trainer bounds those of a step."""
+        if self.args.max_grad_norm > 0:
+            torch.nn.utils.clip_grad_norm_(self.vae.parameters(), self.args.max_grad_norm)
+
+    def _check_aggressive(self) -> None:
+        """Refuse what the loop of the encoder's own updates cannot do."""
+        if self.args.world_size > 1 or self.args.fp16:
+            raise UserError(
+                "expected aggressive training in one process, in fp32 or bf16, got several, or fp16"
+            )
+        if not isinstance(self.train_dataset, datasets.Dataset):
+            raise UserError(
+                "expected a stored corpus for aggressive training, which draws at random, got a stream"
+            )
+
+    def _count(self, terms: dict[str, Tensor]) -> None:
         """Add a batch to the sums that the next log divides; nothing is read from the device here."""
         with torch.no_grad():
-            for name, values in terms.per_sentence.items():
+            for name, values in terms.items():
                 pair = torch.stack([values.sum(), values.new_tensor(float(len(values)))])
                 self._sums[name] = self._sums.get(name, 0) + pair
 
@@ -142,7 +234,7 @@ class TextVAETrainer(Trainer):
                 total, count = self.accelerator.reduce(pair).tolist()
                 logs[name] = total / count
             self._sums.clear()
-            logs["kl_weight"] = self.objective.kl_weight(self.state.global_step)
+            logs["kl_weight"] = float(self.kl_weight)
         self._stop_unless_finite(logs.get("loss", logs.get("eval_neg_elbo", 0.0)))
         super().log(logs, start_time)
 
@@ -167,9 +259,20 @@ class TextVAETrainer(Trainer):
         dataset = eval_dataset if eval_dataset is not None else self.eval_dataset
         loader = evaluation_loader(dataset, self.collator, self.args.per_device_eval_batch_size)
         with self.compute_loss_context_manager():
-            result = evaluate(model, loader, samples=self.arguments.evaluation_samples, seed=self.args.seed)
-        metrics = {f"{metric_key_prefix}_{name}": value for name, value in result.to_dict().items()}
+            result = evaluate(
+                model,
+                loader,
+                samples=self.arguments.evaluation_samples,
+                seed=self.args.seed,
+                refinement=self.refinement,
+                tokenizer=self.tokenizer,
+            )
+        metrics: dict[str, Any] = {
+            f"{metric_key_prefix}_{name}": value for name, value in result.scalars().items()
+        }
         self.log(metrics)
+        if diagnosis := diagnose(result):
+            metrics[f"{metric_key_prefix}_verdict"] = f"{diagnosis.state}: {diagnosis.sentence}"
         self.control = self.callback_handler.on_evaluate(self.args, self.state, self.control, metrics)
         return metrics
 

@@ -1,0 +1,106 @@
+"""The encoder's own updates: whose weights move, when they stop, and when the phase ends."""
+
+import pytest
+import tiny
+import torch
+
+from textvae.errors import UserError
+from textvae.training.aggressive import AggressiveEncoder
+
+SETTINGS = {"updates": 6, "window": 2}
+
+
+def is_encoder(name):
+    return name.startswith(("encoder.", "posterior."))
+
+
+def changed(before, after):
+    return {name for name in before if not torch.equal(before[name], after[name])}
+
+
+def callback_of(trainer):
+    return next(found for found in trainer.callback_handler.callbacks if isinstance(found, AggressiveEncoder))
+
+
+@pytest.mark.parametrize("optimizer", ["sgd", "adamw_torch"])
+def test_the_inner_loop_moves_the_encoder_alone_and_the_step_the_decoder_alone(tmp_path, optimizer):
+    trainer = tiny.trainer(tmp_path, max_steps=2, optim=optimizer, aggressive=SETTINGS)
+    callback, seen = callback_of(trainer), []
+    catch_up = callback.catch_up
+
+    def watched(model, *arguments):
+        before = tiny.weights(model)
+        updates = catch_up(model, *arguments)
+        seen.append((changed(before, tiny.weights(model)), before, tiny.weights(model)))
+        assert all(parameter.grad is None for parameter in model.parameters())
+        return updates
+
+    callback.catch_up = watched
+    trainer.train()
+    names = set(tiny.weights(trainer.model))
+    encoder = {name for name in names if is_encoder(name)}
+    # The last step's own update lies between the inner loop's end and the weights that training left.
+    after_steps = [seen[1][1], tiny.weights(trainer.model)]
+    for (moved, _, behind), after in zip(seen, after_steps, strict=True):
+        assert moved == encoder
+        assert changed(behind, after) == names - encoder
+
+
+def losses_of(values, model):
+    """Losses of these values, each with a gradient for every parameter."""
+    for value in values:
+        total = sum(parameter.sum() for parameter in model.parameters())
+        yield total - total.detach() + value, 2.0
+
+
+@pytest.mark.parametrize(
+    ("values", "updates"),
+    [
+        ([9, 9, 8, 8, 7, 7, 6, 6, 5, 5], 10),
+        ([9, 9, 8, 8, 8, 9, 1, 1, 1, 1], 6),
+        ([9, 9, 9, 9.5, 1, 1, 1, 1, 1, 1], 4),
+    ],
+    ids=["falls-to-the-end", "rises", "rises-at-once"],
+)
+def test_it_stops_where_the_loss_of_a_window_is_no_lower(values, updates):
+    model = tiny.model()
+    optimizer = torch.optim.SGD(model.parameters(), 0.1)
+    given = losses_of(torch.tensor(values, dtype=torch.double), model)
+    clipped = []
+    found = AggressiveEncoder(updates=10, window=2).catch_up(
+        model, optimizer, given, lambda: clipped.append(1)
+    )
+    assert found == len(clipped) == updates
+
+
+def test_the_phase_ends_where_the_information_falls(tmp_path):
+    callback = AggressiveEncoder()
+    for information, active in ((0.5, True), (0.7, True), (0.7, True), (0.6, False), (2.0, False)):
+        callback.on_evaluate(None, None, None, metrics={"eval_mutual_information": information})
+        assert callback.active is active
+
+
+def test_after_the_phase_training_is_plain(tmp_path):
+    ended = tiny.trainer(tmp_path, max_steps=3, aggressive=SETTINGS)
+    callback_of(ended).active = False
+    ended.train()
+    plain = tiny.trainer(tmp_path, max_steps=3)
+    plain.train()
+    torch.testing.assert_close(tiny.weights(ended.model), tiny.weights(plain.model), rtol=0, atol=0)
+
+
+def test_updates_are_logged(tmp_path):
+    trainer = tiny.trainer(tmp_path, max_steps=2, aggressive=SETTINGS, gradient_accumulation_steps=2)
+    trainer.train()
+    logged = [entry["encoder_updates"] for entry in trainer.state.log_history if "encoder_updates" in entry]
+    assert len(logged) == 2, "once a step, however many batches it has"
+    assert all(2 <= updates <= 6 for updates in logged)
+
+
+def test_what_it_cannot_do_is_refused(tmp_path, monkeypatch):
+    with pytest.raises(UserError, match="expected updates and window of 1 or more, got 0 and 15"):
+        AggressiveEncoder(updates=0)
+    stream = tiny.dataset([3, 4]).to_iterable_dataset()
+    monkeypatch.setattr(tiny, "dataset", lambda *_: stream)
+    with pytest.raises(UserError, match="expected a stored corpus for aggressive training"):
+        tiny.trainer(tmp_path, max_steps=2, aggressive={})

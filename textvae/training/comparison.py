@@ -1,0 +1,356 @@
+"""A comparison: configurations of one recipe, each run with several seeds, and the table of what they are worth."""
+
+from __future__ import annotations
+
+import difflib
+import json
+import math
+import re
+import statistics
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, fields
+from itertools import product
+from pathlib import Path
+from typing import Annotated, Any
+
+import yaml
+from pydantic import Field, TypeAdapter, ValidationError
+
+from textvae.errors import UserError
+from textvae.evaluation.evaluate import Evaluation
+from textvae.files import replacing
+from textvae.training.recipe import read_recipe
+
+COLUMNS = (
+    "iw_nll",
+    "neg_elbo",
+    "kl",
+    "mutual_information",
+    "active_units",
+    "reconstruction_bleu",
+    "minutes",
+)
+"""Quantities of the table, where the file names no others."""
+DECIMALS = {"reconstruction_bleu": 1, "minutes": 1, "bits_per_character": 3}
+"""Of the quantities that are not counts; the others have 2."""
+
+_KINDS: dict[str, Any] = {
+    "recipe": str,
+    "output_dir": str,
+    "seeds": Annotated[list[int], Field(min_length=1)],
+    "configurations": Annotated[dict[str, dict[str, Any] | None], Field(min_length=1)],
+    "columns": list[str],
+}
+_DEFAULTS: dict[str, Any] = {"seeds": [0], "columns": list(COLUMNS)}
+
+
+@dataclass(frozen=True)
+class Run:
+    """A configuration with a seed.
+
+    Attributes:
+        configuration: its name.
+        seed: of training and evaluation.
+        overrides: what ``train.py`` is to put in the comparison's recipe.
+        source: the recipe with them.
+    """
+
+    configuration: str
+    seed: int
+    overrides: tuple[str, ...]
+    source: dict[str, Any]
+
+    def __str__(self) -> str:
+        return f"{self.configuration}, seed {self.seed}"
+
+    @property
+    def folder(self) -> Path:
+        """The run folder."""
+        return Path(self.source["training"]["output_dir"])
+
+    def evaluation(self) -> dict[str, Any] | None:
+        """What the finished run measured; None if it is not finished, or was run from another recipe."""
+        file = self.folder / "evaluation.json"
+        if not file.exists() or self.difference():
+            return None
+        return json.loads(file.read_text(encoding="utf-8"))
+
+    def difference(self) -> str | None:
+        """How the recipe of a run that is in the folder differs from this one's, or None."""
+        file = self.folder / "recipe.yaml"
+        if not file.exists():
+            return "no recipe.yaml" if (self.folder / "evaluation.json").exists() else None
+        there, here = _flat(_load(file, "a recipe")), _flat(self.source)
+        differing = [key for key in there | here if there.get(key, _ABSENT) != here.get(key, _ABSENT)]
+        found = [f"{key} {there.get(key, _ABSENT)}, now {here.get(key, _ABSENT)}" for key in differing]
+        return _listed(found) if found else None
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """A checked comparison.
+
+    Attributes:
+        recipe: the file all configurations start from.
+        folder: for the runs and the table.
+        names: of the configurations, in the order of the file.
+        seeds: of the table.
+        columns: quantities of the table.
+        runs: seed by seed, so that a table of all configurations stands early.
+    """
+
+    recipe: Path
+    folder: Path
+    names: tuple[str, ...]
+    seeds: tuple[int, ...]
+    columns: tuple[str, ...]
+    runs: tuple[Run, ...]
+
+    def chosen(self, names: Sequence[str] | None = None, seeds: Sequence[int] | None = None) -> list[Run]:
+        """The runs of these configurations and these seeds; None: of all.
+
+        Raises:
+            UserError: if there is no configuration of a name.
+        """
+        for name in names or ():
+            if name not in self.names:
+                raise UserError(f"no configuration {name}{_nearest(name, self.names)}")
+        return [
+            run
+            for run in self.runs
+            if (names is None or run.configuration in names) and (seeds is None or run.seed in seeds)
+        ]
+
+
+def read_comparison(
+    path: str | Path, overrides: Sequence[str] = (), more_seeds: Sequence[int] = ()
+) -> Comparison:
+    """Read a comparison and the recipes of all its runs.
+
+    Args:
+        path: a YAML file with the keys recipe (a path, from the file's folder), output_dir, configurations (of each
+            name the values it replaces, ``section.key: value``), seeds and columns.
+        overrides: ``section.key=value`` for all configurations, which may replace them.
+        more_seeds: besides those of the file.
+
+    Raises:
+        UserError: naming all faults at once: in the file, in the recipe of a configuration, and, where there are
+            none, the run folders that hold a run of another recipe.
+    """
+    values, faults = _checked(_load(path, "a comparison"))
+    configurations = {name: given or {} for name, given in values["configurations"].items()}
+    faults += [*_unknown_columns(values["columns"]), *_without_folder(configurations)]
+    recipe, folder = Path(path).parent / values["recipe"], Path(values["output_dir"])
+    seeds = tuple(dict.fromkeys([*values["seeds"], *more_seeds]))
+    runs, found = _runs(recipe, folder, configurations, overrides, seeds) if values["recipe"] else ([], [])
+    faults += found
+    if not faults:
+        others = ((run.difference(), str(run.folder)) for run in runs)
+        faults = _grouped(
+            (f"another recipe ({found}): delete it, or change output_dir", f"a run in {place}")
+            for found, place in others
+            if found
+        )
+    if faults:
+        raise UserError(f"{path}: {len(faults)} to mend: " + "; ".join(faults))
+    return Comparison(recipe, folder, tuple(configurations), seeds, tuple(values["columns"]), tuple(runs))
+
+
+def rows(comparison: Comparison) -> list[dict[str, Any]]:
+    """Of each configuration its name, the finished seeds, what their runs measured, and its mean and deviation.
+
+    The deviation is that of a sample, with n - 1; there is none of one seed.
+    """
+    table = []
+    for name in comparison.names:
+        measured = {
+            run.seed: found
+            for run in comparison.runs
+            if run.configuration == name and (found := run.evaluation()) is not None
+        }
+        runs = list(measured.values())
+        numbers = {
+            quantity: [run[quantity] for run in runs]
+            for quantity in (runs[0] if runs else ())
+            if all(isinstance(run.get(quantity), int | float) for run in runs)
+        }
+        table.append(
+            {
+                "name": name,
+                "seeds": list(measured),
+                "runs": runs,
+                "mean": {quantity: statistics.fmean(values) for quantity, values in numbers.items()},
+                "deviation": {
+                    quantity: statistics.stdev(values)
+                    for quantity, values in numbers.items()
+                    if len(values) > 1 and all(map(math.isfinite, values))
+                },
+            }
+        )
+    return table
+
+
+def write_table(comparison: Comparison) -> str:
+    """Write table.md and table.json of the runs that are finished; returns the former."""
+    table = rows(comparison)
+    text = _markdown(table, comparison)
+    for name, content in (("table.md", text), ("table.json", json.dumps(table, indent=2))):
+        with replacing(comparison.folder / name) as partial:
+            partial.write_text(content + "\n", encoding="utf-8")
+    return text
+
+
+def _nearest(name: str, known: Iterable[str]) -> str:
+    """The end of a message about a name that is not known."""
+    near = difflib.get_close_matches(name, list(known), n=1)
+    return f"; did you mean {near[0]}?" if near else ""
+
+
+def _load(path: str | Path, what: str) -> dict[Any, Any]:
+    try:
+        source = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+    except OSError as error:
+        raise UserError(f"expected {what} in {path}, got: {error.strerror}") from error
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise UserError(f"expected YAML in {path}, got: {' '.join(str(error).split())}") from error
+    if not isinstance(source, dict):
+        raise UserError(f"expected {what} in {path}, got {type(source).__name__}")
+    return source
+
+
+def _checked(given: Mapping[Any, Any]) -> tuple[dict[str, Any], list[str]]:
+    """The values by key, empty where they are faulty, and the faults."""
+    values: dict[str, Any] = {"recipe": "", "output_dir": "", "configurations": {}} | _DEFAULTS
+    faults = [f"{key}: no such key{_nearest(str(key), _KINDS)}" for key in given if key not in _KINDS]
+    faults += [f"{key}: missing" for key in _KINDS if key not in given and key not in _DEFAULTS]
+    for key in _KINDS.keys() & given.keys():
+        try:
+            values[key] = TypeAdapter(_KINDS[key]).validate_python(given[key])
+        except ValidationError as error:
+            first = error.errors()[0]
+            place = ".".join(map(str, (key, *first["loc"])))
+            faults.append(f"{place}: {first['msg']}, got {first['input']!r}")
+    return values, sorted(faults)
+
+
+def _unknown_columns(columns: Sequence[str]) -> list[str]:
+    known = {*COLUMNS, *(field.name for field in fields(Evaluation))}
+    return [
+        f"columns: no quantity {name}{_nearest(name, sorted(known))}" for name in columns if name not in known
+    ]
+
+
+def _without_folder(configurations: Iterable[str]) -> list[str]:
+    """A fault for each name that makes no folder's name, or that of a name before it."""
+    first: dict[str, str] = {}
+    faults = []
+    for name in configurations:
+        before = first.setdefault(_slug(name), name)
+        if not _slug(name):
+            faults.append(f"configurations: expected a name with letters or digits, got {name!r}")
+        elif before != name:
+            faults.append(f"configurations: {before!r} and {name!r} would share the folder {_slug(name)}")
+    return faults
+
+
+def _slug(name: str) -> str:
+    return re.sub(r"\W+", "-", name.lower()).strip("-_")
+
+
+def _runs(
+    recipe: Path,
+    folder: Path,
+    configurations: Mapping[str, Mapping[str, Any]],
+    overrides: Sequence[str],
+    seeds: Sequence[int],
+) -> tuple[list[Run], list[str]]:
+    """The runs, seed by seed, and what is wrong with their recipes."""
+    runs, faults = [], []
+    for seed, (name, given) in product(seeds, configurations.items()):
+        place = folder / _slug(name) / f"seed{seed}"
+        chosen = [*(f"{key}={_written(value)}" for key, value in given.items()), *overrides]
+        faults += [
+            (f"{key} is not its own to set: it follows from {reason}", name)
+            for key, reason in (("training.seed", "seeds"), ("training.output_dir", "output_dir"))
+            if any(override.startswith(f"{key}=") for override in chosen)
+        ]
+        chosen += [f"training.seed={seed}", f"training.output_dir={_written(str(place))}"]
+        try:
+            runs.append(Run(name, seed, tuple(chosen), read_recipe(recipe, chosen).source))
+        except UserError as error:
+            faults.append((str(error), name))
+    return runs, _grouped(faults)
+
+
+def _grouped(faults: Iterable[tuple[str, str]]) -> list[str]:
+    """Each message once, after all it applies to."""
+    places: dict[str, dict[str, None]] = {}
+    for message, place in faults:
+        places.setdefault(message, {})[place] = None
+    return [f"{_listed(list(found))}: {message}" for message, found in places.items()]
+
+
+def _listed(words: Sequence[str]) -> str:
+    return ", ".join(words[:3]) + (f" and {len(words) - 3} more" if len(words) > 3 else "")
+
+
+def _written(value: Any) -> str:
+    """A value in YAML, in one line."""
+    text = yaml.safe_dump(value, default_flow_style=True, allow_unicode=True, width=math.inf)
+    return text.removesuffix("\n").removesuffix("\n...")
+
+
+_ABSENT = "absent"
+
+
+def _flat(source: Mapping[Any, Any], place: str = "") -> dict[str, Any]:
+    """The values of nested mappings by their keys, joined by dots."""
+    flat: dict[str, Any] = {}
+    for key, value in source.items():
+        name = f"{place}{key}"
+        flat |= _flat(value, f"{name}.") if value and isinstance(value, dict) else {name: value}
+    return flat
+
+
+def _markdown(table: Sequence[Mapping[str, Any]], comparison: Comparison) -> str:
+    """The table, and below it what its numbers are."""
+    seeds = ", ".join(map(str, comparison.seeds))
+    many = len(comparison.seeds) > 1
+    lines = [["configuration", *comparison.columns]]
+    for row in table:
+        finished = len(row["seeds"])
+        note = (
+            f" ({finished} of {len(comparison.seeds)} seeds)" if 0 < finished < len(comparison.seeds) else ""
+        )
+        cells = (_cell(row, column) for column in comparison.columns)
+        lines.append([row["name"].replace("|", "\\|") + note, *cells])
+    text = [
+        *_aligned(lines),
+        "",
+        f"Mean ± sample standard deviation over seeds {seeds}." if many else f"Seed {seeds}.",
+    ]
+    exact = {
+        f"{run['entropy']:.2f}" for row in table for run in row["runs"] if run.get("entropy") is not None
+    }
+    if exact:
+        text.append(f"Exact entropy of the test sentences: {', '.join(sorted(exact))} nats per sentence.")
+    return "\n".join(text)
+
+
+def _aligned(lines: Sequence[Sequence[str]]) -> list[str]:
+    """A table in Markdown that is one to the eye, its first column to the left and the others to the right."""
+    first, *others = (max(map(len, cells)) for cells in zip(*lines, strict=True))
+    padded = [[line[0].ljust(first), *map(str.rjust, line[1:], others)] for line in lines]
+    padded.insert(1, ["-" * first, *("-" * (width - 1) + ":" for width in others)])
+    return [f"| {' | '.join(line)} |" for line in padded]
+
+
+def _cell(row: Mapping[str, Any], column: str) -> str:
+    """Mean ± deviation, or a dash where not all runs have a number."""
+    if column not in row["mean"]:
+        return "—"
+    counts = all(isinstance(run[column], int) for run in row["runs"])
+    decimals = int(len(row["runs"]) > 1) if counts else DECIMALS.get(column, 2)
+    deviation = row["deviation"].get(column)
+    spread = "" if deviation is None else f" ± {deviation:.{decimals}f}"
+    return f"{row['mean'][column]:.{decimals}f}{spread}"

@@ -1,0 +1,287 @@
+"""A picture of a run: its bounds, its KL and how much of z is in use, over the steps."""
+
+from __future__ import annotations
+
+import math
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy
+from tqdm import tqdm
+from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+from transformers.integrations import TensorBoardCallback
+
+from textvae.files import replacing
+
+# Matplotlib is an extra, and slow to import: what draws imports it.
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+History = Sequence[Mapping[str, Any]]
+"""`TrainerState.log_history`: a dict of numbers for each log, by name, and its ``step``; the steps rise."""
+
+# The colours of Okabe and Ito, which the colour-blind tell apart.
+BLACK, SKY, GREEN, BLUE, VERMILION, PURPLE = "#000000", "#56B4E9", "#009E73", "#0072B2", "#D55E00", "#CC79A7"
+TRAINING = {"color": SKY, "linewidth": 0.7, "alpha": 0.7}
+VALIDATION = {"color": BLUE, "linewidth": 1.6}
+WEIGHT = {"color": BLACK, "linewidth": 1.3}
+OWN = {"color": GREEN, "linewidth": 1.3, "linestyle": "-."}
+OTHER = {"color": VERMILION, "linewidth": 1.3, "linestyle": "--"}
+PRIOR = {"color": PURPLE, "linewidth": 1.3, "linestyle": ":"}
+
+WIDTH, DPI = 7, 150
+"""Inches, those of a page; 1,050 pixels."""
+
+FEW = 40
+"""So many points or fewer are marked, so that one alone can be seen."""
+
+
+@dataclass(frozen=True)
+class Curve:
+    """How a logged quantity is drawn.
+
+    Attributes:
+        name: of the quantity in the logs.
+        label: in the legend; a panel's only curve needs none.
+        style: of the line, in Matplotlib's words.
+    """
+
+    name: str
+    label: str
+    style: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Panel:
+    """Curves that share an axis.
+
+    Attributes:
+        label: of the axis.
+        height: in inches.
+        curves: from back to front.
+        from_zero: whether the axis begins at 0, so that heights compare.
+    """
+
+    label: str
+    height: float
+    curves: tuple[Curve, ...]
+    from_zero: bool = True
+
+    def drawn(self, history: History) -> list[Curve]:
+        """The curves for which there is data."""
+        return [curve for curve in self.curves if _points(history, curve.name)]
+
+
+PANELS = (
+    Panel(
+        "nats per sentence",
+        2.3,
+        (
+            Curve("loss", "training loss", TRAINING),
+            Curve("eval_reconstruction_prior_z", r"$-\log p(x\,|\,z)$, $z$ of the prior", PRIOR),
+            Curve("eval_reconstruction_shuffled_z", r"$-\log p(x\,|\,z)$, another's $z$", OTHER),
+            Curve("eval_reconstruction", r"$-\log p(x\,|\,z)$, its own $z$", OWN),
+            Curve("eval_neg_elbo", r"validation $-$ELBO", VALIDATION),
+        ),
+        from_zero=False,
+    ),
+    Panel(
+        "nats",
+        1.6,
+        (
+            Curve("kl", "training KL", TRAINING),
+            Curve("eval_mutual_information", "validation MI", OTHER),
+            Curve("eval_kl", "validation KL", VALIDATION),
+        ),
+    ),
+    Panel("KL weight", 0.8, (Curve("kl_weight", "", WEIGHT),)),
+    Panel("active units", 0.8, (Curve("eval_active_units", "", VALIDATION),)),
+)
+PANELS_WITHOUT_LATENT = (
+    Panel(
+        "nats per sentence",
+        2.3,
+        (Curve("loss", "training loss", TRAINING), Curve("eval_neg_elbo", "validation NLL", VALIDATION)),
+        from_zero=False,
+    ),
+)
+SPECTRUM_HEIGHT = 1.6
+DIMENSION = "eval_kl_of_dimension_"
+
+
+def draw_curves(history: History) -> Figure:
+    """A figure of the run, one panel below the other; those without data are left out.
+
+    The last panel has a column for each evaluation: the KL of every latent dimension, the largest on top.
+
+    Args:
+        history: `TrainerState.log_history`.
+    """
+    from matplotlib.figure import Figure
+    from matplotlib.ticker import MaxNLocator
+
+    with_latent = _with_latent(history)
+    panels = [panel for panel in (PANELS if with_latent else PANELS_WITHOUT_LATENT) if panel.drawn(history)]
+    spectra = _spectra(history) if with_latent else {}
+    heights = [panel.height for panel in panels] + [SPECTRUM_HEIGHT] * bool(spectra)
+    figure = Figure((WIDTH, 0.5 + sum(heights)), dpi=DPI, layout="constrained")
+    if not heights:
+        return figure
+    rows = figure.subplots(len(heights), sharex=True, squeeze=False, height_ratios=heights)[:, 0]
+    for axes, panel in zip(rows, panels, strict=False):
+        _draw_panel(axes, panel, history)
+    if spectra:
+        _draw_spectra(rows[-1], spectra)
+    for axes in rows:
+        axes.tick_params(labelsize=8)
+        axes.spines[["top", "right"]].set_visible(False)
+    rows[-1].set_xlim(0, 1.015 * max(history[-1]["step"], 1))
+    rows[-1].set_xlabel("step", fontsize=9)
+    rows[-1].xaxis.set_major_locator(MaxNLocator(integer=True))
+    rows[-1].xaxis.set_major_formatter("{x:,.0f}")
+    figure.align_ylabels()
+    return figure
+
+
+def _with_latent(history: History) -> bool:
+    """Whether the model has a latent variable: without one, its size and its KL are exactly 0."""
+    return any(entry.get("eval_latent_size") or entry.get("kl") or entry.get("eval_kl") for entry in history)
+
+
+def _points(history: History, name: str) -> list[tuple[int, float]]:
+    """Step and value wherever ``name`` was logged and is finite."""
+    points = [(entry["step"], entry[name]) for entry in history if name in entry]
+    return [(step, value) for step, value in points if math.isfinite(value)]
+
+
+def _spectra(history: History) -> dict[int, list[float]]:
+    """The KL of each dimension, the largest first, by the step at which it was measured."""
+    rows = {
+        entry["step"]: [value for name, value in entry.items() if name.startswith(DIMENSION)]
+        for entry in history
+    }
+    return {step: sorted(row, reverse=True) for step, row in rows.items() if row}
+
+
+def _draw_panel(axes: Axes, panel: Panel, history: History) -> None:
+    """Draw the curves, and their names beside them in the order in which they end."""
+    from matplotlib.ticker import MaxNLocator
+
+    # The first steps of training are so far off that all the rest would look flat beside them.
+    evaluations = _points(history, "eval_neg_elbo")
+    first = evaluations[0][0] if evaluations else 0
+    shown: list[float] = []
+    ends = []
+    for curve in panel.drawn(history):
+        steps, values = zip(*_points(history, curve.name), strict=True)
+        marker = "o" if len(steps) <= FEW else None
+        size = 2.2 * curve.style["linewidth"]
+        (line,) = axes.plot(steps, values, label=curve.label, marker=marker, markersize=size, **curve.style)
+        ends.append((values[-1], line))
+        shown += [value for step, value in zip(steps, values, strict=True) if step >= first] or values[-1:]
+    low, high = min([0.0] * panel.from_zero + shown), max(shown)
+    margin = 0.06 * (high - low) or 0.5
+    axes.set_ylim(low if panel.from_zero else low - margin, high + margin)
+    whole = all(float(value).is_integer() for value in shown)
+    axes.yaxis.set_major_locator(MaxNLocator("auto", steps=[1, 2, 5, 10], integer=whole))
+    axes.set_ylabel(panel.label, fontsize=9)
+    if len(ends) > 1:
+        ends.sort(key=lambda end: -end[0])
+        lines = [line for _, line in ends]
+        axes.legend(handles=lines, loc="center left", bbox_to_anchor=(1, 0.5), frameon=False, fontsize=8)
+
+
+def _draw_spectra(axes: Axes, spectra: Mapping[int, Sequence[float]]) -> None:
+    """Draw a column for each evaluation and a row for each rank."""
+    from matplotlib.colors import PowerNorm
+
+    steps = numpy.array(list(spectra))
+    values = numpy.array(list(spectra.values())).T
+    between = (steps[1:] + steps[:-1]) / 2
+    # An outer column reaches as far to both sides; one alone may have any width.
+    alone = max(0.05 * steps[0], 0.5)
+    first = between[0] - steps[0] if len(between) else alone
+    last = steps[-1] - between[-1] if len(between) else alone
+    edges = numpy.concatenate([[steps[0] - first], between, [steps[-1] + last]])
+    ranks = numpy.arange(len(values) + 1) + 0.5
+    # The root tells a dimension that says little from one that says nothing.
+    mesh = axes.pcolormesh(edges, ranks, values, cmap="Blues", norm=PowerNorm(0.5, vmin=0), rasterized=True)
+    axes.set_facecolor("0.93")
+    axes.invert_yaxis()
+    axes.set_ylabel("dimension\nby rank of KL", fontsize=9)
+    bar = axes.figure.colorbar(mesh, cax=axes.inset_axes((1.025, 0.0, 0.02, 1.0)))
+    bar.set_label("KL, nats", fontsize=9)
+    bar.ax.tick_params(labelsize=8)
+    bar.outline.set_visible(False)
+
+
+class Curves(TrainerCallback):
+    """Draws the run after each evaluation and at its end: ``curves.png`` in the run folder, "curves" in TensorBoard.
+
+    Without Matplotlib it says so once; so it does where the picture cannot be written, and training goes on.
+
+    Args:
+        callbacks: those of the trainer; if `transformers`' own writer for TensorBoard is among them, it gets the
+            picture after each evaluation.
+    """
+
+    def __init__(self, callbacks: Sequence[TrainerCallback] = ()) -> None:
+        self.callbacks = callbacks
+        self.said: set[str] = set()
+
+    def on_train_begin(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        """Say what is missing while it can still be mended."""
+        if state.is_world_process_zero:
+            self._can_draw()
+
+    def on_evaluate(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        """Draw the run so far."""
+        self._write(args, state)
+
+    def on_train_end(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        """Draw the whole run."""
+        self._write(args, state)
+
+    def _write(self, args: TrainingArguments, state: TrainerState) -> None:
+        """Draw what was logged, unless that is another process's task."""
+        if not state.is_world_process_zero or not state.log_history or not self._can_draw():
+            return
+        from matplotlib.backends.backend_agg import FigureCanvasAgg
+
+        path = Path(str(args.output_dir)) / "curves.png"
+        try:
+            canvas = FigureCanvasAgg(draw_curves(state.log_history))
+            with replacing(path) as partial:
+                canvas.print_png(partial)
+            pixels = numpy.asarray(canvas.buffer_rgba())[..., :3]
+            for callback in self.callbacks:
+                # Its own writer: TensorBoard reads one file of a folder at a time, so a second would hide the first.
+                if isinstance(callback, TensorBoardCallback) and callback.tb_writer is not None:
+                    callback.tb_writer.add_image("curves", pixels, state.global_step, dataformats="HWC")
+        except OSError as error:
+            # A full disk, say: the run is worth more than its picture.
+            self._say_once(f"{path} could not be written, and training goes on without it: {error}")
+
+    def _can_draw(self) -> bool:
+        """Whether there is Matplotlib; says how to get it if not."""
+        if find_spec("matplotlib") is not None:
+            return True
+        self._say_once("the run is not drawn, since Matplotlib is missing: pip install 'textvae[plots]'")
+        return False
+
+    def _say_once(self, line: str) -> None:
+        """Write a line on standard error, above a progress bar."""
+        if line not in self.said:
+            self.said.add(line)
+            tqdm.write(line, file=sys.stderr)
