@@ -80,7 +80,8 @@ def test_the_curves_are_the_logged_numbers_where_they_are_finite():
 def test_each_evaluation_has_a_column_with_the_largest_kl_on_top():
     first = {"eval_kl_of_dimension_0": 0.1, "eval_kl_of_dimension_1": 3.0, "eval_kl_of_dimension_2": 1.0}
     second = {"eval_kl_of_dimension_0": 2.0, "eval_kl_of_dimension_1": 0.0, "eval_kl_of_dimension_2": 4.0}
-    axes = draw_curves([evaluation(10, **first), evaluation(20, **second)]).axes[3]
+    summary = {"step": 20, "train_runtime": 3.0}
+    axes = draw_curves([evaluation(10, **first), evaluation(20, **second), summary]).axes[3]
     (mesh,) = axes.collections
     assert numpy.array(mesh.get_array()).tolist() == [[3.0, 4.0], [1.0, 2.0], [0.1, 0.0]]
     assert axes.yaxis_inverted()

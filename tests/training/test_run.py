@@ -250,6 +250,7 @@ def test_terms_go_to_tensorboard(place):
     written = next((place / "board").rglob("events.out.tfevents.*"))
     accumulator = events.EventAccumulator(str(written.parent))
     accumulator.Reload()
+    assert accumulator.Tags()["images"] == ["curves"]
     tags = set(accumulator.Tags()["scalars"])
     assert {
         "train/reconstruction",

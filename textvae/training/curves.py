@@ -161,11 +161,12 @@ def _points(history: History, name: str) -> list[tuple[int, float]]:
 
 def _spectra(history: History) -> dict[int, list[float]]:
     """The KL of each dimension, the largest first, by the step at which it was measured."""
-    rows = {
-        entry["step"]: [value for name, value in entry.items() if name.startswith(DIMENSION)]
-        for entry in history
-    }
-    return {step: sorted(row, reverse=True) for step, row in rows.items() if row}
+    spectra = {}
+    for entry in history:
+        # Other logs may have the step of an evaluation too.
+        if row := [value for name, value in entry.items() if name.startswith(DIMENSION)]:
+            spectra[entry["step"]] = sorted(row, reverse=True)
+    return spectra
 
 
 def _draw_panel(axes: Axes, panel: Panel, history: History) -> None:

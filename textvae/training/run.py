@@ -115,8 +115,9 @@ def _trained(
         tokenizer,
         train_dataset=_shuffled(tokens["train"], arguments.seed),
         eval_dataset=tokens["validation"],
-        callbacks=[Progress(quiet), Clock(start.minutes if start else 0.0), Curves()],
+        callbacks=[Progress(quiet), Clock(start.minutes if start else 0.0)],
     )
+    trainer.add_callback(Curves(trainer.callback_handler.callbacks))
     trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
     return trainer
 
