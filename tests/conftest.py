@@ -9,6 +9,9 @@ import torch
 
 # Products this small lose by being split.
 torch.set_num_threads(1)
+# Warnings are errors here, and torch gives many of its own only once a process: which test fails must not
+# hang on the order.
+torch.set_warn_always(True)
 
 
 @pytest.fixture(autouse=True)

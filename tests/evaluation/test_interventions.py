@@ -31,6 +31,7 @@ def test_each_sentence_is_scored_with_the_z_of_the_one_before(batches, monkeypat
     # The first has none before it and takes the last of its batch.
     others = [means[3], *means[:-1]]
 
+    @torch.no_grad()
     def lost(zs):
         scores = [
             model.log_likelihood(z[None], row.inputs, row.targets, row.mask)
