@@ -21,7 +21,9 @@ evaluation.evaluate evaluation.diagnosis evaluation.report
 training.progress training.clock training.curves training.plateau training.multiplier training.aggressive
 training.trainer training.recipe training.run training.comparison
 latent_space.paths
-text_vae embedding cli
+text_vae embedding
+commands.arguments commands.printing commands.evaluate commands.write commands.encode
+cli
 """.split()
 FILES = sorted(path for path in ROOT.rglob("*.py") if path.name != "__init__.py")
 

@@ -17,7 +17,8 @@ import torch
 from typer.testing import CliRunner
 
 import textvae as package
-from textvae.cli import EMBEDDED, app, main
+from textvae.cli import app, main
+from textvae.commands.evaluate import EMBEDDED
 from textvae.evaluation.diagnosis import described
 from textvae.evaluation.evaluate import evaluate_rows
 from textvae.text.corpus import load_corpus
@@ -119,7 +120,7 @@ def test_evaluate_takes_a_column_of_a_table(textvae, trained, tmp_path):
 
 
 def test_evaluate_on_the_embedded_corpus_knows_its_entropy(textvae, trained, monkeypatch):
-    monkeypatch.setattr("textvae.cli.EMBEDDED", 50)
+    monkeypatch.setattr("textvae.commands.evaluate.EMBEDDED", 50)
     code, out, _ = textvae("evaluate", trained, "grammar", "--samples", 1, "--json")
     test = load_corpus("grammar", sizes=(3, 3, 50))["test"]
     assert (code, json.loads(out)["sentences"]) == (0, 50)
@@ -171,7 +172,7 @@ def test_a_dash_is_standard_input(textvae, trained, monkeypatch):
 
 
 def test_encode_has_a_row_for_each_line(textvae, vae, trained, file, monkeypatch):
-    monkeypatch.setattr("textvae.cli.CHUNK", 2)
+    monkeypatch.setattr("textvae.commands.encode.CHUNK", 2)
     code, out, err = textvae("encode", trained, file, "-o", "new/z.npy")
     assert (code, out, err) == (0, "", "")
     np.testing.assert_allclose(np.load("new/z.npy"), vae.encode(LINES), rtol=1e-6)

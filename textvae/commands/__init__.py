@@ -1,0 +1,1 @@
+"""The commands of the program `textvae`, each a function whose arguments are its options."""

@@ -1,0 +1,86 @@
+"""What the commands share: their common options, and what they read."""
+
+# Modules that need torch are imported inside the functions, so that --help and a mistyped option answer at once.
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from textvae.errors import UserError
+
+if TYPE_CHECKING:
+    from textvae.text_vae import TextVAE
+    from textvae.training.recipe import Recipe
+
+Run = Annotated[
+    str, typer.Argument(metavar="RUN", help="A run folder, a checkpoint of one, or a model on the Hub.")
+]
+Lines = Annotated[str, typer.Argument(metavar="FILE", help="Text, one sentence a line; - is standard input.")]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON and nothing else.")]
+BatchSize = Annotated[int, typer.Option(min=1, help="Sentences at once.")]
+MaximumLength = Annotated[int, typer.Option(min=1, help="Tokens after which a sentence ends at the latest.")]
+
+
+def load(run: str) -> TextVAE:
+    """The model and the tokenizer of a run."""
+    from textvae.text_vae import TextVAE
+
+    return TextVAE.from_pretrained(run)
+
+
+def hide_bars(context: typer.Context) -> None:
+    """No bars of `datasets`, whose own default is to draw them into log files too."""
+    import datasets
+
+    if context.obj["show_progress_bar"] is False or not sys.stderr.isatty():
+        datasets.disable_progress_bars()
+
+
+def recipe_of(run: str) -> Recipe | None:
+    """The recipe in the run folder; a checkpoint's is that of the run around it."""
+    from textvae.training.recipe import read_recipe
+
+    folder = Path(run).expanduser()
+    files = [place / "recipe.yaml" for place in (folder, folder.parent) if place.is_dir()]
+    return next((read_recipe(file) for file in files if file.is_file()), None)
+
+
+def lines_of(file: str) -> Iterator[str]:
+    """The lines of a file or of standard input, without the blanks at their ends.
+
+    Raises:
+        UserError: if there is no such file, here; if it is not text, at the line that is not.
+    """
+    path = Path(file).expanduser()
+    if file != "-" and not path.is_file():
+        what = "a folder" if path.is_dir() else "nothing"
+        raise UserError(
+            f"expected a text file, found {what} at {path}: check the path, or give - for standard input"
+        )
+    return _decoded(sys.stdin.buffer, "standard input") if file == "-" else _file_lines(path)
+
+
+def _file_lines(path: Path) -> Iterator[str]:
+    with path.open("rb") as handle:
+        yield from _decoded(handle, str(path))
+
+
+def _decoded(handle: Iterable[bytes], name: str) -> Iterator[str]:
+    for number, line in enumerate(handle, 1):
+        try:
+            yield line.decode("utf-8-sig" if number == 1 else "utf-8").strip()
+        except UnicodeDecodeError as error:
+            raise UserError(
+                f"expected UTF-8, got byte 0x{error.object[error.start]:02x} in line {number} of {name}: "
+                "convert it, e.g. iconv -f latin1 -t utf-8"
+            ) from error
+
+
+def given(**options: Any) -> dict[str, Any]:
+    """The options that were given."""
+    return {name: value for name, value in options.items() if value is not None}

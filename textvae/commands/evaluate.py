@@ -1,0 +1,93 @@
+"""`textvae evaluate`."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from textvae.commands.arguments import BatchSize, Json, Run, hide_bars, load, recipe_of
+from textvae.errors import UserError
+
+if TYPE_CHECKING:
+    from datasets import Dataset, IterableDataset
+
+    from textvae.training.recipe import Recipe
+
+EMBEDDED = 2_000
+"""Sentences of the embedded corpus's test split, as many as `load_corpus` makes."""
+
+
+def evaluate(
+    context: typer.Context,
+    run: Run,
+    file: Annotated[
+        str | None,
+        typer.Argument(
+            help="What to measure on: a file, a folder, a data set on the Hub, or grammar, the embedded corpus. "
+            "Left out: the run's own test split."
+        ),
+    ] = None,
+    samples: Annotated[int, typer.Option(min=1, help="K of the importance-weighted bound.")] = 500,
+    batch_size: BatchSize = 32,
+    seed: Annotated[int, typer.Option(help="Of all draws.")] = 0,
+    refinement_steps: Annotated[
+        int,
+        typer.Option(
+            min=0, help="Gradient steps that improve each sentence's posterior first (Kim et al. 2018)."
+        ),
+    ] = 0,
+    column: Annotated[
+        str | None, typer.Option(help="Column of FILE with the text: its name, or its number from 0.")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Measure likelihood, perplexity and how far the latent is used.
+
+    Sentences are cut where the run's recipe says so.
+    """
+    vae = load(run)
+    from textvae.evaluation.diagnosis import described
+    from textvae.evaluation.evaluate import evaluate_rows
+    from textvae.evaluation.report import report
+    from textvae.models.refinement import Refinement
+
+    hide_bars(context)
+    recipe = recipe_of(run)
+    rows = _own_test_split(run, recipe) if file is None else _test_split(file, column)
+    result = evaluate_rows(
+        vae.model,
+        vae.tokenizer,
+        rows,
+        maximum_length=recipe.tokenizer.maximum_length if recipe else None,
+        batch_size=batch_size,
+        samples=samples,
+        seed=seed,
+        refinement=Refinement(steps=refinement_steps) if refinement_steps else None,
+        **context.obj,
+    )
+    print(json.dumps(described(result)) if as_json else report(result))
+
+
+def _own_test_split(run: str, recipe: Recipe | None) -> Dataset | IterableDataset:
+    from textvae.text.corpus import load_corpus
+
+    if recipe is None:
+        raise UserError(
+            f"expected a file to evaluate on, as {run} has no recipe.yaml that names one: textvae evaluate RUN FILE"
+        )
+    return load_corpus(**recipe.corpus)["test"]
+
+
+def _test_split(file: str, column: str | None) -> Dataset | IterableDataset:
+    """The test split of a data set that has one, otherwise all of its rows."""
+    from textvae.text.corpus import load_corpus
+
+    if file == "grammar":
+        # Each split is drawn by itself, so that this is the test split of the default sizes.
+        return load_corpus("grammar", sizes=(1, 1, EMBEDDED))["test"]
+    columns: dict[str, str | int] | None = None
+    if column is not None:
+        columns = {"text": int(column) if column.isdecimal() else column}
+    return load_corpus(file, file, file, columns=columns)["test"]

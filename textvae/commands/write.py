@@ -1,0 +1,83 @@
+"""`textvae sample`, `interpolate` and `reconstruct`."""
+
+from __future__ import annotations
+
+import json
+from itertools import islice
+from typing import Annotated, Literal
+
+import typer
+
+from textvae.commands.arguments import BatchSize, Json, Lines, MaximumLength, Run, given, lines_of, load
+from textvae.commands.printing import one_line, print_texts
+
+
+def sample(
+    context: typer.Context,
+    run: Run,
+    n: Annotated[int, typer.Option("-n", min=1, help="How many.")] = 8,
+    temperature: Annotated[
+        float | None, typer.Option(min=1e-3, help="Draw the words, 1 from the model's own distribution.")
+    ] = None,
+    top_k: Annotated[int | None, typer.Option(min=1, help="Draw among the k likeliest words.")] = None,
+    top_p: Annotated[
+        float | None,
+        typer.Option(min=0.0, max=1.0, help="Draw among the likeliest words of this probability."),
+    ] = None,
+    beams: Annotated[int, typer.Option(min=1, help="Beams of the search for the likeliest sentence.")] = 1,
+    maximum_length: MaximumLength = 100,
+    seed: Annotated[int | None, typer.Option(help="Of all draws; left out, each call gives others.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Write new sentences, each from a z of the prior; the likeliest of each z unless an option says otherwise.
+
+    A language model without z draws its words.
+    """
+    texts = load(run).sample(
+        n,
+        seed=seed,
+        maximum_length=maximum_length,
+        **given(temperature=temperature, top_k=top_k, top_p=top_p),
+        **({"num_beams": beams} if beams > 1 else {}),
+        **context.obj,
+    )
+    print_texts(texts, as_json)
+
+
+def interpolate(
+    context: typer.Context,
+    run: Run,
+    a: Annotated[str, typer.Argument(help="Where to begin.")],
+    b: Annotated[str, typer.Argument(help="Where to end.")],
+    steps: Annotated[int, typer.Option(min=2, help="Number of sentences, the ends counted.")] = 7,
+    path: Annotated[
+        Literal["linear", "spherical"], typer.Option(help="The way through the latent space.")
+    ] = "linear",
+    maximum_length: MaximumLength = 100,
+    as_json: Json = False,
+) -> None:
+    """Write sentences on the way from one to another; the ends are the reconstructions of both."""
+    print_texts(
+        load(run).interpolate(a, b, steps, path, maximum_length=maximum_length, **context.obj), as_json
+    )
+
+
+def reconstruct(
+    context: typer.Context,
+    run: Run,
+    file: Lines,
+    n: Annotated[int | None, typer.Option("-n", min=1, help="Only the first n sentences.")] = None,
+    batch_size: BatchSize = 32,
+    maximum_length: MaximumLength = 100,
+    as_json: Json = False,
+) -> None:
+    """Write each sentence and, below it, what the model makes of it."""
+    texts = list(islice(lines_of(file), n))
+    options = {"batch_size": batch_size, "maximum_length": maximum_length, **context.obj}
+    pairs = list(zip(texts, load(run).reconstruct(texts, **options), strict=True))
+    if as_json:
+        rows = [{"text": text, "reconstruction": result} for text, result in pairs]
+        print(json.dumps(rows, ensure_ascii=False))
+        return
+    for text, result in pairs:
+        print(f"{text}\n  -> {one_line(result)}")
