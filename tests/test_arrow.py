@@ -19,7 +19,7 @@ objectives.schedules objectives.rate objectives.elbo
 evaluation.latent_use evaluation.likelihood evaluation.interventions evaluation.reconstruction
 evaluation.evaluate evaluation.diagnosis evaluation.report
 training.progress training.clock training.curves training.plateau training.multiplier training.aggressive
-training.trainer training.recipe training.run training.comparison
+training.prior training.trainer training.recipe training.run training.comparison
 latent_space.paths
 text_vae embedding
 commands.arguments commands.printing commands.evaluate commands.write commands.encode

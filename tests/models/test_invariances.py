@@ -3,6 +3,7 @@
 import pytest
 import tiny
 import torch
+from torch.distributions import kl_divergence
 
 PAIRS = pytest.mark.parametrize(
     "options",
@@ -13,7 +14,13 @@ PAIRS = pytest.mark.parametrize(
     ]
     + [
         pytest.param(
-            decoder | {"skip_connection": True, "normalize_means": 0.5, "bag_of_words": True},
+            decoder
+            | {
+                "skip_connection": True,
+                "normalize_means": 0.5,
+                "bag_of_words": True,
+                "prior_components": 2,
+            },
             id=f"every-cure-{decoder_name}",
         )
         for decoder_name, decoder in tiny.DECODERS.items()
@@ -34,6 +41,7 @@ OPTIONS = {
     "skip": {"skip_connection": True},
     "bag-of-words": {"bag_of_words": True},
     "normalised-means": {"normalize_means": 0.5},
+    "mixture-prior": {"prior_components": 2},
     "torch-initial-weights": {"initial_range": None},
     "small": {"decoder_type": "dilated_convolution", "dilations": "small"},
     "medium": {"decoder_type": "dilated_convolution", "dilations": "medium"},
@@ -98,7 +106,8 @@ def test_gradient_reaches_every_parameter(options, tied):
     batch = tiny.collate([{"ids": [4, 5, tiny.VOCABULARY - 1, 6]}, {"ids": [tiny.VOCABULARY - 1]}])
     output = model(**batch)
     bag = 0 if output.bag_of_words is None else output.bag_of_words.sum()
-    (output.log_likelihood.sum() + bag).backward()
+    kl = kl_divergence(output.posterior, output.prior).sum()
+    (output.log_likelihood.sum() + bag + kl).backward()
     for name, parameter in model.named_parameters():
         assert parameter.grad is not None, name
         assert parameter.grad.abs().sum() > 0, name

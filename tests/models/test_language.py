@@ -16,6 +16,7 @@ KINDS = {
 } | {
     "lstm": {},
     "no-z": {"latent_size": 0},
+    "mixture": {"prior_components": 4},
     "convolution": tiny.ENCODERS["convolution"] | tiny.DECODERS["dilated"],
 }
 EACH = pytest.mark.parametrize("options", KINDS.values(), ids=KINDS)

@@ -5,10 +5,13 @@ import torch
 from torch.distributions import MultivariateNormal, kl_divergence
 
 from textvae.modules.latents import (
+    DiagonalGaussianMixture,
     GaussianPosterior,
+    MixturePrior,
     NormalizedMeans,
     StandardNormalPrior,
     diagonal_gaussian,
+    drawn,
     kl_per_dimension,
     sample,
 )
@@ -125,3 +128,83 @@ def test_one_sentence_is_normalised_by_what_was_seen_before():
     before = module.norm.running_mean.clone()
     module.eval()(torch.randn(5, 2).double())
     assert torch.equal(module.norm.running_mean, before)
+
+
+# ---- a mixture for a prior
+
+
+@pytest.fixture
+def mixture():
+    """Three components in two dimensions, batch shape (4,)."""
+    logits, mean = torch.tensor([0.1, -0.4, 0.7]).double(), 2 * torch.randn(3, 2).double()
+    return DiagonalGaussianMixture(logits, mean, torch.rand(3, 2).double() + 0.5, 4)
+
+
+@pytest.fixture
+def posterior():
+    return diagonal_gaussian(torch.randn(4, 2).double(), torch.rand(4, 2).double() + 0.2)
+
+
+def test_a_mixture_s_density_is_the_weighted_sum(mixture):
+    z = torch.randn(5, 4, 2).double()
+    weights = torch.tensor([0.1, -0.4, 0.7]).double().softmax(0)
+    parts = [
+        weight
+        * diagonal_gaussian(mixture.components.mean[:, c], mixture.components.stddev[:, c]).log_prob(z).exp()
+        for c, weight in enumerate(weights)
+    ]
+    torch.testing.assert_close(mixture.log_prob(z), sum(parts).log())
+
+
+def test_the_kl_to_a_mixture_is_an_upper_bound(mixture, posterior):
+    z = sample(posterior, 100_000)
+    draws = posterior.log_prob(z) - mixture.log_prob(z)
+    error = draws.std(0) / len(draws) ** 0.5
+    assert (draws.mean(0) - 4 * error < kl_divergence(posterior, mixture)).all()
+
+
+def test_the_kl_to_a_mixture_is_exact_within_one_component(posterior):
+    """The posterior lies in the second component, and the others far away: KL(q ‖ p_2) - log pi_2."""
+    far = torch.tensor([[-500.0, 0.0], [0.0, 0.0], [500.0, 0.0]]).double()
+    logits = torch.tensor([0.2, 0.3, 0.5]).double().log()
+    mixture = DiagonalGaussianMixture(logits, far, torch.ones(3, 2).double(), 4)
+    own = kl_divergence(posterior, StandardNormalPrior(2)(4, posterior.mean))
+    torch.testing.assert_close(kl_divergence(posterior, mixture), own - logits[1])
+
+
+def test_one_component_is_a_gaussian(gaussians):
+    posterior, other = gaussians
+    logits, mean, scale = torch.zeros(1).double(), other.mean[:1], other.stddev[:1]
+    mixture = DiagonalGaussianMixture(logits, mean, scale, 4)
+    gaussian = diagonal_gaussian(mean.expand(4, -1), scale.expand(4, -1))
+    torch.testing.assert_close(kl_divergence(posterior, mixture), kl_divergence(posterior, gaussian))
+    torch.testing.assert_close(kl_per_dimension(posterior, mixture), kl_per_dimension(posterior, gaussian))
+
+
+def test_the_kl_to_a_mixture_is_the_sum_over_dimensions(mixture, posterior):
+    torch.testing.assert_close(
+        kl_per_dimension(posterior, mixture).sum(-1), kl_divergence(posterior, mixture)
+    )
+
+
+def test_responsibilities_are_those_of_bayes():
+    prior = MixturePrior(1, 2)
+    prior.start_from(torch.tensor([0.25, 0.75]), torch.tensor([[-1.0], [1.0]]), torch.ones(2, 1))
+    z = torch.tensor([[0.0], [0.5]])
+    # At 0 both are as near; at 1/2 the odds of the second rise by exp((1.5² - 0.5²) / 2) = e.
+    odds = 3 * torch.tensor([1.0, torch.e])
+    torch.testing.assert_close(prior.responsibilities(z)[:, 1], odds / (1 + odds))
+
+
+def test_every_parameter_of_a_mixture_prior_learns():
+    prior = MixturePrior(2, 3)
+    posterior = diagonal_gaussian(torch.randn(4, 2), torch.ones(4, 2))
+    kl_divergence(posterior, prior(4, posterior.mean)).sum().backward()
+    assert all(bool((parameter.grad != 0).all()) for parameter in prior.parameters())
+
+
+def test_draws_have_the_moments_of_a_mixture(mixture):
+    generator = torch.Generator().manual_seed(0)
+    draws = torch.cat([drawn(mixture, generator) for _ in range(20_000)])
+    torch.testing.assert_close(draws.mean(0), mixture.mean[0], rtol=0, atol=0.03)
+    torch.testing.assert_close(draws.std(0), mixture.stddev[0], rtol=0.02, atol=0)

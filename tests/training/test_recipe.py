@@ -133,7 +133,7 @@ FAULTS = {
     "evaluation: {refinement: {steps: 0}}": "evaluation.refinement: expected refinement steps of 1 or more, got 0",
     "pretraining: {trainin: {}}": "pretraining: trainin: no such key; did you mean training?",
     "pretraining: {training: {max_step: 3}}": "pretraining: training.max_step: no such key; did you mean max_steps?",
-    "pretraining: 3": "pretraining: expected the keys objective and training, got 3",
+    "pretraining: 3": "pretraining: expected the keys objective, training and keep_decoder, got 3",
     "objectiv: {}": "section objectiv: no such key; did you mean objective?",
     "model: {latent_sise: 3}": "model.latent_sise: no such key; did you mean latent_size?",
     "model: {xyz: 3}": "model.xyz: no such key$",

@@ -19,6 +19,8 @@ from transformers import AutoModel, AutoTokenizer
 from textvae.errors import UserError
 from textvae.evaluation.diagnosis import described
 from textvae.models.checkpoint import last_whole_checkpoint
+from textvae.text.corpus import load_corpus
+from textvae.text_vae import TextVAE
 from textvae.training.recipe import read_recipe
 from textvae.training.run import run
 
@@ -278,6 +280,26 @@ def test_the_second_stage_has_the_encoder_of_the_first_and_a_new_decoder(place):
         inference = name.startswith(("encoder.", "posterior."))
         assert torch.equal(tensor, auto_encoder[name]) is inference, name
         assert torch.equal(tensor, unstaged[name]) is not inference, name
+
+
+def test_a_mixture_prior_starts_from_the_first_stage(place):
+    """Its components cover what the first stage has found, and the decoder may be kept too."""
+    still = ["training.max_steps=1", "training.learning_rate=0", "training.decay_on_plateau=null"]
+    still += ["model.initial_range=0.5", "model.prior_components=2"]
+    first = ["pretraining.training.learning_rate=0.5", "pretraining.training.max_steps=3"]
+    recipe = read(place, "clusters", *still, *first, "pretraining.keep_decoder=true")
+    run(recipe)
+    mixture, auto_encoder = (
+        load_file(place / name / "model.safetensors") for name in ("clusters", "clusters/pretraining")
+    )
+    kept = {name: tensor for name, tensor in mixture.items() if not name.startswith("prior.")}
+    assert kept.keys() == auto_encoder.keys()
+    assert all(torch.equal(tensor, auto_encoder[name]) for name, tensor in kept.items())
+    vae = TextVAE.from_pretrained(place / "clusters")
+    means = vae.encode(load_corpus(**recipe.corpus)["train"]["text"], convert_to_tensor=True)
+    prior = vae.model.prior(1, means)
+    torch.testing.assert_close(prior.mean[0], means.mean(0), rtol=1e-3, atol=1e-3)
+    assert (prior.variance[0] > means.var(0)).all()
 
 
 def test_a_run_resumes_in_either_stage(place):

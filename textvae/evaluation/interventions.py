@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from textvae.models.language import TextVAEModel
+from textvae.modules.latents import diagonal_gaussian, drawn
 from textvae.text.batches import Batch
 
 
@@ -29,9 +30,8 @@ class ReplacedLatents:
     def update(self, model: TextVAEModel, batch: Batch, found: dict[str, Tensor]) -> None:
         """Take in what `bounds` found of a batch."""
         mean, scale = found["mean"], found["scale"]
-        prior = model.prior(len(mean), mean)
-        from_prior = prior.mean + prior.stddev * self._noise(mean)
-        own = mean + scale * self._noise(mean)
+        from_prior = drawn(model.prior(len(mean), mean), self.generator)
+        own = drawn(diagonal_gaussian(mean, scale), self.generator)
         before = own[-1:] if self.before is None else self.before
         others = torch.cat([before, own[:-1]])
         self.before = own[-1:]
@@ -49,7 +49,3 @@ class ReplacedLatents:
             "reconstruction_prior_z": self.prior / self.sentences,
             "reconstruction_shuffled_z": self.shuffled / self.sentences,
         }
-
-    def _noise(self, like: Tensor) -> Tensor:
-        """Drawn where every device draws alike."""
-        return torch.randn(like.shape, generator=self.generator, dtype=like.dtype).to(like.device)

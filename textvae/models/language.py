@@ -21,6 +21,7 @@ from textvae.modules.decoders import DILATIONS, DilatedConvolutionDecoder, LSTMD
 from textvae.modules.encoders import ConvolutionEncoder, LSTMEncoder
 from textvae.modules.latents import (
     GaussianPosterior,
+    MixturePrior,
     NormalizedMeans,
     StandardNormalPrior,
     diagonal_gaussian,
@@ -50,6 +51,8 @@ class TextVAEConfig(PretrainedConfig):
         bag_of_words: with a second decoder of the words in no order (`BagOfWords`), whose loss helps in training.
         normalize_means: deviation gamma of batch-normalised posterior means (`NormalizedMeans`), which keeps the KL
             over gamma² latent_size / 2 nats; None: as the encoder gives them.
+        prior_components: Gaussians of a prior that is a mixture and learnt (`MixturePrior`), so that the model has
+            clusters; None: the prior is N(0, I).
         initial_range: weights are drawn from U(-r, r), as published; None leaves torch's defaults.
         initial_embedding_range: the same for the word vectors.
 
@@ -75,6 +78,7 @@ class TextVAEConfig(PretrainedConfig):
     skip_connection: bool = False
     bag_of_words: bool = False
     normalize_means: float | None = None
+    prior_components: int | None = None
     initial_range: float | None = 0.01
     initial_embedding_range: float = 0.1
     pad_token_id: int | None = 0
@@ -122,10 +126,16 @@ def _build_posterior(config: TextVAEConfig, summary_size: int) -> GaussianPoster
     return GaussianPosterior(summary_size, config.latent_size, means)
 
 
+def _build_prior(config: TextVAEConfig) -> StandardNormalPrior | MixturePrior:
+    if config.prior_components is None or not config.latent_size:
+        return StandardNormalPrior(config.latent_size)
+    return MixturePrior(config.latent_size, config.prior_components)
+
+
 class TextVAEModel(PreTrainedModel):
     """A variational auto-encoder of sentences (Bowman et al. 2016; Yang et al. 2017).
 
-        z ~ N(0, I)                                      prior
+        z ~ N(0, I)                                      prior, or a mixture of Gaussians
         x_t ~ softmax(W decoder(x_<t, z) + b)            decoder
         q(z | x) = N(mean(encoder(x)), variance(encoder(x)))
 
@@ -147,7 +157,7 @@ class TextVAEModel(PreTrainedModel):
             raise UserError(
                 f"expected a positive vocab_size, got {config.vocab_size}: set it from the tokenizer"
             )
-        self.prior = StandardNormalPrior(config.latent_size)
+        self.prior = _build_prior(config)
         self.encoder = _build_encoder(config) if config.latent_size else None
         self.posterior = _build_posterior(config, self.encoder.output_size) if self.encoder else None
         self.decoder = _build_decoder(config)
@@ -179,7 +189,14 @@ class TextVAEModel(PreTrainedModel):
 
     def keep_inference_network(self, source: TextVAEModel) -> None:
         """Copy the encoder and the posterior of ``source``; the decoder stays as new as it is (Li et al. 2019)."""
-        for part in ("encoder", "posterior"):
+        self._copy(source, "encoder", "posterior")
+
+    def keep_all_but_prior(self, source: TextVAEModel) -> None:
+        """Copy encoder, posterior, decoder and output layer of ``source``."""
+        self._copy(source, "encoder", "posterior", "decoder", "output_layer")
+
+    def _copy(self, source: TextVAEModel, *parts: str) -> None:
+        for part in parts:
             getattr(self, part).load_state_dict(getattr(source, part).state_dict())
 
     def initialize_encoder(self, source: TextVAEModel) -> None:
@@ -267,8 +284,9 @@ class TextVAEModel(PreTrainedModel):
 
         start = posterior.mean, 2 * posterior.stddev.log()
         if torch.is_grad_enabled():
-            decoder = [*self.decoder.parameters(), *self.output_layer.parameters()]
-            unique = list({id(parameter): parameter for parameter in decoder}.values())
+            parts = self.prior, self.decoder, self.output_layer
+            generative = [parameter for part in parts for parameter in part.parameters()]
+            unique = list({id(parameter): parameter for parameter in generative}.values())
             mean, log_variance = refined_with_gradient(negative_elbo, *start, unique, refinement)
         else:
             mean, log_variance = refined(negative_elbo, *start, refinement)

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from torch import Tensor
 from torch.distributions import Independent
 
+from textvae.modules.latents import Prior
+
 
 @dataclass(frozen=True)
 class VAEOutput:
@@ -23,7 +25,7 @@ class VAEOutput:
     """
 
     posterior: Independent
-    prior: Independent
+    prior: Prior
     z: Tensor
     log_likelihood: Tensor
     tokens: Tensor

@@ -4,7 +4,15 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
-from torch.distributions import Distribution, Independent, Normal, kl_divergence
+from torch.distributions import (
+    Categorical,
+    Distribution,
+    Independent,
+    MixtureSameFamily,
+    Normal,
+    kl_divergence,
+    register_kl,
+)
 from torch.nn import functional
 
 
@@ -14,9 +22,59 @@ def diagonal_gaussian(mean: Tensor, scale: Tensor) -> Independent:
     return Independent(Normal(mean, scale, validate_args=False), 1, validate_args=False)
 
 
-def kl_per_dimension(posterior: Independent, prior: Independent) -> Tensor:
-    """KL(q ‖ p) of each latent dimension in nats, (B, Z), for two distributions with independent dimensions."""
-    return kl_divergence(posterior.base_dist, prior.base_dist)
+class DiagonalGaussianMixture(MixtureSameFamily):
+    """p(z) = sum_c pi_c N(z; m_c, diag(s_c²)) with event shape (Z,).
+
+    Its KL from a Gaussian q has no closed form. `kl_divergence` gives an upper bound that has one (Hershey & Olsen
+    2007), the least that q(c) = r_c can make of KL(q(z) q(c) ‖ p(z, c)), which is the KL term of VaDE (Jiang et al.
+    2017) with the best q(c):
+
+        - log sum_c pi_c exp(-KL(q ‖ p_c)) = sum_c r_c KL(q ‖ p_c) + KL(r ‖ pi),    r_c ∝ pi_c exp(-KL(q ‖ p_c))
+
+    So a bound on log p(x) that is made with it is one. It is exact where q lies in one component alone.
+
+    Args:
+        logits: of pi, (C,).
+        mean: m, (C, Z).
+        scale: s, (C, Z).
+        batch_size: B, the batch shape.
+    """
+
+    def __init__(self, logits: Tensor, mean: Tensor, scale: Tensor, batch_size: int) -> None:
+        choice = Categorical(logits=logits.expand(batch_size, -1), validate_args=False)
+        self.components = diagonal_gaussian(mean.expand(batch_size, -1, -1), scale.expand(batch_size, -1, -1))
+        super().__init__(choice, self.components, validate_args=False)
+
+
+Prior = Independent | DiagonalGaussianMixture
+"""Batch shape (B,), event shape (Z,)."""
+
+
+def _shares(posterior: Independent, prior: DiagonalGaussianMixture) -> tuple[Tensor, Tensor]:
+    """log pi_c - KL(q ‖ p_c), (B, C), and KL(q ‖ p_c) of each dimension, (B, C, Z)."""
+    q = posterior.base_dist
+    own = Normal(q.mean[:, None], q.stddev[:, None], validate_args=False)
+    each = kl_divergence(own, prior.components.base_dist)
+    return prior.mixture_distribution.logits - each.sum(-1), each
+
+
+@register_kl(Independent, DiagonalGaussianMixture)
+def _kl_to_mixture(posterior: Independent, prior: DiagonalGaussianMixture) -> Tensor:
+    return -_shares(posterior, prior)[0].logsumexp(-1)
+
+
+def kl_per_dimension(posterior: Independent, prior: Prior) -> Tensor:
+    """KL(q ‖ p) of each latent dimension in nats, (B, Z), for a posterior with independent dimensions.
+
+    Of a mixture it is the mean over the components, by r; KL(r ‖ pi), the choice of the component, belongs to no
+    dimension and is shared equally. So the sum is always `kl_divergence`.
+    """
+    if not isinstance(prior, DiagonalGaussianMixture):
+        return kl_divergence(posterior.base_dist, prior.base_dist)
+    shares, each = _shares(posterior, prior)
+    mean = (shares.softmax(-1)[:, :, None] * each).sum(1)
+    rest = -shares.logsumexp(-1, keepdim=True) - mean.sum(-1, keepdim=True)
+    return mean + rest / mean.shape[-1]
 
 
 class NormalizedMeans(nn.Module):
@@ -98,6 +156,58 @@ class StandardNormalPrior(nn.Module):
         return diagonal_gaussian(mean, torch.ones_like(mean))
 
 
+class MixturePrior(nn.Module):
+    """p(z) = sum_c pi_c N(m_c, diag(s_c²)), learnt with the model (VaDE, Jiang et al. 2017).
+
+    So clusters are part of the model: c ~ pi, z ~ p(z | c), x ~ p(x | z).
+
+    Args:
+        latent_size: Z.
+        components: C.
+
+    References:
+        Variational Deep Embedding (Jiang et al. 2017), https://arxiv.org/abs/1611.05148
+    """
+
+    def __init__(self, latent_size: int, components: int) -> None:
+        super().__init__()
+        self.logits = nn.Parameter(torch.zeros(components))
+        self.means = nn.Parameter(torch.randn(components, latent_size))
+        self.log_variances = nn.Parameter(torch.zeros(components, latent_size))
+
+    @torch.no_grad()
+    def start_from(self, weights: Tensor, means: Tensor, variances: Tensor) -> None:
+        """Become the mixture with these weights (C,), means (C, Z) and variances (C, Z)."""
+        self.logits.copy_(weights.log())
+        self.means.copy_(means)
+        self.log_variances.copy_(variances.log())
+
+    def forward(self, batch_size: int, like: Tensor) -> DiagonalGaussianMixture:
+        """The prior, batch shape (batch_size,), on the device of the parameters, in the dtype of ``like``."""
+        logits, means = self.logits.to(like.dtype), self.means.to(like.dtype)
+        return DiagonalGaussianMixture(
+            logits, means, (0.5 * self.log_variances.to(like.dtype)).exp(), batch_size
+        )
+
+    def responsibilities(self, z: Tensor) -> Tensor:
+        """p(c | z), (N, C), for z of shape (N, Z)."""
+        prior = self(len(z), z)
+        joint = prior.mixture_distribution.logits + prior.components.log_prob(z[:, None])
+        return joint.softmax(-1)
+
+
 def sample(distribution: Distribution, samples: int) -> Tensor:
     """``samples`` reparameterised draws, (K, B, Z)."""
     return distribution.rsample((samples,))
+
+
+def drawn(distribution: Prior, generator: torch.Generator) -> Tensor:
+    """One draw of each in the batch, (B, Z), its randomness from a generator on the CPU: every device draws alike."""
+    mean, scale = distribution.mean, distribution.stddev
+    if isinstance(distribution, DiagonalGaussianMixture):
+        choice = torch.multinomial(distribution.mixture_distribution.probs.cpu(), 1, generator=generator)
+        chosen = choice[:, :, None].expand(-1, 1, mean.shape[-1]).to(mean.device)
+        parts = distribution.components
+        mean, scale = parts.mean.gather(1, chosen)[:, 0], parts.stddev.gather(1, chosen)[:, 0]
+    noise = torch.randn(mean.shape, generator=generator, dtype=mean.dtype)
+    return mean + scale * noise.to(mean.device)

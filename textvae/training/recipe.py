@@ -86,6 +86,7 @@ class Recipe:
         evaluation: how the result is measured.
         source: the sections as they were read, with the overrides.
         pretraining: a recipe that is run first, whose encoder and posterior this one starts with; None: nothing.
+        keep_decoder: start with its decoder too.
     """
 
     corpus: dict[str, Any]
@@ -97,6 +98,7 @@ class Recipe:
     evaluation: EvaluationOptions
     source: dict[str, Any]
     pretraining: Recipe | None = None
+    keep_decoder: bool = False
 
     @property
     def folder(self) -> Path:
@@ -110,7 +112,9 @@ def read_recipe(path: str | Path, overrides: Sequence[str] = ()) -> Recipe:
     The sections are corpus, tokenizer, model, objective, training and evaluation, and, for two stages, pretraining,
     with an objective of its own and keys of training that differ: first a model is trained with these (an
     auto-encoder, unless the objective says otherwise), then its encoder and posterior are kept, and the decoder is
-    made anew (Li et al. 2019). Without a kl_weight or a target_rate the objective's target_rate is `RATE` nats.
+    made anew (Li et al. 2019), unless the section's key keep_decoder is true. A mixture prior, model.prior_components,
+    belongs to the second stage; it starts as the mixture that fits the first stage's posteriors. Without a kl_weight
+    or a target_rate the objective's target_rate is `RATE` nats.
 
     Args:
         path: a YAML file.
@@ -129,7 +133,7 @@ def read_recipe(path: str | Path, overrides: Sequence[str] = ()) -> Recipe:
     faults += found + [f"pretraining: {fault}" for fault in of_pretraining if fault not in found]
     if faults or recipe is None:
         raise UserError(f"{path}: {len(faults)} to mend: " + "; ".join(faults))
-    return replace(recipe, pretraining=pretraining)
+    return replace(recipe, pretraining=pretraining, keep_decoder=_keeps_decoder(source))
 
 
 def _recipe(source: dict[str, Any]) -> tuple[Recipe | None, list[str]]:
@@ -181,8 +185,10 @@ def _pretraining(source: dict[str, Any]) -> tuple[Recipe | None, list[str]]:
     if section is None:
         return None, []
     if not isinstance(section, Mapping):
-        return None, [f"expected the keys objective and training, got {section!r}"]
-    faults = _unknown(section, {"objective", "training"}, "")
+        return None, [f"expected the keys objective, training and keep_decoder, got {section!r}"]
+    faults = _unknown(section, {"objective", "training", "keep_decoder"}, "")
+    if not isinstance(section.get("keep_decoder", False), bool):
+        faults.append(f"keep_decoder: expected true or false, got {section['keep_decoder']!r}")
     training = source.get("training") or {}
     folder = {"output_dir": f"{training.get('output_dir')}/pretraining"}
     stage = {
@@ -191,7 +197,14 @@ def _pretraining(source: dict[str, Any]) -> tuple[Recipe | None, list[str]]:
         "training": {**training, **AUTO_ENCODER, **(section.get("training") or {}), **folder},
     }
     recipe, found = _recipe(stage)
+    if recipe:
+        model = {name: value for name, value in recipe.model.items() if name != "prior_components"}
+        recipe = replace(recipe, model=model)
     return recipe, faults + found
+
+
+def _keeps_decoder(source: dict[str, Any]) -> bool:
+    return bool((source.get("pretraining") or {}).get("keep_decoder", False))
 
 
 def _load(path: str | Path) -> dict[str, Any]:

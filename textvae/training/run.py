@@ -21,11 +21,12 @@ from textvae.evaluation.evaluate import Evaluation, evaluate_rows
 from textvae.files import replacing, replacing_files_in
 from textvae.models.checkpoint import last_whole_checkpoint, load_model, without_bars
 from textvae.models.language import TextVAEConfig, TextVAEModel
-from textvae.text.batches import tokenize
+from textvae.text.batches import Collator, tokenize
 from textvae.text.corpus import load_corpus
 from textvae.text.tokenizer import load_tokenizer, train_tokenizer
 from textvae.training.clock import Clock
 from textvae.training.curves import Curves
+from textvae.training.prior import start_prior
 from textvae.training.progress import Progress
 from textvae.training.recipe import Recipe
 from textvae.training.trainer import TextVAETrainer, TextVAETrainingArguments
@@ -107,7 +108,7 @@ def _trained(
     set_seed(arguments.seed)
     model = build_model(recipe, tokenizer)
     if start:
-        model.keep_inference_network(start.model)
+        _take_over(model, start.model, recipe, tokenizer, tokens["train"])
     trainer = TextVAETrainer(
         model,
         arguments,
@@ -141,6 +142,29 @@ def _pretrained(
             trainer.vae.save_pretrained(partial)
         _write_json(done, {"minutes": minutes})
     return _Start(trainer.vae, minutes)
+
+
+def _take_over(
+    model: TextVAEModel,
+    source: TextVAEModel,
+    recipe: Recipe,
+    tokenizer: PreTrainedTokenizerBase,
+    rows: Dataset | IterableDataset,
+) -> None:
+    """Start ``model`` from what the first stage has learnt."""
+    if recipe.keep_decoder:
+        model.keep_all_but_prior(source)
+    else:
+        model.keep_inference_network(source)
+    if model.config.prior_components is not None:
+        arguments = TextVAETrainingArguments(**recipe.training)
+        start_prior(
+            model,
+            rows,
+            Collator.for_tokenizer(tokenizer),
+            batch_size=arguments.per_device_eval_batch_size,
+            seed=arguments.seed,
+        )
 
 
 def _minutes(trainer: TextVAETrainer) -> float:
