@@ -12,17 +12,20 @@ ROOT = Path(textvae.__file__).parent
 ORDER = """
 errors files
 text.clauses text.morphology text.productions text.parser text.grammar
-text.reader text.corpus text.tokenizer text.batches
-modules.encoders modules.latents modules.decoders modules.output_layer
-models.outputs models.generation models.refinement models.language models.checkpoint
+text.reader text.labels text.corpus text.tokenizer text.blanks text.batches text.chunks text.keywords
+modules.encoders modules.latents modules.classes modules.decoders modules.output_layer
+models.outputs models.generation models.refinement models.language models.filling models.checkpoint
 objectives.schedules objectives.rate objectives.elbo
-evaluation.latent_use evaluation.likelihood evaluation.interventions evaluation.reconstruction
-evaluation.evaluate evaluation.diagnosis evaluation.report
+evaluation.latent_use evaluation.likelihood evaluation.interventions evaluation.reconstruction evaluation.classification
+evaluation.evaluate evaluation.diagnosis evaluation.report evaluation.sample_quality evaluation.clustering
 training.progress training.clock training.curves training.plateau training.multiplier training.aggressive
 training.prior training.trainer training.recipe training.run training.comparison
-latent_space.paths
-text_vae embedding
-commands.arguments commands.printing commands.evaluate commands.write commands.encode
+latent_space.paths latent_space.clusters latent_space.semi_supervised latent_space.neighbours
+latent_space.fitted_priors latent_space.maps
+pictures.cloud pictures.figure pictures.scatter pictures.page pictures.confusion pictures.strip
+text_vae vectors clustering embedding
+commands.arguments commands.printing commands.evaluate commands.write commands.latent commands.encode
+commands.classify commands.cluster commands.map
 cli
 """.split()
 FILES = sorted(path for path in ROOT.rglob("*.py") if path.name != "__init__.py")

@@ -42,6 +42,8 @@ OPTIONS = {
     "bag-of-words": {"bag_of_words": True},
     "normalised-means": {"normalize_means": 0.5},
     "mixture-prior": {"prior_components": 2},
+    "classes": {"classes": ["a", "b"]},
+    "classes-drawn": {"classes": ["a", "b"], "class_temperature": 0.5},
     "torch-initial-weights": {"initial_range": None},
     "small": {"decoder_type": "dilated_convolution", "dilations": "small"},
     "medium": {"decoder_type": "dilated_convolution", "dilations": "medium"},
@@ -120,10 +122,13 @@ def test_gradient_reaches_every_parameter(options, tied):
 def test_every_option_runs_alone(options):
     model, batch = tiny.model(**options).train(), tiny.batch()
     output = model(**batch, samples=2)
-    assert output.log_likelihood.shape == (2, 4)
-    assert output.z.shape == (2, 4, model.config.latent_size)
+    # Two draws each, and of a model that tries all of its classes as many for each of the two.
+    draws = 2 if output.weights is None else 4
+    size = model.config.vector_size
+    assert output.log_likelihood.shape == (draws, 4)
+    assert output.z.shape == (draws, 4, size)
     assert output.posterior.batch_shape == output.prior.batch_shape == (4,)
-    assert output.posterior.event_shape == output.prior.event_shape == (model.config.latent_size,)
+    assert output.posterior.event_shape == output.prior.event_shape == (size,)
     assert torch.equal(output.tokens, batch.lengths)
     assert (output.bag_of_words is not None) is (model.bag_of_words is not None)
     output.log_likelihood.sum().backward()

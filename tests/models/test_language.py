@@ -17,6 +17,7 @@ KINDS = {
     "lstm": {},
     "no-z": {"latent_size": 0},
     "mixture": {"prior_components": 4},
+    "classes": {"classes": ["a", "b"]},
     "convolution": tiny.ENCODERS["convolution"] | tiny.DECODERS["dilated"],
 }
 EACH = pytest.mark.parametrize("options", KINDS.values(), ids=KINDS)

@@ -302,6 +302,35 @@ def test_a_mixture_prior_starts_from_the_first_stage(place):
     assert (prior.variance[0] > means.var(0)).all()
 
 
+def test_classes_are_learnt_from_few_labels(place):
+    """Sentences of one kind of words each, of which 12 of 200 have a label."""
+    generator = torch.Generator().manual_seed(0)
+    rows = ["text,label"]
+    for _ in range(240):
+        kind = int(torch.randint(2, (), generator=generator))
+        words = torch.randint(6, (5,), generator=generator).tolist()
+        rows.append(" ".join(f"{'xy'[kind]}{word}" for word in words) + f",{'ab'[kind]}")
+    (place / "labelled.csv").write_text("\n".join(rows))
+    options = ["model.classes=true", f"corpus.train={place / 'labelled.csv'}", "corpus.validation_size=20"]
+    options += [
+        "corpus.test_size=20",
+        "corpus.labelled=12",
+        "corpus.labelled_share=0.2",
+        "objective.classification=5",
+    ]
+    options += ["training.decay_on_plateau=null", "training.optim=adamw_torch", "training.learning_rate=0.03"]
+    options += ["model.initial_range=null", "training.max_steps=40", "training.gradient_accumulation_steps=1"]
+    result = run(read(place, "classes", *options))
+    assert result.accuracy > 0.9
+    vae = TextVAE.from_pretrained(place / "classes")
+    assert vae.model.config.classes == ["a", "b"]
+
+
+def test_classes_need_labels(place):
+    with pytest.raises(UserError, match="expected a stored corpus with labels"):
+        run(read(place, "unlabelled", "model.classes=true"))
+
+
 def test_a_run_resumes_in_either_stage(place):
     """As it would be after a kill in the midst of the first stage, and between both."""
     steps = ["training.max_steps=8", "pretraining.training.max_steps=8", "training.learning_rate=0.1"]

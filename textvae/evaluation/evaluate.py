@@ -12,10 +12,10 @@ from typing import Any, Protocol
 import torch
 from datasets import Dataset, IterableDataset
 from tokenizers.models import WordLevel
-from torch import Tensor
 from tqdm import tqdm
 from transformers import PreTrainedTokenizerBase
 
+from textvae.evaluation.classification import Classification
 from textvae.evaluation.interventions import ReplacedLatents
 from textvae.evaluation.latent_use import LatentUse
 from textvae.evaluation.likelihood import BoundSums, bounds
@@ -28,7 +28,7 @@ from textvae.text.batches import Batch, Collator, evaluation_loader, tokenize
 class Meter(Protocol):
     """What is taken from each batch, and the quantities of an `Evaluation` that come of it."""
 
-    def update(self, model: TextVAEModel, batch: Batch, found: dict[str, Tensor]) -> None:
+    def update(self, model: TextVAEModel, batch: Batch, found: dict[str, Any]) -> None:
         """Take in a batch and what `bounds` found of it."""
 
     def quantities(self) -> dict[str, Any]:
@@ -59,6 +59,8 @@ class Evaluation:
         token_accuracy: how often the likeliest token, given the posterior mean and the words before, is the right one.
         reconstructed_sentences: on how many sentences these two were taken.
         bleu_signature: how sacreBLEU counted.
+        accuracy: how often the likeliest class of a model with classes is the right one, of the sentences whose label
+            is known.
         entropy: mean exact -log p(x) under the grammar, of these very sentences; only for the embedded corpus.
         characters: Unicode characters of the sentences, the end of each counted as one; only where the tokens
             spell the text exactly, so that a likelihood of tokens is one of characters.
@@ -84,6 +86,7 @@ class Evaluation:
     token_accuracy: float | None = None
     reconstructed_sentences: int | None = None
     bleu_signature: str | None = None
+    accuracy: float | None = None
     entropy: float | None = None
     characters: int | None = None
     bits_per_character: float | None = None
@@ -134,6 +137,7 @@ def evaluate(
     if model.config.latent_size:
         meters += [LatentUse(seed), ReplacedLatents(seed)]
         meters += [Reconstructions(tokenizer, length_hint(batches))] if tokenizer else []
+        meters += [Classification()] if model.config.classes else []
     with evaluating(model, seed):
         for batch in batches:
             here = batch.to(model.device)
@@ -179,7 +183,8 @@ def evaluate_rows(
         show_progress_bar: None: only on a terminal.
     """
     tokens = tokenize(rows, tokenizer, maximum_length=maximum_length)
-    loader = evaluation_loader(tokens, Collator.for_tokenizer(tokenizer), batch_size)
+    collator = Collator.for_tokenizer(tokenizer, labels=model.config.classes is not None)
+    loader = evaluation_loader(tokens, collator, batch_size)
     hidden = None if show_progress_bar is None else not show_progress_bar
     stored = isinstance(rows, Dataset)
     cut = stored and maximum_length is not None and max(tokens["length"], default=0) >= maximum_length

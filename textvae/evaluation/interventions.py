@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor
 
 from textvae.models.language import TextVAEModel
-from textvae.modules.latents import diagonal_gaussian, drawn
+from textvae.modules.latents import drawn
 from textvae.text.batches import Batch
 
 
@@ -27,11 +29,11 @@ class ReplacedLatents:
         self.prior, self.shuffled = 0.0, 0.0
         self.sentences, self.reconstruction = 0, 0.0
 
-    def update(self, model: TextVAEModel, batch: Batch, found: dict[str, Tensor]) -> None:
+    def update(self, model: TextVAEModel, batch: Batch, found: dict[str, Any]) -> None:
         """Take in what `bounds` found of a batch."""
-        mean, scale = found["mean"], found["scale"]
-        from_prior = drawn(model.prior(len(mean), mean), self.generator)
-        own = drawn(diagonal_gaussian(mean, scale), self.generator)
+        posterior = found["posterior"]
+        from_prior = drawn(model.prior(len(batch.inputs), posterior.mean), self.generator)
+        own = drawn(posterior, self.generator)
         before = own[-1:] if self.before is None else self.before
         others = torch.cat([before, own[:-1]])
         self.before = own[-1:]
@@ -40,7 +42,7 @@ class ReplacedLatents:
         self.prior += float(lost[0])
         self.shuffled += float(lost[1])
         self.reconstruction += float((found["neg_elbo"] - found["kl"]).double().sum())
-        self.sentences += len(mean)
+        self.sentences += len(own)
 
     def quantities(self) -> dict[str, float]:
         """-log p(x | z) in nats per sentence with z from the posterior, the prior and another sentence's posterior."""

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from textvae.models.language import TextVAEModel
+from textvae.modules.latents import as_gaussian
 from textvae.text.batches import Batch
 
 POSTERIORS = 20_000
@@ -90,9 +91,10 @@ class LatentUse:
         self.kept: list[tuple[Tensor, Tensor]] = []
         self.sentences = 0
 
-    def update(self, model: TextVAEModel, batch: Batch, found: dict[str, Tensor]) -> None:
+    def update(self, model: TextVAEModel, batch: Batch, found: dict[str, Any]) -> None:
         """Take in what `bounds` found of a batch."""
-        mean, scale = found["mean"], found["scale"]
+        gaussian = as_gaussian(found["posterior"])
+        mean, scale = gaussian.mean, gaussian.stddev
         self.moments = self.moments or MomentsOfMeans(mean.shape[1])
         self.moments.update(mean)
         self.kl = self.kl + found["kl_per_dimension"].double().sum(0).cpu()

@@ -7,7 +7,6 @@ import sys
 from typing import Any
 
 import torch
-from torch import Tensor
 from torch.distributions import kl_divergence
 
 from textvae.models.language import TextVAEModel
@@ -22,7 +21,7 @@ TOKEN_SAMPLES = 8192
 @torch.no_grad()
 def bounds(
     model: TextVAEModel, batch: Batch, samples: int = 1, refinement: Refinement | None = None
-) -> dict[str, Tensor]:
+) -> dict[str, Any]:
     """Bounds on log p(x) of each sentence, in nats.
 
         neg_elbo = - 1/K sum_k log p(x | z_k) + KL(q(z | x) ‖ p(z))
@@ -38,8 +37,7 @@ def bounds(
         refinement: how the encoder's posterior is improved for each sentence first; None: not at all.
 
     Returns:
-        ``neg_elbo``, ``iw_nll``, ``kl``, each (B,), and the posterior's ``mean``, ``scale`` and ``kl_per_dimension``,
-        each (B, Z).
+        ``neg_elbo``, ``iw_nll``, ``kl``, each (B,), ``kl_per_dimension``, (B, Z), and the ``posterior``.
 
     References:
         Importance Weighted Autoencoders (Burda et al. 2016), https://arxiv.org/abs/1509.00519
@@ -63,8 +61,7 @@ def bounds(
         "neg_elbo": kl - log_likelihood / samples,
         "iw_nll": math.log(samples) - torch.cat(log_weights).logsumexp(0),
         "kl": kl,
-        "mean": posterior.mean,
-        "scale": posterior.stddev,
+        "posterior": posterior,
         "kl_per_dimension": kl_per_dimension(posterior, prior),
     }
 
@@ -81,7 +78,7 @@ class BoundSums:
         self.sums = dict.fromkeys(("neg_elbo", "iw_nll"), 0.0)
         self.tokens = self.sentences = 0
 
-    def update(self, model: TextVAEModel, batch: Batch, found: dict[str, Tensor]) -> None:
+    def update(self, model: TextVAEModel, batch: Batch, found: dict[str, Any]) -> None:
         """Take in what `bounds` found of a batch."""
         for name in self.sums:
             self.sums[name] += float(found[name].double().sum())

@@ -34,12 +34,12 @@ class Reconstructions:
         self.matches, self.ngrams = [0] * self.metric.max_ngram_order, [0] * self.metric.max_ngram_order
         self.written = self.expected = self.right = self.tokens = 0
 
-    def update(self, model: TextVAEModel, batch: Batch, found: dict[str, Tensor]) -> None:
+    def update(self, model: TextVAEModel, batch: Batch, found: dict[str, Any]) -> None:
         """Reconstruct a batch from the posterior means, or leave it out."""
         number, self.seen = self.seen, self.seen + 1
         stride = max(1, round(self.batches * len(batch.lengths) / SENTENCES))
         if number % stride == 0 and self.sentences < SENTENCES:
-            self._reconstruct(model, batch, found["mean"])
+            self._reconstruct(model, batch, found["posterior"].mode)
 
     def _reconstruct(self, model: TextVAEModel, batch: Batch, mean: Tensor) -> None:
         ids = model.generate(mean, max_new_tokens=batch.targets.shape[1] + LONGER)

@@ -80,6 +80,10 @@ def _latent(e: Evaluation) -> list[Row]:
             "the same with the z of another sentence",
         ),
     ]
+    if e.accuracy is not None:
+        rows.append(
+            ("accuracy", f"{100 * e.accuracy:.1f} %", "the likeliest class under q(y | x) is the label")
+        )
     if e.reconstruction_bleu is None:
         return rows
     return [

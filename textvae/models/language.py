@@ -17,6 +17,7 @@ from textvae.errors import UserError
 from textvae.models.generation import ConditionalLanguageModel
 from textvae.models.outputs import VAEOutput
 from textvae.models.refinement import Refinement, refined, refined_with_gradient
+from textvae.modules.classes import ClassGaussian, ClassPosterior, ClassPrior
 from textvae.modules.decoders import DILATIONS, DilatedConvolutionDecoder, LSTMDecoder, drop_words
 from textvae.modules.encoders import ConvolutionEncoder, LSTMEncoder
 from textvae.modules.latents import (
@@ -53,6 +54,9 @@ class TextVAEConfig(PretrainedConfig):
             over gamma² latent_size / 2 nats; None: as the encoder gives them.
         prior_components: Gaussians of a prior that is a mixture and learnt (`MixturePrior`), so that the model has
             clusters; None: the prior is N(0, I).
+        classes: names of the classes of a model whose class is latent too (M2, `ClassPosterior`); None: it has none.
+        class_temperature: of a Gumbel-softmax that draws the class of a sentence without a label in training; None:
+            all classes are tried, and weighed by q(y | x).
         initial_range: weights are drawn from U(-r, r), as published; None leaves torch's defaults.
         initial_embedding_range: the same for the word vectors.
 
@@ -79,6 +83,8 @@ class TextVAEConfig(PretrainedConfig):
     bag_of_words: bool = False
     normalize_means: float | None = None
     prior_components: int | None = None
+    classes: list[str] | None = None
+    class_temperature: float | None = None
     initial_range: float | None = 0.01
     initial_embedding_range: float = 0.1
     pad_token_id: int | None = 0
@@ -91,7 +97,18 @@ class TextVAEConfig(PretrainedConfig):
             choices, value = get_args(kind), getattr(self, name)
             if get_origin(kind) is Literal and value not in choices:
                 raise UserError(f"expected {name} to be one of {', '.join(choices)}, got {value!r}")
+        if self.classes is not None and not (
+            self.latent_size and self.normalize_means is None and self.prior_components is None
+        ):
+            raise UserError(
+                "expected classes with a latent_size over 0, and without normalize_means and prior_components"
+            )
         super().__post_init__(**kwargs)
+
+    @property
+    def vector_size(self) -> int:
+        """Size of what the decoder is given: z and, with classes, their probabilities."""
+        return self.latent_size + len(self.classes or ())
 
 
 def _build_encoder(config: TextVAEConfig) -> LSTMEncoder | ConvolutionEncoder:
@@ -111,7 +128,7 @@ def _build_decoder(config: TextVAEConfig) -> LSTMDecoder | DilatedConvolutionDec
         "vocabulary_size": config.vocab_size,
         "embedding_size": config.embedding_size,
         "hidden_size": config.hidden_size,
-        "latent_size": config.latent_size,
+        "latent_size": config.vector_size,
         "dropout": config.dropout,
         "skip": config.skip_connection,
     }
@@ -120,13 +137,17 @@ def _build_decoder(config: TextVAEConfig) -> LSTMDecoder | DilatedConvolutionDec
     return DilatedConvolutionDecoder(**sizes, dilations=DILATIONS[config.dilations])
 
 
-def _build_posterior(config: TextVAEConfig, summary_size: int) -> GaussianPosterior:
+def _build_posterior(config: TextVAEConfig, summary_size: int) -> GaussianPosterior | ClassPosterior:
+    if config.classes is not None:
+        return ClassPosterior(summary_size, config.latent_size, len(config.classes), config.dropout)
     deviation = config.normalize_means
     means = None if deviation is None else NormalizedMeans(config.latent_size, deviation)
     return GaussianPosterior(summary_size, config.latent_size, means)
 
 
-def _build_prior(config: TextVAEConfig) -> StandardNormalPrior | MixturePrior:
+def _build_prior(config: TextVAEConfig) -> StandardNormalPrior | MixturePrior | ClassPrior:
+    if config.classes is not None:
+        return ClassPrior(config.latent_size, len(config.classes))
     if config.prior_components is None or not config.latent_size:
         return StandardNormalPrior(config.latent_size)
     return MixturePrior(config.latent_size, config.prior_components)
@@ -138,6 +159,9 @@ class TextVAEModel(PreTrainedModel):
         z ~ N(0, I)                                      prior, or a mixture of Gaussians
         x_t ~ softmax(W decoder(x_<t, z) + b)            decoder
         q(z | x) = N(mean(encoder(x)), variance(encoder(x)))
+
+    With classes the latent has a part y as well, p(y) = 1 / C, z stands for [z, onehot(y)] wherever a decoder or a
+    caller is given it, and q(y, z | x) = q(y | x) q(z | x, y) (M2, Kingma et al. 2014).
 
     With ``latent_size=0`` z is empty: the same code is the decoder's language model, and all that is computed for
     it (KL 0, bounds that are exact) is computed by the same code too.
@@ -167,7 +191,7 @@ class TextVAEModel(PreTrainedModel):
             weight_size=config.embedding_size if config.tie_word_embeddings else None,
         )
         self.bag_of_words = (
-            BagOfWords(config.latent_size, config.hidden_size, config.vocab_size)
+            BagOfWords(config.vector_size, config.hidden_size, config.vocab_size)
             if config.bag_of_words and config.latent_size
             else None
         )
@@ -219,16 +243,20 @@ class TextVAEModel(PreTrainedModel):
             )
         self.encoder.load_state_dict(given)
 
-    def encode(self, targets: Tensor, mask: Tensor) -> Independent:
-        """q(z | x), batch shape (B,).
+    def encode(
+        self, targets: Tensor, mask: Tensor, labels: Tensor | None = None
+    ) -> Independent | ClassGaussian:
+        """q(z | x) or, with classes, q(y, z | x), batch shape (B,).
 
         Args:
             targets: the sentences with EOS, (B, T).
             mask: True on real tokens, (B, T).
+            labels: of a model with classes, `UNLABELLED` where the class is not known, (B,); None: it never is.
         """
         if self.encoder is None or self.posterior is None:
             return self.prior(len(targets), self.output_layer.linear.bias)
-        return self.posterior(self.encoder(targets, mask))
+        summary = self.encoder(targets, mask)
+        return self.posterior(summary) if labels is None else self.posterior(summary, labels)
 
     def log_likelihood(self, z: Tensor, inputs: Tensor, targets: Tensor, mask: Tensor) -> Tensor:
         """log p(x | z) in nats, summed over the real tokens, (K, B).
@@ -252,7 +280,7 @@ class TextVAEModel(PreTrainedModel):
 
     def refine(
         self,
-        posterior: Independent,
+        posterior: Independent | ClassGaussian,
         inputs: Tensor,
         targets: Tensor,
         mask: Tensor,
@@ -270,7 +298,12 @@ class TextVAEModel(PreTrainedModel):
             mask: True on real tokens, (B, T).
             refinement: how far and how fast.
             kl_weight: of the KL in the bound that is raised.
+
+        Raises:
+            UserError: if the model has classes.
         """
+        if isinstance(posterior, ClassGaussian):
+            raise UserError("expected a model without classes for the refinement of posteriors")
         noise = torch.randn_like(posterior.mean)
         draws = torch.stack([noise, -noise])
 
@@ -311,6 +344,7 @@ class TextVAEModel(PreTrainedModel):
         samples: int = 1,
         refinement: Refinement | None = None,
         kl_weight: float = 1.0,
+        labels: Tensor | None = None,
     ) -> VAEOutput:
         """Encode the sentences, draw ``samples`` latents each and score the sentences under them.
 
@@ -322,11 +356,12 @@ class TextVAEModel(PreTrainedModel):
             samples: K.
             refinement: how each sentence's posterior is improved first; None: not at all.
             kl_weight: of the KL in the refinement's bound.
+            labels: of a model with classes, see `encode`.
         """
-        posterior = self.encode(targets, mask)
+        posterior = self.encode(targets, mask, labels)
         if refinement is not None and self.encoder is not None:
             posterior = self.refine(posterior, inputs, targets, mask, refinement, kl_weight)
-        z = sample(posterior, samples)
+        z, weights = self._draw(posterior, samples)
         bag = self.bag_of_words if self.training else None
         return VAEOutput(
             posterior=posterior,
@@ -335,7 +370,17 @@ class TextVAEModel(PreTrainedModel):
             log_likelihood=self.log_likelihood(z, inputs, targets, mask),
             tokens=lengths,
             bag_of_words=None if bag is None else bag.log_likelihood(z, targets, mask),
+            weights=weights,
+            classification=None if labels is None else _surprise(posterior, labels),
         )
+
+    def _draw(self, posterior: Independent | ClassGaussian, samples: int) -> tuple[Tensor, Tensor | None]:
+        """Draws from the posterior, (K, B, Z), and their weights (K, B); for classes (C · K, B, Z + C)."""
+        if not isinstance(posterior, ClassGaussian):
+            return sample(posterior, samples), None
+        if self.config.class_temperature is None:
+            return posterior.enumerated(samples)
+        return posterior.relaxed(self.config.class_temperature, samples), None
 
     @torch.no_grad()
     def generate(self, z: Tensor, **options: Any) -> Tensor:
@@ -350,6 +395,14 @@ class TextVAEModel(PreTrainedModel):
             Ids (N, T), BOS first and pads behind EOS; (N · r, T) with ``num_return_sequences=r``.
         """
         return ConditionalLanguageModel(self.config, self.decoder, self.output_layer).write(z, **options)
+
+
+def _surprise(posterior: Independent | ClassGaussian, labels: Tensor) -> Tensor | None:
+    """-log q(y | x) of the labels that are known, (N,)."""
+    if not isinstance(posterior, ClassGaussian):
+        return None
+    known = labels >= 0
+    return -posterior.log_probabilities[known].gather(-1, labels[known, None]).squeeze(-1)
 
 
 AutoConfig.register(TextVAEConfig.model_type, TextVAEConfig)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from functools import singledispatch
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 from torch.distributions import (
@@ -63,7 +66,8 @@ def _kl_to_mixture(posterior: Independent, prior: DiagonalGaussianMixture) -> Te
     return -_shares(posterior, prior)[0].logsumexp(-1)
 
 
-def kl_per_dimension(posterior: Independent, prior: Prior) -> Tensor:
+@singledispatch
+def kl_per_dimension(posterior: Any, prior: Any) -> Tensor:
     """KL(q ‖ p) of each latent dimension in nats, (B, Z), for a posterior with independent dimensions.
 
     Of a mixture it is the mean over the components, by r; KL(r ‖ pi), the choice of the component, belongs to no
@@ -201,13 +205,21 @@ def sample(distribution: Distribution, samples: int) -> Tensor:
     return distribution.rsample((samples,))
 
 
-def drawn(distribution: Prior, generator: torch.Generator) -> Tensor:
+@singledispatch
+def as_gaussian(posterior: Any) -> Independent:
+    """q(z | x) as a Gaussian, batch shape (B,); with classes that of the likeliest class."""
+    return posterior
+
+
+@singledispatch
+def drawn(distribution: Any, generator: torch.Generator) -> Tensor:
     """One draw of each in the batch, (B, Z), its randomness from a generator on the CPU: every device draws alike."""
-    mean, scale = distribution.mean, distribution.stddev
-    if isinstance(distribution, DiagonalGaussianMixture):
-        choice = torch.multinomial(distribution.mixture_distribution.probs.cpu(), 1, generator=generator)
-        chosen = choice[:, :, None].expand(-1, 1, mean.shape[-1]).to(mean.device)
-        parts = distribution.components
-        mean, scale = parts.mean.gather(1, chosen)[:, 0], parts.stddev.gather(1, chosen)[:, 0]
-    noise = torch.randn(mean.shape, generator=generator, dtype=mean.dtype)
-    return mean + scale * noise.to(mean.device)
+    noise = torch.randn(distribution.mean.shape, generator=generator, dtype=distribution.mean.dtype)
+    return distribution.mean + distribution.stddev * noise.to(distribution.mean.device)
+
+
+@drawn.register
+def _drawn_of_mixture(distribution: DiagonalGaussianMixture, generator: torch.Generator) -> Tensor:
+    choice = torch.multinomial(distribution.mixture_distribution.probs.cpu(), 1, generator=generator)[:, 0]
+    parts, rows = distribution.components, torch.arange(len(choice))
+    return drawn(diagonal_gaussian(parts.mean[rows, choice], parts.stddev[rows, choice]), generator)

@@ -20,7 +20,8 @@ class Terms:
 
     Attributes:
         loss: what is minimised, mean over the batch, ().
-        per_sentence: terms by name, each in nats per sentence, (B,); logged under their names.
+        per_sentence: terms by name, each in nats per sentence, (B,), or those it applies to;
+            logged under their names.
     """
 
     loss: Tensor
@@ -32,8 +33,11 @@ class ELBO:
     """The negative evidence lower bound with a weighted KL, and terms that help to keep it from vanishing.
 
         loss = mean_x [ - E_q log p(x | z) + beta charged(KL(q(z | x) ‖ p(z))) - w E_q log p_bag(x | z) ]
+               - a mean_(x with label y) log q(y | x)
 
-    At beta = 1, without free bits and bag of words, it is ``neg_elbo``, the bound that evaluation reports.
+    At beta = 1, without free bits, bag of words and labels, it is ``neg_elbo``, the bound that evaluation reports. Of a
+    model with classes z is (y, z), and the loss is that of M2 (Kingma et al. 2014): a known class costs log C nats, of
+    one that is not known the KL counts KL(q(y | x) ‖ p(y)) in.
 
     Attributes:
         kl_weight: beta, a function of the step; unused with a target rate.
@@ -45,6 +49,7 @@ class ELBO:
             2016), where some sentences may say less if others say more.
         bag_of_words: w, the weight of a second decoder that predicts the words of the sentence from z alone, in no
             order (Zhao et al. 2017); for models that have one, ``model.bag_of_words``.
+        classification: a, the weight of the classifier's own loss; for models with classes.
 
     Raises:
         UserError: if a number is out of its range.
@@ -55,6 +60,7 @@ class ELBO:
         https://arxiv.org/abs/1606.04934
         A Surprisingly Effective Fix for Deep Latent Variable Modeling of Text (Li et al. 2019),
         https://arxiv.org/abs/1909.00868
+        Semi-supervised Learning with Deep Generative Models (Kingma et al. 2014), https://arxiv.org/abs/1406.5298
         Learning Discourse-level Diversity for Neural Dialog Models (Zhao et al. 2017), https://arxiv.org/abs/1703.10960
     """
 
@@ -63,6 +69,7 @@ class ELBO:
     free_bits: float = 0.0
     free_bits_on: Literal["sentence", "batch"] = "sentence"
     bag_of_words: float = 1.0
+    classification: float = 1.0
 
     def __post_init__(self) -> None:
         if self.free_bits < 0:
@@ -73,24 +80,32 @@ class ELBO:
             raise UserError(f"expected a target_rate of more than 0 nats, got {self.target_rate}")
         if self.bag_of_words < 0:
             raise UserError(f"expected a bag_of_words weight of 0 or more, got {self.bag_of_words}")
+        if self.classification < 0:
+            raise UserError(f"expected a classification weight of 0 or more, got {self.classification}")
 
     def __call__(self, output: VAEOutput, kl_weight: float | Tensor) -> Terms:
         """The loss at the KL weight beta."""
-        reconstruction = -output.log_likelihood.mean(0)
+        reconstruction = -output.expected(output.log_likelihood)
         kl = kl_divergence(output.posterior, output.prior)
         loss = reconstruction + kl_weight * self._charged(output, kl)
         terms = {"reconstruction": reconstruction, "kl": kl}
         if output.bag_of_words is not None:
-            terms["bag_of_words"] = -output.bag_of_words.mean(0)
+            terms["bag_of_words"] = -output.expected(output.bag_of_words)
             loss = loss + self.bag_of_words * terms["bag_of_words"]
-        return Terms(loss.mean(), {name: term.detach() for name, term in terms.items()})
+        mean = loss.mean()
+        if output.classification is not None:
+            terms["classification"] = output.classification
+            mean = mean + self.classification * output.classification.sum() / max(
+                1, len(output.classification)
+            )
+        return Terms(mean, {name: term.detach() for name, term in terms.items()})
 
     def _charged(self, output: VAEOutput, kl: Tensor) -> Tensor:
         """The KL that is paid for, (B,)."""
         if not self.free_bits or not output.z.shape[-1]:
             return kl
-        share = self.free_bits / output.z.shape[-1]
         each = kl_per_dimension(output.posterior, output.prior)
+        share = self.free_bits / each.shape[-1]
         if self.free_bits_on == "batch":
             each = each.mean(0, keepdim=True).expand_as(each)
         return each.clamp_min(share).sum(-1)

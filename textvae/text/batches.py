@@ -24,6 +24,7 @@ class Batch(dict[str, Tensor]):
         targets: what the decoder predicts and the encoder reads, x_1 … x_{n-1} EOS, ids of shape (B, T).
         mask: True on real tokens, shape (B, T).
         lengths: number of real tokens of each sentence, EOS counted and BOS not, shape (B,).
+        labels: the class of each sentence, -1 where it is not known, shape (B,); only for models with classes.
 
     Raises:
         ValueError: if a key is missing, or a dtype or shape is not as above.
@@ -40,10 +41,11 @@ class Batch(dict[str, Tensor]):
                 f"expected inputs, targets and mask of one shape (B, T), got {tuple(self.inputs.shape)}, "
                 f"{tuple(self.targets.shape)} and {tuple(self.mask.shape)}"
             )
-        if self.lengths.shape != self.inputs.shape[:1]:
-            raise ValueError(
-                f"expected lengths of shape ({len(self.inputs)},), got {tuple(self.lengths.shape)}"
-            )
+        for name in {"lengths", "labels"} & self.keys():
+            if self[name].shape != self.inputs.shape[:1]:
+                raise ValueError(
+                    f"expected {name} of shape ({len(self.inputs)},), got {tuple(self[name].shape)}"
+                )
         if self.mask.dtype != torch.bool:
             raise ValueError(f"expected a boolean mask, got {self.mask.dtype}")
 
@@ -79,6 +81,7 @@ class Collator:
         pad_id: written behind the end of short sentences; any id does, since it is masked.
         bos_id: the first decoder input.
         eos_id: the last target.
+        labels: whether the examples' ``label``, which may be None, goes into the batch.
 
     Example:
         >>> batch = Collator(pad_id=0, bos_id=1, eos_id=2)([{"ids": [5, 6]}, {"ids": [7]}])
@@ -92,13 +95,13 @@ class Collator:
         tensor([3, 2])
     """
 
-    def __init__(self, pad_id: int, bos_id: int, eos_id: int) -> None:
-        self.pad_id, self.bos_id, self.eos_id = pad_id, bos_id, eos_id
+    def __init__(self, pad_id: int, bos_id: int, eos_id: int, labels: bool = False) -> None:
+        self.pad_id, self.bos_id, self.eos_id, self.labels = pad_id, bos_id, eos_id, labels
 
     @classmethod
-    def for_tokenizer(cls, tokenizer: PreTrainedTokenizerBase) -> Collator:
+    def for_tokenizer(cls, tokenizer: PreTrainedTokenizerBase, labels: bool = False) -> Collator:
         """The collator that uses the special ids of ``tokenizer``."""
-        return cls(tokenizer.pad_token_id, tokenizer.bos_token_id, tokenizer.eos_token_id)
+        return cls(tokenizer.pad_token_id, tokenizer.bos_token_id, tokenizer.eos_token_id, labels)
 
     def __call__(self, examples: Sequence[Mapping[str, Any]]) -> Batch:
         """Batch ``examples``, each with a list ``ids``."""
@@ -111,7 +114,11 @@ class Collator:
             inputs[row, : len(ids) + 1] = torch.tensor([self.bos_id, *ids])
             targets[row, : len(ids) + 1] = torch.tensor([*ids, self.eos_id])
         mask = torch.arange(width) < lengths[:, None]
-        return Batch({"inputs": inputs, "targets": targets, "mask": mask, "lengths": lengths})
+        batch = {"inputs": inputs, "targets": targets, "mask": mask, "lengths": lengths}
+        if self.labels:
+            labels = [example.get("label") for example in examples]
+            batch["labels"] = torch.tensor([-1 if label is None else label for label in labels])
+        return Batch(batch)
 
 
 def tokenize(
@@ -134,9 +141,9 @@ def tokenize(
     limit = None if maximum_length is None else maximum_length - 1
 
     def ids_of(rows: dict[str, list[str]]) -> dict[str, list[Any]]:
-        ids = [
-            sentence[:limit] for sentence in tokenizer(rows[column], add_special_tokens=False)["input_ids"]
-        ]
+        # Not verbose, or the tokenizer would warn of what is cut here.
+        found = tokenizer(rows[column], add_special_tokens=False, verbose=False)["input_ids"]
+        ids = [sentence[:limit] for sentence in found]
         return {"ids": ids, "length": [len(sentence) + 1 for sentence in ids]}
 
     return dataset.map(ids_of, batched=True, remove_columns=[column])

@@ -14,6 +14,7 @@ from datasets import ClassLabel, Dataset, DatasetDict, Features, IterableDataset
 
 from textvae.errors import UserError
 from textvae.text.grammar import Grammar
+from textvae.text.labels import keep_labels
 from textvae.text.reader import COLUMNS, Reader, Rows, Splits, check_names, did_you_mean, no_text
 
 Sizes: TypeAlias = Mapping[str, int | float | None]
@@ -39,6 +40,8 @@ def load_corpus(
     validation_size: int | float | None = None,
     test_size: int | float | None = None,
     maximum_train: int | None = None,
+    labelled: int | None = None,
+    labelled_share: float | None = None,
     streaming: bool = False,
     seed: int = 0,
 ) -> DatasetDict | IterableDatasetDict:
@@ -71,6 +74,8 @@ def load_corpus(
             stream 1,000 rows.
         test_size: as validation_size.
         maximum_train: train on at most so many rows, drawn at random (the first, if streaming).
+        labelled: in train so many keep their label, of each class equally many, and the others get None. None: all.
+        labelled_share: those with a label are repeated in train until they are this part of it, see `keep_labels`.
         streaming: read as needed instead of converting to Arrow files first.
         seed: decides every draw.
 
@@ -84,6 +89,7 @@ def load_corpus(
     """
     check_names(columns or ())
     _check_numbers(language, maximum_train, seed)
+    _check_labelled(labelled, labelled_share, stored=not streaming)
     embedded = isinstance(train, str) and train == "grammar"
     if embedded and not (validation is None and test is None):
         raise UserError("expected sizes, not validation or test, with the embedded corpus: leave these out")
@@ -103,7 +109,14 @@ def load_corpus(
             return IterableDatasetDict(_first_rows(splits, missing, maximum_train))
         if "label" in columns:
             splits = _number_labels(splits)  # first, so that a rare class may end up in any split
-        return DatasetDict(_random_rows(splits, missing, maximum_train, seed))
+        found = DatasetDict(_random_rows(splits, missing, maximum_train, seed))
+        if labelled is not None:
+            if "label" not in columns:
+                raise UserError(
+                    "expected a label of each sentence for labelled, found none: name its column in columns"
+                )
+            found["train"] = keep_labels(found["train"], labelled, labelled_share, seed)
+        return found
 
 
 def _check_numbers(language: str, maximum_train: int | None, seed: int) -> None:
@@ -115,6 +128,13 @@ def _check_numbers(language: str, maximum_train: int | None, seed: int) -> None:
         )
     if seed < 0:
         raise UserError(f"expected a seed of 0 or more, got {seed}")
+
+
+def _check_labelled(labelled: int | None, share: float | None, stored: bool) -> None:
+    if labelled is None and share is not None:
+        raise UserError("expected labelled with labelled_share: say how many keep their label")
+    if labelled is not None and (labelled < 1 or not stored):
+        raise UserError(f"expected labelled of 1 or more and a corpus that is not streamed, got {labelled}")
 
 
 # ---- the embedded corpus

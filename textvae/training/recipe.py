@@ -81,6 +81,7 @@ class Recipe:
         tokenizer: how text is cut.
         model: fields of `TextVAEConfig`, without what the tokenizer decides.
         encoder_from: a trained run whose encoder, or the decoder of a language model, the encoder starts from.
+        classes: whether the classes of the corpus, its labels, are a latent part of the model.
         objective: the loss.
         training: arguments of `TextVAETrainingArguments`.
         evaluation: how the result is measured.
@@ -93,6 +94,7 @@ class Recipe:
     tokenizer: TokenizerOptions
     model: dict[str, Any]
     encoder_from: str | None
+    classes: bool
     objective: ELBO
     training: dict[str, Any]
     evaluation: EvaluationOptions
@@ -167,11 +169,13 @@ def _recipe(source: dict[str, Any]) -> tuple[Recipe | None, list[str]]:
     if faults:
         return None, faults
     encoder_from = values["model"].pop("encoder_from", None)
+    classes = values["model"].pop("classes", False)
     return Recipe(
         corpus=values["corpus"],
         tokenizer=TokenizerOptions(**values["tokenizer"]),
         model=values["model"],
         encoder_from=encoder_from,
+        classes=classes,
         objective=loss,
         training=values["training"],
         evaluation=EvaluationOptions(**values["evaluation"]),
@@ -246,7 +250,7 @@ def _schema() -> dict[str, Types]:
         "corpus": _parameters(load_corpus),
         "tokenizer": _parameters(TokenizerOptions),
         "model": {name: kind for name, kind in model.items() if name not in decided_by_tokenizer}
-        | {"encoder_from": str | None},
+        | {"encoder_from": str | None, "classes": bool},
         "objective": _parameters(ELBO),
         "training": _parameters(TextVAETrainingArguments),
         "evaluation": _parameters(EvaluationOptions),

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from datasets import Dataset, DatasetDict, IterableDataset, IterableDatasetDict
+from datasets import ClassLabel, Dataset, DatasetDict, IterableDataset, IterableDatasetDict
 from transformers import PreTrainedTokenizerBase, set_seed
 
 from textvae.errors import UserError
@@ -106,7 +106,7 @@ def _trained(
     arguments = TextVAETrainingArguments(**recipe.training)
     # Also what a resumed run needs: the weights of a module without a checkpoint, and the draws before the first.
     set_seed(arguments.seed)
-    model = build_model(recipe, tokenizer)
+    model = build_model(recipe, tokenizer, _classes(tokens["train"]) if recipe.classes else None)
     if start:
         _take_over(model, start.model, recipe, tokenizer, tokens["train"])
     trainer = TextVAETrainer(
@@ -172,10 +172,29 @@ def _minutes(trainer: TextVAETrainer) -> float:
     return next(found for found in trainer.callback_handler.callbacks if isinstance(found, Clock)).minutes
 
 
-def build_model(recipe: Recipe, tokenizer: PreTrainedTokenizerBase) -> TextVAEModel:
-    """A new model of the recipe's sizes for the tokenizer's vocabulary, its encoder initialised if so asked."""
+def _classes(rows: Dataset | IterableDataset) -> list[str]:
+    """The names of the corpus's labels."""
+    label = (rows.features or {}).get("label")
+    if not isinstance(label, ClassLabel):
+        raise UserError(
+            "expected a stored corpus with labels for model.classes, found none: name their column in corpus.columns"
+        )
+    return label.names
+
+
+def build_model(
+    recipe: Recipe, tokenizer: PreTrainedTokenizerBase, classes: list[str] | None = None
+) -> TextVAEModel:
+    """A new model of the recipe's sizes for the tokenizer's vocabulary, its encoder initialised if so asked.
+
+    Args:
+        recipe: with the sizes.
+        tokenizer: with the vocabulary.
+        classes: names of the classes, for a model that has them.
+    """
     config = TextVAEConfig(
         **recipe.model,
+        classes=classes,
         vocab_size=len(tokenizer),
         pad_token_id=tokenizer.pad_token_id,
         bos_token_id=tokenizer.bos_token_id,
@@ -217,6 +236,9 @@ def _tokenizer(
         algorithm=options.algorithm,
         minimum_count=options.minimum_count,
     )
+    if options.maximum_length is not None:
+        # Goes with the model, so that longer documents can be read in chunks of what it knows.
+        tokenizer.model_max_length = options.maximum_length
     with replacing_files_in(recipe.folder) as partial:
         tokenizer.save_pretrained(partial)
         text = yaml.safe_dump(recipe.source, sort_keys=False, allow_unicode=True)

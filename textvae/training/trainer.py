@@ -108,7 +108,8 @@ class TextVAETrainer(Trainer):
         tokenizer: PreTrainedTokenizerBase,
         **kwargs: Any,
     ) -> None:
-        self.tokenizer, self.collator = tokenizer, Collator.for_tokenizer(tokenizer)
+        self.tokenizer = tokenizer
+        self.collator = Collator.for_tokenizer(tokenizer, labels=model.config.classes is not None)
         super().__init__(
             model=model, args=args, processing_class=tokenizer, data_collator=self.collator, **kwargs
         )
@@ -232,7 +233,8 @@ class TextVAETrainer(Trainer):
         if "loss" in logs:
             for name, pair in self._sums.items():
                 total, count = self.accelerator.reduce(pair).tolist()
-                logs[name] = total / count
+                if count:
+                    logs[name] = total / count
             self._sums.clear()
             logs["kl_weight"] = float(self.kl_weight)
         self._stop_unless_finite(logs.get("loss", logs.get("eval_neg_elbo", 0.0)))

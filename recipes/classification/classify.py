@@ -1,0 +1,85 @@
+"""Semi-supervised classification with few labels: a table of methods by numbers of labels.
+
+python recipes/classification/classify.py recipes/classification/agnews.yaml --labels 100 500 --seeds 0 1 2
+
+Methods: tfidf (TF-IDF and logistic regression), lstm (supervised), fine-tuned (the same, started as a language model),
+m1 (logistic regression on a VAE's vectors), m2 (the recipe), m1+m2 (M2 on a VAE's vectors). The models that they need
+are trained first, into the folder beside training.output_dir; what is finished is not repeated.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+from collections import defaultdict
+from pathlib import Path
+from statistics import mean, stdev
+from typing import Any
+
+from methods import METHODS, Bench
+
+from textvae.errors import reported_to_user
+from textvae.files import replacing
+
+
+def main() -> None:
+    """Measure what is not measured yet, and print the table."""
+    parser = argparse.ArgumentParser(description="Accuracy of methods by numbers of labels.")
+    parser.add_argument("recipe")
+    parser.add_argument("overrides", nargs="*", metavar="section.key=value")
+    parser.add_argument("--labels", nargs="+", type=int, default=[100, 500, 1_000, 2_000])
+    parser.add_argument("--methods", nargs="+", choices=METHODS, default=list(METHODS))
+    parser.add_argument("--seeds", nargs="+", type=int, default=[0])
+    arguments = parser.parse_args()
+    with reported_to_user():
+        for seed in arguments.seeds:
+            for labels in arguments.labels:
+                bench = Bench(arguments.recipe, arguments.overrides, labels, seed)
+                for method in arguments.methods:
+                    measure(bench, method)
+        print(table(read(bench.folder), arguments.methods, arguments.labels))
+
+
+def measure(bench: Bench, method: str) -> None:
+    """Put the accuracy of a method among the results, unless it is there."""
+    found = read(bench.folder)
+    where = {"method": method, "labels": bench.labels, "seed": bench.seed}
+    if any(where.items() <= result.items() for result in found):
+        return
+    start = time.monotonic()
+    accuracy = METHODS[method](bench)
+    minutes = (time.monotonic() - start) / 60
+    print(
+        f"{method}, {bench.labels} labels, seed {bench.seed}: {100 * accuracy:.1f} %, {minutes:.1f} minutes"
+    )
+    with replacing(bench.folder / "accuracy.json") as partial:
+        partial.write_text(json.dumps([*found, where | {"accuracy": accuracy, "minutes": minutes}], indent=2))
+
+
+def read(folder: Path) -> list[dict[str, Any]]:
+    """The results so far."""
+    path = folder / "accuracy.json"
+    return json.loads(path.read_text()) if path.exists() else []
+
+
+def table(results: list[dict[str, Any]], methods: list[str], labels: list[int]) -> str:
+    """Accuracies in per cent, mean ± deviation over the seeds, in Markdown."""
+    found = defaultdict(list)
+    for result in results:
+        found[result["method"], result["labels"]].append(100 * result["accuracy"])
+
+    def cell(values: list[float]) -> str:
+        return (
+            f"{mean(values):.1f}" + (f" ± {stdev(values):.1f}" if len(values) > 1 else "") if values else ""
+        )
+
+    head = ["| labels |", *(f" {number:,} |" for number in labels)]
+    rows = [
+        [f"| {method} |", *(f" {cell(found[method, number])} |" for number in labels)] for method in methods
+    ]
+    return "\n".join("".join(row) for row in [head, ["|---|", *("--:|" for _ in labels)], *rows])
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,130 @@
+"""Methods of semi-supervised classification, each from a corpus of which few sentences have a label to an accuracy."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from datasets import Dataset
+from sklearn.feature_extraction.text import TfidfVectorizer
+from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+from supervised import LSTMClassifier, measured, trained
+
+from textvae.latent_space.semi_supervised import M2Classifier
+from textvae.text.corpus import load_corpus
+from textvae.text_vae import TextVAE
+from textvae.training.recipe import Recipe, read_recipe
+from textvae.training.run import run
+
+UNSUPERVISED = ["model.classes=false", "corpus.labelled=null", "corpus.labelled_share=null"]
+
+
+class Bench:
+    """The corpus of one seed and number of labels, and the models trained on all of its text.
+
+    Args:
+        path: the recipe.
+        overrides: of the recipe.
+        labels: sentences with a label.
+        seed: of everything.
+    """
+
+    def __init__(self, path: str, overrides: list[str], labels: int, seed: int) -> None:
+        self.path, self.overrides, self.labels, self.seed = path, overrides, labels, seed
+        self.recipe = self.read()
+        self.folder = self.recipe.folder.parent
+        self.corpus: Any = load_corpus(**self.recipe.corpus)
+
+    def read(self, *more: str) -> Recipe:
+        """The recipe for this seed, with more overrides."""
+        own = [f"corpus.labelled={self.labels}", f"corpus.seed={self.seed}", f"training.seed={self.seed}"]
+        return read_recipe(self.path, [*self.overrides, *own, *more])
+
+    def model(self, name: str, *more: str) -> TextVAE:
+        """The model of a run, trained now or before."""
+        folder = self.folder / name / f"seed{self.seed}"
+        if not (folder / "evaluation.json").exists():
+            run(self.read(*more, f"training.output_dir={folder}"), resume=folder.exists())
+        return TextVAE.from_pretrained(folder)
+
+    @property
+    def labelled(self) -> Dataset:
+        """The sentences of train that have a label, each once."""
+        return load_corpus(**{**self.recipe.corpus, "labelled_share": None})["train"].filter(
+            lambda label: label is not None, input_columns="label"
+        )
+
+    @property
+    def test(self) -> Dataset:
+        """The test split."""
+        return self.corpus["test"]
+
+    def vae(self) -> TextVAE:
+        """M1: a VAE of all sentences without labels."""
+        return self.model("vae", *UNSUPERVISED)
+
+    def language_model(self) -> TextVAE:
+        """The same without z."""
+        return self.model("language_model", *UNSUPERVISED, "model.latent_size=0")
+
+
+def tfidf(bench: Bench) -> float:
+    """Accuracy of TF-IDF and logistic regression."""
+    model = make_pipeline(TfidfVectorizer(sublinear_tf=True), LogisticRegression(C=10.0, max_iter=1_000))
+    model.fit(bench.labelled["text"][:], bench.labelled["label"][:])
+    return float(model.score(bench.test["text"][:], bench.test["label"][:]))
+
+
+def lstm(bench: Bench, start: TextVAE | None = None) -> float:
+    """Accuracy of a supervised LSTM."""
+    source = start or bench.language_model()
+    config = source.model.config
+    model = LSTMClassifier(
+        config.vocab_size,
+        config.embedding_size,
+        config.hidden_size,
+        bench.test.features["label"].num_classes,
+    )
+    if start:
+        model.start_from(start.model)
+    limit = bench.recipe.tokenizer.maximum_length
+    model = trained(model, bench.labelled, source.tokenizer, limit, bench.seed)
+    return measured(model, bench.test, source.tokenizer, limit)[1]
+
+
+def m1(bench: Bench) -> float:
+    """Accuracy of logistic regression on a VAE's vectors."""
+    vae = bench.vae()
+    model = make_pipeline(StandardScaler(), LogisticRegression(max_iter=1_000))
+    model.fit(vae.encode(bench.labelled["text"][:]), bench.labelled["label"][:])
+    return float(model.score(vae.encode(bench.test["text"][:]), bench.test["label"][:]))
+
+
+def m1_m2(bench: Bench) -> float:
+    """Accuracy of M2 on a VAE's vectors."""
+    vae = bench.vae()
+    corpus = load_corpus(**{**bench.recipe.corpus, "labelled_share": None})["train"]
+    labels = np.array([-1 if label is None else label for label in corpus["label"]])
+    model = M2Classifier(random_state=bench.seed).fit(vae.encode(corpus["text"][:]), labels)
+    return float(model.score(vae.encode(bench.test["text"][:]), bench.test["label"][:]))
+
+
+def m2(bench: Bench) -> float:
+    """Accuracy of the recipe's own model."""
+    vae = bench.model(f"m2-{bench.labels}")
+    found = vae.classify(bench.test["text"][:]).argmax(1)
+    return float((found == np.array(bench.test["label"][:])).mean())
+
+
+METHODS: dict[str, Callable[[Bench], float]] = {
+    "tfidf": tfidf,
+    "lstm": lstm,
+    "fine-tuned": lambda bench: lstm(bench, bench.language_model()),
+    "m1": m1,
+    "m2": m2,
+    "m1+m2": m1_m2,
+}
+"""What `classify.py` can measure, by name."""

@@ -1,0 +1,175 @@
+"""A classifier of vectors that learns from those without a label too."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import ArrayLike, NDArray
+from sklearn.base import BaseEstimator, ClassifierMixin
+from sklearn.utils.validation import check_is_fitted
+from torch import Tensor, nn
+from torch.distributions import Independent
+
+from textvae.errors import UserError
+from textvae.models.outputs import VAEOutput
+from textvae.modules.classes import UNLABELLED, ClassPosterior, ClassPrior
+from textvae.modules.latents import diagonal_gaussian
+from textvae.objectives.elbo import ELBO
+
+
+class VectorM2(nn.Module):
+    """M2 of vectors v in place of sentences (Kingma et al. 2014).
+
+        y ~ 1 / C,   z ~ N(0, I),   v ~ N(mean(z, y), diag(variance(z, y)))
+
+    Args:
+        input_size: V of the vectors.
+        latent_size: Z.
+        classes: C.
+        hidden_size: of the two networks, one hidden layer each.
+        dropout: on what the classifier reads.
+    """
+
+    def __init__(
+        self, input_size: int, latent_size: int, classes: int, hidden_size: int, dropout: float
+    ) -> None:
+        super().__init__()
+        self.encoder = nn.Sequential(nn.Linear(input_size, hidden_size), nn.Softplus())
+        self.posterior = ClassPosterior(hidden_size, latent_size, classes, dropout)
+        self.prior = ClassPrior(latent_size, classes)
+        self.decoder = nn.Sequential(
+            nn.Linear(latent_size + classes, hidden_size),
+            nn.Softplus(),
+            nn.Linear(hidden_size, 2 * input_size),
+        )
+
+    def forward(self, vectors: Tensor, labels: Tensor) -> VAEOutput:
+        """What `ELBO` needs, for vectors (B, V) and labels (B,), `UNLABELLED` where they are not known."""
+        posterior = self.posterior(self.encoder(vectors), labels)
+        z, weights = posterior.enumerated()
+        known = labels >= 0
+        scores = posterior.log_probabilities[known].gather(-1, labels[known, None])
+        return VAEOutput(
+            posterior=posterior,
+            prior=self.prior(len(vectors), vectors),
+            z=z,
+            log_likelihood=self._likelihood(z).log_prob(vectors),
+            tokens=torch.ones(len(vectors), dtype=torch.long),
+            weights=weights,
+            classification=-scores.squeeze(-1),
+        )
+
+    def _likelihood(self, z: Tensor) -> Independent:
+        mean, log_variance = self.decoder(z).chunk(2, -1)
+        return diagonal_gaussian(mean, (0.5 * log_variance.clamp(-8, 8)).exp())
+
+
+class M2Classifier(ClassifierMixin, BaseEstimator):
+    """A classifier of vectors that also learns from vectors without a label; on a VAE's it is M1 + M2.
+
+    M1 is the VAE that made the vectors, M2 a second one on top whose latent has the class in it (Kingma et al. 2014,
+    section 4.1). Vectors are standardised first.
+
+    Parameters:
+        latent_size: Z of the second VAE.
+        hidden_size: of its networks.
+        classification: weight of the classifier's own loss.
+        dropout: on what the classifier reads.
+        epochs: passes over the vectors without a label, or over all if they are fewer than a batch.
+        batch_size: vectors with and as many without a label at once, at most.
+        learning_rate: of Adam.
+        random_state: of the weights, the batches and the draws.
+
+    Attributes:
+        classes_: the labels, (C,).
+        model_: the trained `VectorM2`.
+
+    References:
+        Semi-supervised Learning with Deep Generative Models (Kingma et al. 2014), https://arxiv.org/abs/1406.5298
+
+    Example:
+        >>> vectors, labels = [[0.0, 1.0], [0.1, 0.9], [1.0, 0.0], [0.9, 0.1]], ["a", -1, "b", -1]
+        >>> M2Classifier(epochs=100, random_state=0).fit(vectors, labels).predict([[0.0, 0.8], [0.8, 0.0]])
+        array(['a', 'b'], dtype='<U1')
+    """
+
+    def __init__(
+        self,
+        latent_size: int = 16,
+        hidden_size: int = 128,
+        classification: float = 10.0,
+        dropout: float = 0.2,
+        epochs: int = 20,
+        batch_size: int = 100,
+        learning_rate: float = 1e-3,
+        random_state: int | None = None,
+    ) -> None:
+        self.latent_size = latent_size
+        self.hidden_size = hidden_size
+        self.classification = classification
+        self.dropout = dropout
+        self.epochs = epochs
+        self.batch_size = batch_size
+        self.learning_rate = learning_rate
+        self.random_state = random_state
+
+    def fit(self, X: ArrayLike, y: Any) -> M2Classifier:
+        """Learn from vectors (n, V) and their labels (n,), -1 where they are not known, as scikit-learn has it.
+
+        Raises:
+            UserError: if no label is known.
+        """
+        vectors = torch.as_tensor(np.asarray(X, dtype=np.float32))
+        given = list(y)
+        known = [label for label in given if not _is_unknown(label)]
+        if not known:
+            raise UserError("expected some labels, got none but -1")
+        self.classes_, numbers = np.unique(known, return_inverse=True)
+        labels = torch.full((len(vectors),), UNLABELLED)
+        labels[[place for place, label in enumerate(given) if not _is_unknown(label)]] = torch.as_tensor(
+            numbers
+        )
+        self.n_features_in_ = vectors.shape[1]
+        self.mean_, self.scale_ = vectors.mean(0), vectors.std(0, correction=0).clamp_min(1e-6)
+        with torch.random.fork_rng():
+            if self.random_state is not None:
+                torch.manual_seed(self.random_state)
+            self.model_ = self._train((vectors - self.mean_) / self.scale_, labels)
+        return self
+
+    def predict_proba(self, X: ArrayLike) -> NDArray[np.float32]:
+        """q(y | x) of vectors (n, V), (n, C)."""
+        check_is_fitted(self)
+        vectors = (torch.as_tensor(np.asarray(X, dtype=np.float32)) - self.mean_) / self.scale_
+        with torch.no_grad():
+            posterior = self.model_.posterior(self.model_.encoder(vectors))
+        return posterior.probabilities.numpy()
+
+    def predict(self, X: ArrayLike) -> NDArray[Any]:
+        """The likeliest label of vectors (n, V), (n,)."""
+        return self.classes_[self.predict_proba(X).argmax(1)]
+
+    def _train(self, vectors: Tensor, labels: Tensor) -> VectorM2:
+        """Every batch has vectors with a label, drawn with replacement, and the next ones without."""
+        model = VectorM2(
+            vectors.shape[1], self.latent_size, len(self.classes_), self.hidden_size, self.dropout
+        )
+        objective = ELBO(classification=self.classification)
+        optimizer = torch.optim.Adam(model.parameters(), self.learning_rate)
+        labelled = (labels >= 0).nonzero()[:, 0]
+        unlabelled = (labels < 0).nonzero()[:, 0]
+        passed = unlabelled if len(unlabelled) else labelled
+        for _ in range(self.epochs):
+            for part in passed[torch.randperm(len(passed))].split(self.batch_size):
+                chosen = labelled[torch.randint(len(labelled), (min(self.batch_size, len(labelled)),))]
+                rows = torch.cat([chosen, part]) if len(unlabelled) else part
+                optimizer.zero_grad()
+                objective(model(vectors[rows], labels[rows]), 1.0).loss.backward()
+                optimizer.step()
+        return model.eval()
+
+
+def _is_unknown(label: Any) -> bool:
+    return not isinstance(label, str) and label == UNLABELLED
