@@ -1,0 +1,134 @@
+"""Train a VAE without labels, cluster its posterior means, and score the clusters with the labels of the test split.
+
+python recipes/clustering/cluster.py recipes/clustering/agnews.yaml --method mixture --method k-means
+
+A run that is finished is not trained again. The clusters are fitted to the train split; the scores are written to
+clustering.json in the run folder.
+"""
+
+import argparse
+import json
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, get_args
+
+import numpy as np
+from datasets import DatasetDict, IterableDatasetDict
+from numpy.typing import ArrayLike
+
+from textvae.clustering import find_clusters
+from textvae.errors import UserError, reported_to_user
+from textvae.evaluation.clustering import clustering_scores
+from textvae.files import replacing
+from textvae.latent_space import clusters
+from textvae.text.corpus import load_corpus
+from textvae.text_vae import TextVAE
+from textvae.training.recipe import Recipe, read_recipe
+from textvae.training.run import run
+
+METHODS = (*get_args(clusters.Method), "prior")
+
+
+def main() -> None:
+    """Train if need be, cluster by each method and print the scores."""
+    arguments = read_arguments()
+    with reported_to_user():
+        recipe = read_recipe(arguments.recipe, arguments.overrides)
+        corpus = load_corpus(**recipe.corpus)
+        labels, classes = labels_of(corpus)
+        vae = trained(recipe, arguments)
+        shown: dict[str, Any] = {"batch_size": 128, "show_progress_bar": False if arguments.quiet else None}
+        train, test = (
+            np.asarray(vae.encode(corpus[split]["text"][:], **shown)) for split in ("train", "test")
+        )
+        results = []
+        for method in arguments.method or ["mixture"]:
+            begin, seed = time.monotonic(), recipe.training.get("seed", 0)
+            found = find_clusters(vae, train, arguments.clusters or classes, method, seed=seed)
+            results.append(scored(method, seed, labels, found.predict(test), begin))
+    finish(results, recipe.folder / "clustering.json")
+
+
+def read_arguments() -> argparse.Namespace:
+    """The arguments; overrides may stand anywhere."""
+    parser = argparse.ArgumentParser(description="Train a VAE, cluster its posterior means and score them.")
+    parser.add_argument("recipe", help="a YAML file whose corpus has labels")
+    parser.add_argument("overrides", nargs="*", metavar="section.key=value", help="replaces a value of it")
+    parser.add_argument(
+        "--method", action="append", choices=METHODS, help="again for more; left out: mixture"
+    )
+    parser.add_argument("--clusters", type=int, help="left out: as many as there are classes")
+    parser.add_argument("--resume", action="store_true", help="go on from the run's last whole checkpoint")
+    parser.add_argument("--overwrite", action="store_true", help="delete a run that is in the run folder")
+    parser.add_argument("--quiet", action="store_true", help="no progress, only the result")
+    return parser.parse_intermixed_args()
+
+
+def labels_of(corpus: DatasetDict | IterableDatasetDict) -> tuple[list[str], int]:
+    """The labels of the test split by name, and the number of classes."""
+    if isinstance(corpus, IterableDatasetDict) or "label" not in corpus["test"].column_names:
+        raise UserError(
+            "expected a corpus with labels that is no stream: set corpus.columns, {text: ..., label: ...}"
+        )
+    kind = corpus["test"].features["label"]
+    return kind.int2str(corpus["test"]["label"][:]), kind.num_classes
+
+
+def trained(recipe: Recipe, arguments: argparse.Namespace) -> TextVAE:
+    """The model of the recipe, trained now or by a run that has finished."""
+    finished = (recipe.folder / "evaluation.json").exists() and not arguments.overwrite
+    if finished and read_recipe(recipe.folder / "recipe.yaml").source != recipe.source:
+        raise UserError(
+            f"expected a run of this recipe in {recipe.folder}, got one of another: set training.output_dir, or pass "
+            "--overwrite to delete it"
+        )
+    if not finished:
+        run(recipe, resume=arguments.resume, overwrite=arguments.overwrite, quiet=arguments.quiet)
+    return TextVAE.from_pretrained(recipe.folder)
+
+
+@dataclass(frozen=True)
+class Result:
+    """The scores of a method.
+
+    Attributes:
+        method: what made the clusters.
+        seed: of the fit.
+        clusters: how many hold a text of the test split.
+        accuracy: see `clustering_scores`, as for ``nmi`` and ``ari``.
+        minutes: of the fit; those of training are in the run's evaluation.json.
+    """
+
+    method: str
+    seed: int
+    clusters: int
+    accuracy: float
+    nmi: float
+    ari: float
+    minutes: float
+
+
+def scored(method: str, seed: int, labels: Sequence[str], found: ArrayLike, begin: float) -> Result:
+    """How the clusters of the test split agree with its labels."""
+    scores = clustering_scores(labels, found)
+    minutes = (time.monotonic() - begin) / 60
+    return Result(method, seed, len(scores.clusters), scores.accuracy, scores.nmi, scores.ari, minutes)
+
+
+def finish(results: Sequence[Result], path: Path) -> None:
+    """Print the results and write them."""
+    print(f"{'method':<20} {'seed':>4} {'clusters':>8} {'accuracy':>8} {'NMI':>5} {'ARI':>5} {'minutes':>7}")
+    for r in results:
+        scores = f"{r.accuracy:>8.1%} {r.nmi:>5.3f} {r.ari:>5.3f}"
+        print(f"{r.method:<20} {r.seed:>4} {r.clusters:>8} {scores} {r.minutes:>7.1f}")
+    with replacing(path) as partial:
+        partial.write_text(
+            json.dumps([asdict(result) for result in results], indent=2) + "\n", encoding="utf-8"
+        )
+    print(f"\nwritten: {path}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,89 @@
+"""Make train.jsonl and test.jsonl, with text and label, of corpora that are published in another form.
+
+python recipes/clustering/prepare.py agnews FOLDER      # the CSV files of Zhang et al. and their classes.txt
+python recipes/clustering/prepare.py 20ng FOLDER        # JSON lines of whole messages
+"""
+
+import argparse
+import csv
+import json
+from pathlib import Path
+
+from sklearn.datasets._twenty_newsgroups import (
+    strip_newsgroup_footer,
+    strip_newsgroup_header,
+    strip_newsgroup_quoting,
+)
+
+from textvae.errors import UserError, reported_to_user
+from textvae.files import replacing
+
+Rows = list[dict[str, str]]
+
+
+def main() -> None:
+    """Read the files of a folder and write two."""
+    parser = argparse.ArgumentParser(description="Make train.jsonl and test.jsonl, with text and label.")
+    parser.add_argument("corpus", choices=CORPORA)
+    parser.add_argument("folder", type=Path, help="where its files are")
+    parser.add_argument(
+        "-o", "--output", type=Path, help="where they go; left out: a folder named as the corpus"
+    )
+    arguments = parser.parse_args()
+    output = arguments.output or Path(arguments.corpus)
+    with reported_to_user():
+        for split, rows in CORPORA[arguments.corpus](arguments.folder).items():
+            with replacing(output / f"{split}.jsonl") as partial:
+                lines = "\n".join(json.dumps(row, ensure_ascii=False) for row in rows)
+                partial.write_text(lines + "\n", encoding="utf-8")
+            print(f"{output / split}.jsonl: {len(rows):,} rows")
+
+
+def agnews(folder: Path) -> dict[str, Rows]:
+    """Title and description as one text; without the rows of train whose description stands in test."""
+    classes = the_file(folder, "classes.txt").read_text(encoding="utf-8").splitlines()
+    cells = {}
+    for split in ("train", "test"):
+        with the_file(folder, f"{split}*.csv").open(encoding="utf-8", newline="") as lines:
+            # A header is the only row that does not begin with the number of a class.
+            cells[split] = [row for row in csv.reader(lines) if row[0].isdecimal()]
+    known = {description for _, _, description in cells["test"]}
+    cells["train"] = [row for row in cells["train"] if row[2] not in known]
+    return {
+        split: [
+            {"text": f"{title} {description}", "label": classes[int(number) - 1]}
+            for number, title, description in rows
+        ]
+        for split, rows in cells.items()
+    }
+
+
+def newsgroups(folder: Path) -> dict[str, Rows]:
+    """The messages without headers, quotations and signatures, as scikit-learn strips them."""
+    return {split: stripped(the_file(folder, f"{split}.jsonl")) for split in ("train", "test")}
+
+
+def stripped(file: Path) -> Rows:
+    """The rows of a file, as far as a text remains."""
+    rows = []
+    with file.open(encoding="utf-8") as lines:
+        for row in map(json.loads, lines):
+            text = strip_newsgroup_quoting(strip_newsgroup_header(row["text"]))
+            rows.append({"text": strip_newsgroup_footer(text).strip(), "label": row["label"]})
+    return [row for row in rows if row["text"]]
+
+
+CORPORA = {"agnews": agnews, "20ng": newsgroups}
+"""What makes the splits of each corpus."""
+
+
+def the_file(folder: Path, pattern: str) -> Path:
+    """The only file of the folder that is named so."""
+    found = sorted(folder.glob(pattern))
+    if len(found) != 1:
+        raise UserError(f"expected one file {pattern} in {folder}, found {len(found)}: check the folder")
+    return found[0]
+
+
+if __name__ == "__main__":
+    main()

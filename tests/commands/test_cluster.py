@@ -1,0 +1,134 @@
+import csv
+import io
+import json
+import sys
+
+import pytest
+import tiny
+import torch
+
+from textvae.cli import main
+from textvae.clustering import cluster_texts
+from textvae.text_vae import TextVAE
+
+LINES = ["a b c", "d e f g h", "i", "", "q r s t", "z y\tx w v u", "a b", "q r", "z z z"]
+
+
+@pytest.fixture(scope="module")
+def vae():
+    torch.manual_seed(1)
+    return TextVAE(tiny.model(initial_range=1.0), tiny.tokenizer())
+
+
+@pytest.fixture(scope="module")
+def trained(vae, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("trained")
+    vae.save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture
+def textvae(capfd):
+    """Runs the command: exit code, standard output, standard error."""
+
+    def command(*arguments):
+        with pytest.raises(SystemExit) as end:
+            main(["cluster", *map(str, arguments)])
+        return (end.value.code or 0, *capfd.readouterr())
+
+    return command
+
+
+@pytest.fixture
+def file(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    path = tmp_path / "lines.txt"
+    path.write_text("\n".join(LINES) + "\n")
+    return path
+
+
+def test_json_is_that_of_cluster_texts(textvae, vae, trained, file):
+    options = [
+        "--clusters",
+        3,
+        "--seed",
+        5,
+        "--words",
+        2,
+        "--nearest",
+        1,
+        "--draws",
+        2,
+        "--maximum-length",
+        6,
+    ]
+    code, out, err = textvae(trained, file, "--json", *options, "--method", "k-means")
+    assert (code, err) == (0, "")
+    expected = cluster_texts(
+        vae, LINES, 3, "k-means", seed=5, words=2, nearest=1, draws=2, maximum_length=6
+    ).to_dict()
+    found = json.loads(out)
+    assert found.pop("probabilities") == pytest.approx(expected.pop("probabilities"))
+    assert found == expected
+
+
+def test_the_report_is_what_is_printed(textvae, vae, trained, file):
+    _, out, _ = textvae(trained, file, "--clusters", 2, "--maximum-length", 6)
+    assert out == cluster_texts(vae, LINES, 2, maximum_length=6).report() + "\n"
+
+
+def test_auto_chooses_the_number(textvae, vae, trained, file):
+    options = ["--clusters", "auto", "--method", "diagonal-mixture", "--maximum-length", 6]
+    _, out, _ = textvae(trained, file, "--json", *options)
+    expected = cluster_texts(vae, LINES, None, "diagonal-mixture", maximum_length=6)
+    assert json.loads(out)["labels"] == expected.labels.tolist()
+
+
+def test_the_table_has_a_row_for_each_line(textvae, trained, file):
+    _, out, _ = textvae(
+        trained, file, "--clusters", 2, "--maximum-length", 6, "-o", "new/table.tsv", "--json"
+    )
+    with open("new/table.tsv", encoding="utf-8") as table:
+        header, *rows = csv.reader(table, delimiter="\t", quoting=csv.QUOTE_NONE)
+    assert header == ["cluster", "probability", "text"]
+    assert [row[2] for row in rows] == [" ".join(line.split()) for line in LINES]
+    assert [int(row[0]) for row in rows] == json.loads(out)["labels"]
+    assert [float(row[1]) for row in rows] == pytest.approx(json.loads(out)["probabilities"], abs=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--clusters", "some"], "a number of 1 or more, or auto, got 'some'"),
+        (["--clusters", "0"], "a number of 1 or more, or auto, got '0'"),
+        (["--clusters", "100"], "got 100 of 9 different vectors"),
+        (["--clusters", "auto", "--method", "k-means"], "a number of clusters for k-means"),
+        (["--method", "prior"], "whose prior is a mixture"),
+        (["-o", "."], "a file to write to, got the folder ."),
+    ],
+)
+def test_a_mistake_is_one_line_and_exit_code_2(textvae, trained, file, arguments, message):
+    code, out, err = textvae(trained, file, *arguments)
+    assert (code, out, err.count("\n")) == (2, "", 1)
+    assert err.startswith("error: expected ")
+    assert message in err
+
+
+def test_missing_files_are_named_before_the_model_is_loaded(textvae, file):
+    assert "found nothing at nowhere.txt" in textvae("no-run", "nowhere.txt")[2]
+
+
+class Terminal(io.StringIO):
+    def isatty(self):
+        return True
+
+
+@pytest.mark.parametrize(("options", "seen"), [([], True), (["--quiet"], False)])
+def test_bars_on_a_terminal_unless_quiet(trained, file, monkeypatch, options, seen):
+    terminal = Terminal()
+    monkeypatch.setattr(sys, "stderr", terminal)
+    arguments = ["--clusters", "auto", "--method", "diagonal-mixture", "--maximum-length", "3"]
+    with pytest.raises(SystemExit):
+        main([*options, "cluster", str(trained), str(file), *arguments])
+    for bar in ("encoding", "choosing", "decoding"):
+        assert (bar in terminal.getvalue()) is seen

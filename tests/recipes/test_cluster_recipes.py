@@ -1,0 +1,133 @@
+"""The clustering recipes as they stand, for three steps on a stand-in for their corpora, and what they write."""
+
+import json
+import runpy
+import sys
+from pathlib import Path
+
+import pytest
+
+from textvae.training.recipe import read_recipe
+from textvae.training.run import run
+
+FOLDER = Path(__file__).parents[2] / "recipes" / "clustering"
+RECIPES = sorted(FOLDER.glob("*.yaml"))
+SMALL = [
+    "model.embedding_size=8",
+    "model.hidden_size=12",
+    "tokenizer.kind=words",
+    "tokenizer.minimum_count=1",
+    "tokenizer.vocabulary_size=null",
+    "training.max_steps=3",
+    "training.warmup_steps=0",
+    "training.per_device_train_batch_size=8",
+    "evaluation.samples=2",
+]
+
+
+@pytest.fixture(scope="module")
+def corpus(tmp_path_factory) -> list[str]:
+    """Overrides that put two topics, which share no word, in the place of a corpus."""
+    file = tmp_path_factory.mktemp("corpus") / "rows.jsonl"
+    words = {"beasts": "cat dog cow hen", "news": "bank vote film race"}
+    # As many words as the baselines' singular components, each in three texts.
+    texts = [(f"{ws} {label}{i}", label) for label, ws in words.items() for i in range(40)] * 3
+    file.write_text("\n".join(json.dumps({"text": text, "label": label}) for text, label in texts))
+    splits = [f"corpus.{split}={file}" for split in ("train", "validation", "test")]
+    return [*splits, "corpus.columns=null"]
+
+
+@pytest.fixture
+def script(monkeypatch, capsys):
+    """Runs a script: exit code, standard output, standard error."""
+    monkeypatch.syspath_prepend(FOLDER)
+
+    def run_script(name, *arguments):
+        monkeypatch.setattr(sys, "argv", [name, *map(str, arguments)])
+        code = 0
+        try:
+            runpy.run_path(str(FOLDER / name), run_name="__main__")
+        except SystemExit as end:
+            code = end.code
+        return (code, *capsys.readouterr())
+
+    return run_script
+
+
+@pytest.mark.parametrize("recipe", RECIPES, ids=lambda path: path.stem)
+def test_the_recipe_runs(recipe, corpus, tmp_path):
+    result = run(read_recipe(recipe, [*SMALL, *corpus, f"training.output_dir={tmp_path}"]), quiet=True)
+    assert result.sentences == 240
+
+
+def test_a_finished_run_is_clustered_but_not_trained_again(script, corpus, tmp_path):
+    options = [FOLDER / "agnews.yaml", *SMALL, *corpus, f"training.output_dir={tmp_path}", "--quiet"]
+    assert script("cluster.py", *options, "--method", "k-means", "--method", "diagonal-mixture")[0] == 0
+    results = json.loads((tmp_path / "clustering.json").read_text())
+    assert [result["method"] for result in results] == ["k-means", "diagonal-mixture"]
+    assert all(0.5 <= result["accuracy"] <= 1 and result["clusters"] <= 2 for result in results)
+    trained = (tmp_path / "evaluation.json").stat().st_mtime_ns
+    code, out, _ = script("cluster.py", *options, "--method", "k-means", "--clusters", 5)
+    assert (code, out.split()[:2]) == (0, ["method", "seed"])
+    assert (tmp_path / "evaluation.json").stat().st_mtime_ns == trained
+    (result,) = json.loads((tmp_path / "clustering.json").read_text())
+    assert 2 < result["clusters"] <= 5
+    code, _, err = script("cluster.py", *options, "model.latent_size=5")
+    assert (code, err.count("\n")) == (2, 1)
+    assert "expected a run of this recipe" in err
+
+
+@pytest.mark.parametrize("recipe", RECIPES, ids=lambda path: path.stem)
+def test_the_header_says_what_to_run(recipe):
+    header = recipe.read_text(encoding="utf-8").split("\ncorpus:")[0]
+    for name in ("cluster.py", "baselines.py"):
+        assert f"python recipes/clustering/{name} recipes/clustering/{recipe.name}" in header
+
+
+@pytest.mark.parametrize("recipe", RECIPES, ids=lambda path: path.stem)
+def test_the_variants_of_the_header_are_recipes(recipe):
+    dilated = ["model.decoder_type=dilated_convolution", "model.dilations=small"]
+    assert read_recipe(recipe, dilated).model["decoder_type"] == "dilated_convolution"
+    assert read_recipe(recipe, ["objective.kl_weight={end: 0.0}"]).objective.target_rate is None
+
+
+def test_baselines_tell_topics_apart(script, corpus, tmp_path):
+    options = [FOLDER / "agnews.yaml", *corpus, f"training.output_dir={tmp_path}", "--seeds", 1]
+    assert script("baselines.py", *options)[0] == 0
+    results = json.loads((tmp_path / "baselines.json").read_text())
+    assert [result["method"] for result in results] == ["tfidf-svd-mixture", "tfidf-svd-k-means", "lda"]
+    assert [result["accuracy"] for result in results] == [1, 1, 1]
+
+
+def test_a_corpus_without_labels_is_refused(script, tmp_path):
+    (tmp_path / "plain.txt").write_text("cat dog\n" * 40)
+    plain = [f"corpus.train={tmp_path}/plain.txt", "corpus.test=null", "corpus.columns=null"]
+    code, _, err = script("cluster.py", FOLDER / "agnews.yaml", *plain, "corpus.validation_size=3")
+    assert (code, err.count("\n")) == (2, 1)
+    assert "expected a corpus with labels" in err
+
+
+def test_news_are_prepared(script, tmp_path):
+    (tmp_path / "classes.txt").write_text("World\nSports\n")
+    (tmp_path / "train.csv").write_text('class_index,title,description\n1,"A, b","c ""d"""\n2,E,f\n')
+    (tmp_path / "test.official.csv").write_text('"2","G","f"\n')
+    assert script("prepare.py", "agnews", tmp_path, "-o", tmp_path / "new")[0] == 0
+    train, test = ((tmp_path / "new" / f"{split}.jsonl").read_text() for split in ("train", "test"))
+    assert json.loads(train) == {"text": 'A, b c "d"', "label": "World"}
+    assert json.loads(test) == {"text": "G f", "label": "Sports"}
+    code, _, err = script("prepare.py", "20ng", tmp_path)
+    assert (code, err.count("\n")) == (2, 1)
+    assert "expected one file train.jsonl" in err
+
+
+def test_messages_lose_what_gives_their_class_away(script, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    message = "Subject: atheism\nFrom: me\n\nYou wrote:\n> old\nmy own words\n\n--\nMe, at work"
+    row = {"id": "1", "label": "alt.atheism"}
+    lines = [json.dumps(row | {"text": message}), json.dumps(row | {"text": "Subject: atheism\n\n> old"})]
+    for split in ("train", "test"):
+        (tmp_path / f"{split}.jsonl").write_text("\n".join(lines) + "\n")
+    assert script("prepare.py", "20ng", tmp_path)[0] == 0
+    for split in ("train", "test"):
+        written = (tmp_path / "20ng" / f"{split}.jsonl").read_text()
+        assert json.loads(written) == {"text": "my own words", "label": "alt.atheism"}

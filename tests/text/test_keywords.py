@@ -1,0 +1,64 @@
+from math import log
+
+import numpy as np
+import pytest
+from sklearn.feature_extraction.text import CountVectorizer
+
+from textvae.errors import UserError
+from textvae.text.keywords import LIFT, characteristic_words
+
+
+def test_the_order_is_that_of_the_formula():
+    # Words of the clusters: 7 and 3, so A = 5. W: 3 log(1 + 5/3), 2 log(1 + 5/2), log 6, log 6.
+    texts = ["b b b c c d e", "f f f"]
+    assert 3 * log(1 + 5 / 3) > 2 * log(1 + 5 / 2) > log(6)
+    assert characteristic_words(texts, [0, 1]) == {0: ["b", "c", "d", "e"], 1: ["f"]}
+    assert characteristic_words(texts, [0, 1], words=2)[0] == ["b", "c"]
+
+
+def test_a_rare_word_may_beat_a_more_frequent_one_that_others_use_too():
+    # A = 50; in the first cluster x occurs 12 times (of 16), y 8 times (of 8).
+    texts = ["x " * 12 + "y " * 8 + "z " * 30, "x " * 4 + "w " * 46]
+    assert 8 * log(1 + 50 / 8) < 12 * log(1 + 50 / 16)
+    assert characteristic_words(texts, [0, 1])[0] == ["z", "x", "y"]
+    texts = ["x " * 9 + "y " * 8 + "z " * 33, "x " * 3 + "w " * 47]
+    assert 8 * log(1 + 50 / 8) > 9 * log(1 + 50 / 12)
+    assert characteristic_words(texts, [0, 1])[0] == ["z", "y", "x"]
+
+
+def test_words_that_are_frequent_everywhere_are_left_out():
+    assert LIFT == 3
+    found = characteristic_words(["the the the dog", "the the cat the", "die der das"], ["a", "b", "c"])
+    assert found == {"a": ["dog"], "b": ["cat"], "c": ["das", "der", "die"]}
+
+
+def test_the_lift_is_counted_per_word():
+    # "it" is a third of the small cluster's words and a tenth of the large one's, though more frequent there.
+    others = ["it it " + "d " * 18] * 5
+    assert "it" in characteristic_words(["it b c", *others], [0, 1, 1, 1, 1, 1])[0]
+    assert "it" not in characteristic_words(["it b c e", *others], [0, 1, 1, 1, 1, 1])[0]
+
+
+def test_a_single_cluster_has_its_most_frequent_words():
+    assert characteristic_words(["b c b", "c b"], [7, 7]) == {7: ["b", "c"]}
+
+
+def test_a_cluster_without_words_has_none():
+    assert characteristic_words(["b", "?!", "c"], [0, 1, 2]) == {0: ["b"], 1: [], 2: ["c"]}
+
+
+def test_any_letters_are_words_and_any_vectorizer_cuts_them():
+    texts, clusters = ["Äpfel", "été 2004", "我"], np.array([2, 1, 0])
+    assert characteristic_words(texts, clusters) == {0: ["我"], 1: ["2004", "été"], 2: ["äpfel"]}
+    pairs = CountVectorizer(ngram_range=(2, 2))
+    assert characteristic_words(["big dog", "big cat"], [0, 1], vectorizer=pairs) == {
+        0: ["big dog"],
+        1: ["big cat"],
+    }
+
+
+def test_mistakes_are_named():
+    with pytest.raises(UserError, match=r"a cluster for each of 2 texts, got shape \(1,\)"):
+        characteristic_words(["b", "c"], [0])
+    with pytest.raises(UserError, match="expected texts with words, got 2 without"):
+        characteristic_words(["...", "!"], [0, 1])

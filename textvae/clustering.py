@@ -1,0 +1,183 @@
+"""Clusters of texts, each described by words, documents and sentences."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from textwrap import shorten
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from textvae.errors import UserError
+from textvae.latent_space import clusters as latent
+from textvae.latent_space.clusters import Clusters, fit_clusters
+from textvae.modules.latents import MixturePrior
+from textvae.text.keywords import characteristic_words
+from textvae.text_vae import TextVAE
+
+Method = Literal[latent.Method, "prior"]
+
+WIDTH = 100
+"""Characters of a text in the report."""
+
+
+@dataclass(frozen=True)
+class TextCluster:
+    """A cluster in words.
+
+    Attributes:
+        size: number of texts in it.
+        words: its most characteristic ones (`characteristic_words`).
+        nearest: the texts of it that are nearest to the centre, the nearest first.
+        centre: the sentence decoded from the centre.
+        draws: sentences decoded from draws of the cluster's Gaussian.
+    """
+
+    size: int
+    words: list[str]
+    nearest: list[str]
+    centre: str
+    draws: list[str]
+
+
+@dataclass(frozen=True, eq=False)
+class TextClusters:
+    """What `cluster_texts` finds.
+
+    Attributes:
+        clusters: the k clusters in words.
+        labels: the cluster of each text, (n,).
+        probabilities: of each text, that it belongs to each cluster, (n, k).
+        fitted: the clusters as Gaussians, which predict those of other vectors, and can be saved.
+    """
+
+    clusters: list[TextCluster]
+    labels: NDArray[np.integer]
+    probabilities: NDArray[np.floating]
+    fitted: Clusters
+
+    def to_dict(self) -> dict[str, Any]:
+        """The clusters in words, and of each text its cluster and the probability of that, for JSON."""
+        return {
+            "clusters": [asdict(cluster) for cluster in self.clusters],
+            "labels": self.labels.tolist(),
+            "probabilities": self.probabilities.max(1).tolist(),
+        }
+
+    def report(self) -> str:
+        """The clusters in words, a paragraph each."""
+        return "\n\n".join(self._paragraph(number, cluster) for number, cluster in enumerate(self.clusters))
+
+    def _paragraph(self, number: int, cluster: TextCluster) -> str:
+        texts = len(self.labels)
+        rows = [("words", ", ".join(cluster.words))]
+        rows += [("nearest", text) for text in cluster.nearest]
+        rows += [("centre", cluster.centre), *(("draw", text) for text in cluster.draws)]
+        return "\n".join(
+            [
+                f"cluster {number}: {cluster.size:,} of {texts:,} texts ({cluster.size / texts:.1%})",
+                *(f"  {name:<8} {shorten(text, WIDTH, placeholder=' …')}".rstrip() for name, text in rows),
+            ]
+        )
+
+
+def cluster_texts(
+    vae: TextVAE,
+    texts: Sequence[str],
+    clusters: int | None = 10,
+    method: Method = "mixture",
+    *,
+    seed: int = 0,
+    words: int = 10,
+    nearest: int = 3,
+    draws: int = 3,
+    batch_size: int = 32,
+    maximum_length: int = 100,
+    show_progress_bar: bool | None = None,
+) -> TextClusters:
+    """Clusters of the texts' posterior means, and what they are about.
+
+    Each cluster is described by its most characteristic words, by the texts nearest to its centre, and by sentences
+    that the model decodes, greedily, from the centre and from draws around it.
+
+    Args:
+        vae: a trained model.
+        texts: n of them.
+        clusters: k; None: chosen by BIC.
+        method: of `find_clusters`.
+        seed: of the fit and the draws.
+        words: how many describe a cluster.
+        nearest: how many texts describe it; one that occurs several times counts once.
+        draws: how many decoded draws describe it.
+        batch_size: sentences at once.
+        maximum_length: decoded sentences end after so many tokens at the latest.
+        show_progress_bar: None: only on a terminal.
+
+    Raises:
+        UserError: if the model has no latent, or as `find_clusters` says.
+
+    Example:
+        >>> vae = TextVAE.from_pretrained("runs/demo")                          # doctest: +SKIP
+        >>> print(cluster_texts(vae, texts, clusters=None).report())            # doctest: +SKIP
+    """
+    shown: dict[str, Any] = {"batch_size": batch_size, "show_progress_bar": show_progress_bar}
+    vectors = np.asarray(vae.encode(texts, **shown))
+    fitted = find_clusters(vae, vectors, clusters, method, seed=seed, show_progress_bar=show_progress_bar)
+    probabilities = fitted.probabilities(vectors)
+    labels = probabilities.argmax(1)
+    keywords = characteristic_words(texts, labels, words)
+    z = [np.vstack([centre, fitted.draw(c, draws, seed)]) for c, centre in enumerate(fitted.centres)]
+    written = vae.decode(np.concatenate(z), maximum_length=maximum_length, **shown)
+    described = []
+    for c, centre in enumerate(fitted.centres):
+        members = np.flatnonzero(labels == c)
+        order = members[np.linalg.norm(vectors[members] - centre, axis=1).argsort(kind="stable")]
+        described.append(
+            TextCluster(
+                size=len(members),
+                words=keywords.get(c, []),
+                nearest=list(dict.fromkeys(texts[i] for i in order))[:nearest],
+                centre=written[c * (draws + 1)],
+                draws=written[c * (draws + 1) + 1 : (c + 1) * (draws + 1)],
+            )
+        )
+    return TextClusters(described, labels, probabilities, fitted)
+
+
+def find_clusters(
+    vae: TextVAE,
+    vectors: NDArray[np.floating],
+    clusters: int | None = 10,
+    method: Method = "mixture",
+    *,
+    seed: int = 0,
+    show_progress_bar: bool | None = None,
+) -> Clusters:
+    """Clusters of a model's vectors: fitted to them, or those of its prior.
+
+    Args:
+        vae: a trained model.
+        vectors: (n, Z), from its ``encode``.
+        clusters: k; None: chosen by BIC. A prior has as many as it has components.
+        method: of `fit_clusters`; or "prior", the components of a prior that is a mixture (`MixturePrior`), in place
+            of a fit.
+        seed: of the fit.
+        show_progress_bar: over the candidates of BIC; None: only on a terminal.
+
+    Raises:
+        UserError: if the prior is no mixture, or as `fit_clusters` says.
+    """
+    if method != "prior":
+        return fit_clusters(vectors, clusters, method, random_state=seed, show_progress_bar=show_progress_bar)
+    prior = vae.model.prior
+    if not isinstance(prior, MixturePrior):
+        raise UserError(
+            "expected a model whose prior is a mixture, got one whose prior is N(0, I): take the method mixture, or "
+            "train with model.prior_components=10"
+        )
+    mixture = prior(1, prior.means.double())
+    parts = mixture.component_distribution
+    arrays = mixture.mixture_distribution.probs, parts.mean, parts.variance
+    return Clusters(*(array[0].detach().cpu().numpy() for array in arrays))
