@@ -1,0 +1,178 @@
+"""`textvae map`."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+from textvae.commands.arguments import BatchSize, Json, Run, hide_bars, lines_of, load
+from textvae.commands.evaluate import EMBEDDED
+from textvae.errors import UserError
+
+if TYPE_CHECKING:
+    import numpy as np
+    from datasets import Dataset
+    from numpy.typing import NDArray
+
+    from textvae.text_vae import TextVAE
+
+CLUSTERS, WORDS = 10, 3
+"""How many, and how many characteristic words are the name of each."""
+
+FEWEST = 20
+"""Fewer sentences are drawn without clusters, unless asked for."""
+
+
+def map_corpus(
+    context: typer.Context,
+    run: Run,
+    file: Annotated[
+        str,
+        typer.Argument(
+            metavar="FILE",
+            help="What to draw: text, one sentence a line, - for standard input; a table, such as CSV; a data set "
+            "on the Hub; or grammar, the embedded corpus.",
+        ),
+    ],
+    output: Annotated[
+        Path,
+        typer.Option(
+            "-o", "--output", help="The picture, .png, .pdf or .svg; the page .html stands beside it."
+        ),
+    ] = Path("map.png"),
+    method: Annotated[
+        Literal["pca", "tsne", "umap"],
+        typer.Option(help="PCA keeps distances, t-SNE and UMAP (an extra) keep neighbours."),
+    ] = "tsne",
+    column: Annotated[
+        str | None, typer.Option(help="Column of FILE with the text: its name, or its number from 0.")
+    ] = None,
+    label_column: Annotated[
+        str | None,
+        typer.Option(
+            help="Column of FILE with the class, likewise; left out, with --column too: label, if there is one."
+        ),
+    ] = None,
+    labels: Annotated[
+        str | None, typer.Option(help="A file with the class of each line, if FILE is text.")
+    ] = None,
+    clusters: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            help=f"Colour by so many clusters of the vectors; of {FEWEST} sentences without labels, by {CLUSTERS}.",
+            show_default=False,
+        ),
+    ] = None,
+    limit: Annotated[
+        int, typer.Option(min=1, help="Draw at most so many sentences, chosen at random.")
+    ] = 10_000,
+    batch_size: BatchSize = 32,
+    seed: Annotated[int, typer.Option(min=0, help="Of the choice, the clusters and the map.")] = 0,
+    as_json: Json = False,
+) -> None:
+    """Draw a map of a corpus: a picture for a paper, and beside it a page to explore in a browser.
+
+    The sentences are coloured by their class, or without one by cluster, which is named by its characteristic words.
+    """
+    from textvae.latent_space.maps import check_method, project
+    from textvae.pictures.cloud import classes_of
+    from textvae.pictures.figure import check_picture
+
+    check_picture(output)
+    check_method(method)
+    hide_bars(context)
+    rows = _rows(file, column, label_column, labels)
+    total = len(rows)
+    if total > limit:
+        rows = rows.select(_drawn(total, limit, seed))
+        print(f"{limit:,} of {total:,} sentences, chosen at random; --limit changes that", file=sys.stderr)
+    labelled = clusters is None and "label" in rows.column_names
+    if labelled:
+        names, numbers = classes_of(rows["label"][:], rows.features["label"].names)
+    vae = load(run)
+    import numpy as np
+
+    from textvae.pictures.page import write_page
+    from textvae.pictures.scatter import draw_map
+
+    texts = rows["text"][:]
+    vectors = np.asarray(vae.encode(texts, batch_size=batch_size, **context.obj))
+    if not labelled:
+        names, numbers = _clusters(vae, texts, vectors, clusters, seed)
+    points = project(vectors, method, seed)
+    page = output.with_suffix(".html")
+    draw_map(points, numbers, output, names=names)
+    shown = f"{len(texts):,}" if len(texts) == total else f"{len(texts):,} of {total:,}"
+    name = "standard input" if file == "-" else Path(file).name
+    title = f"{name}: {shown} sentences ({method})"
+    write_page(points, texts, numbers, page, title=title, names=names)
+    if not as_json:
+        print(f"{output}\n{page}")
+        return
+    places = [{"x": x, "y": y} for x, y in points.round(5).tolist()]
+    classes = [names[number] if number >= 0 else None for number in numbers]
+    drawn = [
+        place | {"label": label, "text": text}
+        for place, label, text in zip(places, classes, texts, strict=True)
+    ]
+    result = {"picture": str(output), "page": str(page), "sentences": total, "points": drawn}
+    print(json.dumps(result, ensure_ascii=False))
+
+
+def _rows(file: str, column: str | None, label_column: str | None, labels: str | None) -> Dataset:
+    """The test split of a data set that has one, otherwise all rows; with a `ClassLabel` if there are labels."""
+    from datasets import Dataset
+
+    from textvae.text.corpus import load_corpus
+
+    given = {"text": column, "label": label_column}
+    columns = {
+        ours: int(name) if name.isdecimal() else name for ours, name in given.items() if name is not None
+    }
+    if labels is not None and columns:
+        raise UserError("expected --labels for lines of text or columns of a table, got both: leave one out")
+    if file == "grammar":
+        if labels is not None:
+            raise UserError(
+                "expected a file of text with --labels, got grammar: give --label-column, such as topic"
+            )
+        return load_corpus("grammar", sizes=(1, 1, EMBEDDED), columns=columns or None)["test"]
+    source: str | Dataset = file
+    if labels is not None:
+        pairs = {"text": list(lines_of(file)), "label": list(lines_of(labels))}
+        if len(pairs["text"]) != len(pairs["label"]):
+            counts = f"{len(pairs['label'])} for {len(pairs['text'])} lines"
+            raise UserError(f"expected a label for each line, got {counts}: compare the ends of both files")
+        source = Dataset.from_dict(pairs)
+    elif file == "-":
+        source = Dataset.from_dict({"text": list(lines_of(file))})
+    # Given thrice, nothing of it is held out.
+    return load_corpus(source, source, source, columns=columns or None)["test"]
+
+
+def _drawn(total: int, limit: int, seed: int) -> list[int]:
+    """Places of so many rows in their order."""
+    import numpy as np
+
+    return np.sort(np.random.default_rng(seed).choice(total, limit, replace=False)).tolist()
+
+
+def _clusters(
+    vae: TextVAE, texts: list[str], vectors: NDArray[np.floating], clusters: int | None, seed: int
+) -> tuple[tuple[str, ...], list[int]]:
+    """The names of the clusters, their numbers and characteristic words, and the cluster of each text; -1: none."""
+    from textvae.clustering import find_clusters
+    from textvae.text.keywords import characteristic_words
+
+    if clusters is None and len(texts) < FEWEST:
+        return (), [-1] * len(texts)
+    k = clusters or CLUSTERS
+    numbers = find_clusters(vae, vectors, k, seed=seed).predict(vectors).tolist()
+    words = characteristic_words(texts, numbers, WORDS)
+    names = (f"{number}: {', '.join(words.get(number, []))}".rstrip(": ") for number in range(k))
+    return tuple(names), numbers

@@ -1,0 +1,1 @@
+"""Pictures: places, matrices and sentences become files to look at."""
