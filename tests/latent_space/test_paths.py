@@ -3,7 +3,7 @@ import pytest
 import torch
 
 from textvae.errors import UserError
-from textvae.latent_space.paths import PATHS, linear, spherical
+from textvae.latent_space.paths import PATHS, analogy, linear, spherical, traversal
 
 A, B = np.array([1.0, 2.0, -0.3], np.float32), np.array([-0.7, 0.1, 4.0], np.float32)
 
@@ -54,3 +54,20 @@ def test_mistakes_are_named(path):
         path(A, B, 1)
     with pytest.raises(UserError, match=r"one size, got shapes \(3,\) and \(2,\)"):
         path(A, B[:2], 3)
+
+
+def test_an_analogy_completes_a_parallelogram():
+    found = analogy(A, B, 2 * A)
+    assert np.allclose(found - 2 * A, A.astype(float) - B)
+    assert np.allclose(analogy(A, A, B), B)
+    with pytest.raises(UserError, match=r"one size, got shapes \(3,\) and \(3,\) and \(2,\)"):
+        analogy(A, B, B[:2])
+
+
+def test_a_traversal_changes_one_dimension():
+    found = traversal(A, 1, [-2.0, 0.0, 5.0])
+    assert found[:, 1].tolist() == [-2, 0, 5]
+    assert np.array_equal(found[:, [0, 2]].astype(np.float32), np.tile(A[[0, 2]], (3, 1)))
+    for dimension in (-1, 3):
+        with pytest.raises(UserError, match=f"from 0 to 2, got {dimension}"):
+            traversal(A, dimension, [0.0])

@@ -1,4 +1,4 @@
-"""Paths between two latent vectors."""
+"""Paths between latent vectors, along one dimension, and the parallelogram of an analogy."""
 
 from __future__ import annotations
 
@@ -77,6 +77,56 @@ def spherical(a: ArrayLike, b: ArrayLike, steps: int) -> Vectors:
     return path
 
 
+def analogy(a: ArrayLike, b: ArrayLike, c: ArrayLike) -> Vectors:
+    """The vector that is to c as a is to b, (Z,).
+
+        z = a - b + c
+
+    Args:
+        a: (Z,).
+        b: (Z,).
+        c: (Z,).
+
+    Raises:
+        UserError: if the vectors differ in size.
+
+    References:
+        Linguistic Regularities in Continuous Space Word Representations (Mikolov et al. 2013),
+        https://aclanthology.org/N13-1090
+
+    Example:
+        >>> analogy([1.0, 1.0], [1.0, 0.0], [5.0, 0.0]).tolist()
+        [5.0, 1.0]
+    """
+    first, second, third = _vectors(a, b, c)
+    return first - second + third
+
+
+def traversal(z: ArrayLike, dimension: int, values: ArrayLike) -> Vectors:
+    """Copies of z, (steps, Z), in which one dimension has other values.
+
+    Args:
+        z: (Z,).
+        dimension: counted from 0.
+        values: what it becomes, (steps,); under the prior N(0, I) they are in units of its deviation.
+
+    Raises:
+        UserError: if z has no such dimension.
+
+    Example:
+        >>> traversal([1.0, 2.0], 1, [-3.0, 0.0, 3.0]).tolist()
+        [[1.0, -3.0], [1.0, 0.0], [1.0, 3.0]]
+    """
+    z, values = _vectors(z)[0], np.asarray(values, dtype=np.float64)
+    if not 0 <= dimension < z.size:
+        raise UserError(
+            f"expected a dimension from 0 to {z.size - 1}, got {dimension}: they are counted from 0"
+        )
+    path = np.tile(z, (len(values), 1))
+    path[:, dimension] = values
+    return path
+
+
 PATHS: dict[str, Callable[[ArrayLike, ArrayLike, int], Vectors]] = {"linear": linear, "spherical": spherical}
 """The paths by name."""
 
@@ -88,13 +138,19 @@ def _ends(a: ArrayLike, b: ArrayLike, steps: int) -> tuple[Vectors, Vectors]:
     """The two vectors in double precision, in which they keep every bit of single precision."""
     if steps < 2:
         raise UserError(f"expected 2 steps or more, got {steps}: both ends count")
-    first, last = np.asarray(a, dtype=np.float64), np.asarray(b, dtype=np.float64)
-    if first.ndim != 1 or first.shape != last.shape:
-        raise UserError(
-            f"expected two vectors of one size, got shapes {first.shape} and {last.shape}: "
-            "encode both sentences with one model"
-        )
+    first, last = _vectors(a, b)
     return first, last
+
+
+def _vectors(*vectors: ArrayLike) -> list[NDArray[np.float64]]:
+    """Vectors of one size, in double precision."""
+    found = [np.asarray(vector, dtype=np.float64) for vector in vectors]
+    if any(vector.ndim != 1 or vector.shape != found[0].shape for vector in found):
+        raise UserError(
+            f"expected vectors of one size, got shapes {' and '.join(str(vector.shape) for vector in found)}: "
+            "encode all sentences with one model"
+        )
+    return found
 
 
 def _orthogonal(u: Vectors) -> Vectors:

@@ -1,0 +1,120 @@
+"""Measure how good and how various a run's samples are, from its prior and from one that is fitted afterwards.
+
+python recipes/language_model/sample_quality.py runs/demo --samples 10000
+
+Language models of one size, with the run's tokenizer, are trained on as many sentences of the run's training data, of
+samples from its prior, and of samples from the fitted prior. Forward perplexity is that of samples under the model of
+the data, reverse perplexity that of held-out data under the model of samples (`textvae.evaluation.sample_quality`).
+What was stopped or killed goes on where it was; RUN/sample_quality/ has everything, the numbers in quality.json.
+"""
+
+import argparse
+import json
+from dataclasses import replace
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from datasets import Dataset
+
+from textvae.errors import reported_to_user
+from textvae.evaluation.sample_quality import distinct_n, perplexity, self_bleu
+from textvae.files import replacing
+from textvae.latent_space.fitted_priors import save_prior
+from textvae.models.checkpoint import load_model
+from textvae.objectives.elbo import ELBO
+from textvae.text.corpus import load_corpus
+from textvae.text_vae import TextVAE
+from textvae.training.recipe import EvaluationOptions, Recipe, read_recipe
+from textvae.training.run import run
+
+COMPARED = 500
+"""Samples of which self-BLEU is taken; its cost grows with their square."""
+
+# Of the language models.
+MODEL = {"latent_size": 0, "embedding_size": 128, "hidden_size": 256, "initial_range": None}
+TRAINING = {"learning_rate": 4e-3, "lr_scheduler_type": "linear", "max_grad_norm": 5.0}
+
+
+def main() -> None:
+    """Draw, train, measure, print and write."""
+    arguments = read_arguments()
+    with reported_to_user():
+        recipe = read_recipe(arguments.run / "recipe.yaml")
+        vae = TextVAE.from_pretrained(arguments.run)
+        sets, test = sentences(vae, recipe, arguments)
+        folder = arguments.run / "sample_quality" / f"{arguments.samples}-{arguments.seed}"
+        reverse = {}
+        for name, texts in sets.items():
+            vae.tokenizer.save_pretrained(folder / name)
+            # Resumed, so that the tokenizer in the folder is the one that is taken.
+            own = language_model(texts, test, folder / name, recipe, arguments)
+            reverse[name] = run(own, resume=True).ppl
+    of_data = load_model(str(folder / "data"))
+    quality = {
+        name: {
+            "forward_ppl": reverse[name] if name == "data" else perplexity(of_data, vae.tokenizer, texts),
+            "reverse_ppl": reverse[name],
+            "self_bleu": self_bleu(texts[:COMPARED]),
+            "distinct_2": distinct_n(texts, 2),
+        }
+        for name, texts in sets.items()
+    }
+    with replacing(folder / "quality.json") as partial:
+        partial.write_text(json.dumps(quality, indent=2) + "\n", encoding="utf-8")
+    columns = list(quality["data"])
+    print(f"{'':10}" + "".join(f"{column:>13}" for column in columns))
+    for name, numbers in quality.items():
+        print(f"{name:10}" + "".join(f"{numbers[column]:13.3f}" for column in columns))
+    print(f"\nwritten: {folder}/quality.json")
+
+
+def read_arguments() -> argparse.Namespace:
+    """The arguments of the command line."""
+    parser = argparse.ArgumentParser(description="Measure the samples of a run.")
+    parser.add_argument("run", type=Path, help="a run folder")
+    parser.add_argument("--samples", type=int, default=10_000, metavar="N", help="sentences of each set")
+    parser.add_argument("--kind", choices=["mixture", "flow"], default="mixture", help="of the fitted prior")
+    parser.add_argument("--greedy", action="store_true", help="take the likeliest words, in place of draws")
+    parser.add_argument("--epochs", type=int, default=10, metavar="N", help="of the language models")
+    parser.add_argument("--seed", type=int, default=0, help="of all draws")
+    return parser.parse_args()
+
+
+def sentences(
+    vae: TextVAE, recipe: Recipe, arguments: argparse.Namespace
+) -> tuple[dict[str, list[str]], list[str]]:
+    """As many training sentences, samples of the prior and samples of the fitted prior; and the test sentences."""
+    corpus = load_corpus(**recipe.corpus)
+    shuffled = corpus["train"].shuffle(seed=arguments.seed)
+    data = [row["text"] for row in islice(shuffled, arguments.samples)]
+    fitted = vae.fit_prior(data, arguments.kind, seed=arguments.seed)
+    save_prior(fitted, arguments.run, arguments.kind)
+    options: dict[str, Any] = {"maximum_length": recipe.tokenizer.maximum_length or 100, "batch_size": 256}
+    options |= {} if arguments.greedy else {"temperature": 1.0}
+    sets = {"data": data}
+    for name, prior in (("prior", None), (arguments.kind, fitted)):
+        sets[name] = vae.sample(len(data), prior=prior, seed=arguments.seed, **options)
+    return sets, [row["text"] for row in corpus["test"]]
+
+
+def language_model(
+    texts: list[str], test: list[str], folder: Path, source: Recipe, arguments: argparse.Namespace
+) -> Recipe:
+    """The recipe of a language model of ``texts``, cut as in the run's own recipe, measured on ``test``."""
+    return replace(
+        source,
+        corpus={"train": Dataset.from_dict({"text": texts}), "test": Dataset.from_dict({"text": test})},
+        model=MODEL,
+        classes=False,
+        encoder_from=None,
+        objective=ELBO(),
+        training=TRAINING
+        | {"output_dir": str(folder), "num_train_epochs": arguments.epochs, "seed": arguments.seed},
+        evaluation=EvaluationOptions(samples=1),
+        pretraining=None,
+    )
+
+
+if __name__ == "__main__":
+    main()

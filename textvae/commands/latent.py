@@ -1,0 +1,142 @@
+"""`textvae analogy`, `traverse`, `fill`, `neighbours` and `fit-prior`."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import typer
+
+from textvae.commands.arguments import BatchSize, Json, Lines, MaximumLength, Run, lines_of, load
+from textvae.commands.printing import one_line, print_texts
+from textvae.errors import UserError
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+
+def analogy(
+    context: typer.Context,
+    run: Run,
+    a: Annotated[str, typer.Argument(help="What has the property.")],
+    b: Annotated[str, typer.Argument(help="What lacks it.")],
+    c: Annotated[str, typer.Argument(help="What is to get it.")],
+    maximum_length: MaximumLength = 100,
+    as_json: Json = False,
+) -> None:
+    """Write the sentence that is to C as A is to B, decoded from a - b + c."""
+    text = load(run).analogy(a, b, c, maximum_length=maximum_length, **context.obj)
+    print(json.dumps(text, ensure_ascii=False) if as_json else one_line(text))
+
+
+def traverse(
+    context: typer.Context,
+    run: Run,
+    text: Annotated[str, typer.Argument(help="Where all other dimensions stay.")],
+    dimension: Annotated[int, typer.Option("-d", "--dimension", min=0, help="Counted from 0.")],
+    steps: Annotated[int, typer.Option(min=1, help="Number of sentences.")] = 7,
+    reach: Annotated[float, typer.Option(help="How far, to both sides, in deviations of the prior.")] = 3.0,
+    maximum_length: MaximumLength = 100,
+    as_json: Json = False,
+) -> None:
+    """Write the sentences of one dimension from end to end of the prior, the others as in TEXT."""
+    options = {"maximum_length": maximum_length, **context.obj}
+    print_texts(load(run).traverse(text, dimension, steps, reach, **options), as_json)
+
+
+def fill(
+    run: Run,
+    text: Annotated[str, typer.Argument(help="With blanks; - reads texts from standard input, one a line.")],
+    blank: Annotated[str, typer.Option(help="What stands for a missing word.")] = "___",
+    n: Annotated[int, typer.Option("-n", min=1, help="So many fillings of each text, at most.")] = 5,
+    particles: Annotated[int, typer.Option(min=1, help="More are slower, and nearer to the truth.")] = 200,
+    seed: Annotated[int, typer.Option(help="Of all draws.")] = 0,
+    as_json: Json = False,
+) -> None:
+    """Fill the blanks of a text, and tell the probability of each filling given the other words."""
+    texts = list(lines_of("-")) if text == "-" else [text]
+    vae = load(run)
+    found = [vae.fill(text, blank, n, particles, seed=seed) for text in texts]
+    if as_json:
+        rows = [[{"text": filled, "probability": share} for filled, share in fillings] for fillings in found]
+        print(json.dumps(rows if text == "-" else rows[0], ensure_ascii=False))
+        return
+    for fillings in found:
+        for filled, share in fillings:
+            print(f"{share:6.1%}  {one_line(filled)}")
+
+
+def neighbours(
+    context: typer.Context,
+    run: Run,
+    query: Annotated[str, typer.Argument(help="A text; - reads texts from standard input, one a line.")],
+    file: Lines,
+    k: Annotated[int, typer.Option("-k", min=1, help="How many.")] = 10,
+    metric: Annotated[
+        Literal["cosine", "euclidean"], typer.Option(help="The distance of vectors.")
+    ] = "cosine",
+    vectors: Annotated[
+        Path | None, typer.Option(help="The .npy that encode wrote of FILE; left out: FILE is encoded now.")
+    ] = None,
+    batch_size: BatchSize = 32,
+    as_json: Json = False,
+) -> None:
+    """Write the lines of FILE whose vectors are nearest to that of QUERY, with their distances."""
+    corpus = list(lines_of(file))
+    queries = list(lines_of("-")) if query == "-" else [query]
+    options = {"metric": metric, "batch_size": batch_size, **context.obj}
+    within = corpus if vectors is None else _vectors(vectors, len(corpus))
+    found = load(run).neighbours(queries, within, k, **options)
+    rows = [
+        [
+            {"text": corpus[row], "line": row + 1, "distance": distance}
+            for row, distance in zip(*pair, strict=True)
+        ]
+        for pair in zip(*(part.tolist() for part in found), strict=True)
+    ]
+    if as_json:
+        print(json.dumps(rows if query == "-" else rows[0], ensure_ascii=False))
+        return
+    for places in rows:
+        for place in places:
+            print(f"{place['distance']:8.4f}  {place['text']}")
+
+
+def _vectors(file: Path, lines: int) -> NDArray[Any]:
+    """The vectors of a file, memory-mapped, checked to be those of so many lines."""
+    import numpy as np
+
+    try:
+        found = np.load(file, mmap_mode="r")
+    except (OSError, ValueError) as error:
+        raise UserError(
+            f"expected a .npy file of vectors, got {file} ({error}): write it with textvae encode"
+        ) from error
+    if len(found) != lines:
+        raise UserError(
+            f"expected vectors of {lines} lines, got {len(found)} in {file}: encode the same file again"
+        )
+    return found
+
+
+def fit_prior(
+    context: typer.Context,
+    run: Run,
+    file: Lines,
+    kind: Annotated[
+        Literal["mixture", "flow"],
+        typer.Option(help="A mixture of Gaussians, or a flow, which needs pip install 'textvae[flows]'."),
+    ] = "mixture",
+    components: Annotated[int, typer.Option(min=1, help="Gaussians of a mixture.")] = 10,
+    name: Annotated[str | None, typer.Option(help="What the prior is called; left out: its kind.")] = None,
+    batch_size: BatchSize = 32,
+    seed: Annotated[int, typer.Option(help="Of the fit.")] = 0,
+) -> None:
+    """Fit a prior to where the sentences of FILE are, and keep it in the run for sample --prior."""
+    texts = list(lines_of(file))
+    from textvae.latent_space.fitted_priors import save_prior
+
+    options: dict[str, Any] = {"components": components} if kind == "mixture" else {}
+    prior = load(run).fit_prior(texts, kind, batch_size=batch_size, seed=seed, **options, **context.obj)
+    print(f"written: {save_prior(prior, Path(run).expanduser(), name or kind)}")
