@@ -7,6 +7,7 @@ import os
 import shutil
 import subprocess
 import sys
+from itertools import islice
 from string import ascii_lowercase
 
 import datasets
@@ -14,10 +15,12 @@ import numpy as np
 import pytest
 import tiny
 import torch
+from pyarrow import parquet
 from typer.testing import CliRunner
 
 import textvae as package
 from textvae.cli import app, main
+from textvae.commands.arguments import lines_of
 from textvae.commands.evaluate import EMBEDDED
 from textvae.evaluation.diagnosis import described
 from textvae.evaluation.evaluate import evaluate_rows
@@ -172,11 +175,45 @@ def test_a_dash_is_standard_input(textvae, trained, monkeypatch):
 
 
 def test_encode_has_a_row_for_each_line(textvae, vae, trained, file, monkeypatch):
-    monkeypatch.setattr("textvae.commands.encode.CHUNK", 2)
+    monkeypatch.setattr("textvae.vectors.ROWS", 2)
     code, out, err = textvae("encode", trained, file, "-o", "new/z.npy")
     assert (code, out, err) == (0, "", "")
     np.testing.assert_allclose(np.load("new/z.npy"), vae.encode(LINES), rtol=1e-6)
     assert np.load("new/z.npy").dtype == np.float32
+
+
+def test_encode_has_a_row_for_each_text_of_a_table(textvae, vae, trained, tmp_path):
+    (tmp_path / "said.csv").write_text("who,said\nanna,a b c\nbob,\ncarl,z y\n")
+    for column in ("said", "1"):
+        arguments = ["said.csv", "-o", "z.parquet", "--column", column, "--normalize", "--deviations"]
+        if column == "1":
+            (tmp_path / "said.csv").write_text("anna,a b c\nbob,\ncarl,z y\n")
+        assert textvae("encode", trained, *arguments) == (0, "", "")
+        table = parquet.read_table("z.parquet").to_pydict()
+        assert table["text"] == ["a b c", "z y"]
+        means, deviations = vae.encode(table["text"], normalize_embeddings=True, return_deviations=True)
+        np.testing.assert_allclose(table["vector"], means, rtol=1e-5)
+        np.testing.assert_allclose(table["deviation"], deviations, rtol=1e-5)
+
+
+def test_encode_goes_on_where_it_was_killed(textvae, vae, trained, file, tmp_path, monkeypatch):
+    monkeypatch.setattr("textvae.vectors.ROWS", 2)
+    assert textvae("encode", trained, file, "-o", "whole.npy")[0] == 0
+
+    def killed(lines):
+        yield from islice(lines_of(lines), 5)
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr("textvae.commands.encode.lines_of", killed)
+        assert textvae("encode", trained, file, "-o", "z.npy")[0] == 130
+    assert not (tmp_path / "z.npy").exists()
+    code, _, err = textvae("encode", trained, file, "-o", "z.npy", "--normalize")
+    assert code == 2
+    assert "z.npy.parts, got another call than the one that was interrupted (its normalize)" in err
+    assert textvae("encode", trained, file, "-o", "z.npy")[0] == 0
+    assert (tmp_path / "z.npy").read_bytes() == (tmp_path / "whole.npy").read_bytes()
+    assert not (tmp_path / "z.npy.parts").exists()
 
 
 def test_encode_writes_all_or_nothing(textvae, trained, tmp_path):
@@ -210,6 +247,9 @@ def test_encode_of_nothing_has_no_rows(textvae, trained, tmp_path):
         (["reconstruct", "{run}", "nowhere.txt"], "found nothing at nowhere.txt"),
         (["reconstruct", "{run}", "."], "found a folder at ."),
         (["encode", "{run}", "{file}", "-o", "."], "expected a file to write to, got the folder ."),
+        (["encode", "{run}", "{file}", "-o", "z.txt"], "expected a file .npy or .parquet, got z.txt"),
+        (["encode", "{run}", "nowhere.txt", "-o", "z.npy"], "found nothing at nowhere.txt"),
+        (["encode", "{run}", "nowhere.csv", "-o", "z.npy"], "nowhere.csv"),
     ],
 )
 def test_a_mistake_is_one_line_and_exit_code_2(textvae, trained, file, arguments, message):

@@ -1,5 +1,6 @@
 """The class for people with strings: order, agreement with what it is made of, and its error messages."""
 
+import inspect
 import json
 import random
 import shutil
@@ -14,6 +15,7 @@ from safetensors.torch import load_file, save_file
 
 from textvae.errors import UserError
 from textvae.evaluation.evaluate import evaluate
+from textvae.latent_space.fitted_priors import save_prior
 from textvae.text.batches import Collator, evaluation_loader, tokenize
 from textvae.text.tokenizer import train_tokenizer
 from textvae.text_vae import TextVAE
@@ -85,6 +87,106 @@ def test_encode_returns_what_sentence_transformers_return(vae, texts):
 def test_encode_refuses_what_is_no_string(vae):
     with pytest.raises(UserError, match=r"expected strings, got nan \(float\) at place 1"):
         vae.encode(["b", float("nan")])
+
+
+def test_the_deviations_are_those_of_the_posterior(vae, texts):
+    means, deviations = vae.encode(texts, batch_size=3, return_deviations=True)
+    assert np.array_equal(means, vae.encode(texts, batch_size=3))
+    batch = tiny.collate([{"ids": [5, 6]}])
+    expected = vae.model.encode(batch.targets, batch.mask).stddev[0].detach()
+    mean, deviation = vae.encode("b c", return_deviations=True)
+    np.testing.assert_allclose(deviation, expected, rtol=1e-6)
+    unit, shrunk = vae.encode("b c", return_deviations=True, normalize_embeddings=True)
+    np.testing.assert_allclose(shrunk / deviation, unit / mean, rtol=1e-5)
+    assert deviations.shape == (8, 3)
+    listed = vae.encode(texts, return_deviations=True, convert_to_numpy=False)
+    assert [len(part) for part in listed] == [8, 8]
+
+
+def test_encode_takes_what_sentence_transformers_take_in_their_order(vae):
+    expected = (
+        "sentences prompt_name prompt batch_size show_progress_bar output_value precision convert_to_numpy "
+    )
+    expected += "convert_to_tensor device normalize_embeddings"
+    assert list(inspect.signature(vae.encode).parameters)[:11] == expected.split()
+    assert np.array_equal(vae.encode(["c"], prompt="b ", device="cpu"), vae.encode(["b c"]))
+    for name, value in {
+        "prompt_name": "query",
+        "output_value": "token_embeddings",
+        "precision": "int8",
+    }.items():
+        with pytest.raises(UserError, match=f"expected {name}=.* the only one there is, got '{value}'"):
+            vae.encode(["b"], **{name: value})
+    with pytest.raises(TypeError, match="unexpected keyword argument 'batchsize'"):
+        vae.encode(["b"], batchsize=3)
+
+
+def test_encode_takes_batches_with_what_mteb_says_of_its_task(vae, texts):
+    batches = [{"text": texts[:5], "id": [*"abcde"]}, {"text": texts[5:]}]
+    found = vae.encode(
+        batches, task_metadata=object(), hf_split="test", hf_subset="default", prompt_type=None
+    )
+    assert np.array_equal(found, vae.encode(texts))
+
+
+@pytest.fixture
+def short():
+    """A model of sentences of at most three words and their end."""
+    torch.manual_seed(1)
+    vae = TextVAE(tiny.model(initial_range=1.0), tiny.tokenizer())
+    vae.tokenizer.model_max_length = 4
+    return vae
+
+
+def test_a_long_text_is_the_mean_of_its_chunks_by_their_lengths(short):
+    text = "b c d e f g h"
+    (a, s), (b, t), (c, u) = (short.encode(part, return_deviations=True) for part in ("b c d", "e f g", "h"))
+    means, deviations = short.encode(["c", text, ""], batch_size=2, return_deviations=True)
+    np.testing.assert_allclose(means[1], 0.4 * a + 0.4 * b + 0.2 * c, rtol=1e-5)
+    np.testing.assert_allclose(
+        deviations[1], np.sqrt((0.4 * s) ** 2 + (0.4 * t) ** 2 + (0.2 * u) ** 2), rtol=1e-5
+    )
+    for place, whole in ((0, "c"), (2, "")):
+        expected = short.encode(whole, return_deviations=True)
+        np.testing.assert_allclose((means[place], deviations[place]), expected, rtol=1e-5)
+    np.testing.assert_allclose(short.encode(text), means[1], rtol=1e-5)
+
+
+def test_no_word_of_a_long_text_is_lost(short):
+    words = [*"bcdefghijk"]
+    whole = short.encode(" ".join(words))
+    for place in range(len(words)):
+        assert not np.allclose(short.encode(" ".join([*words[:place], "z", *words[place + 1 :]])), whole)
+
+
+def test_the_maximum_length_is_saved_with_the_model(vae, short, tmp_path):
+    assert vae.maximum_length is None
+    short.save_pretrained(tmp_path)
+    loaded = TextVAE.from_pretrained(tmp_path)
+    assert loaded.maximum_length == 4
+    np.testing.assert_allclose(loaded.encode("b c d e f"), short.encode("b c d e f"), rtol=1e-6)
+
+
+def test_a_long_text_is_scored_whole(vae, short, texts):
+    assert np.array_equal(short.log_likelihood(texts, samples=3), vae.log_likelihood(texts, samples=3))
+
+
+def test_similarities_are_cosines(vae):
+    a, b = np.array([[3.0, 4.0], [0.0, 2.0]]), torch.tensor([[1.0, 0.0], [0.0, 5.0]])
+    torch.testing.assert_close(vae.similarity(a, b), torch.tensor([[0.6, 0.8], [0.0, 1.0]]))
+    torch.testing.assert_close(vae.similarity(a[0], b), torch.tensor([[0.6, 0.8]]))
+    torch.testing.assert_close(vae.similarity_pairwise(a, b), torch.tensor([0.6, 1.0]))
+
+
+def test_a_fingerprint_tells_models_apart(vae, saved, short):
+    assert vae.fingerprint() == TextVAE.from_pretrained(saved).fingerprint()
+    assert vae.fingerprint() != short.fingerprint(), "the length of the chunks is part of it"
+    changed = TextVAE(tiny.model(initial_range=1.0), tiny.tokenizer())
+    changed.model.load_state_dict(vae.model.state_dict())
+    assert changed.fingerprint() == vae.fingerprint()
+    with torch.no_grad():
+        changed.model.posterior.mean.weight[0, 0] += 1e-6
+    assert changed.fingerprint() != vae.fingerprint()
 
 
 def test_a_bar_only_where_asked_for(vae, capsys):
@@ -210,6 +312,105 @@ def test_samples_below_one_are_refused(vae):
         vae.log_likelihood(["b"], samples=0)
 
 
+# ---- the latent space
+
+
+def test_the_steps_of_an_interpolation_are_decoded_vectors(vae):
+    z = vae.path_between("d e f", "u", steps=5, path="spherical")
+    assert z.shape == (5, 3)
+    assert vae.decode(z, maximum_length=12) == vae.interpolate(
+        "d e f", "u", steps=5, path="spherical", maximum_length=12
+    )
+
+
+def test_log_likelihood_given_is_that_of_the_model_in_the_order_of_the_texts(vae, texts):
+    z = np.random.default_rng(0).normal(size=(8, 3))
+    found = vae.log_likelihood_given(texts, z, batch_size=3)
+    for text, vector, score in zip(texts, z, found, strict=True):
+        batch = tiny.collate([{"ids": vae.tokenizer(text).input_ids}])
+        expected = vae.model.log_likelihood(
+            torch.tensor(vector)[None, None], batch.inputs, batch.targets, batch.mask
+        )
+        assert score == pytest.approx(float(expected.detach()))
+    with pytest.raises(UserError, match="a vector for each of 8 texts, got 7"):
+        vae.log_likelihood_given(texts, z[:7])
+
+
+def test_an_analogy_is_decoded_from_its_vector(vae):
+    a, b, c = vae.encode(["d e f", "u", "k k"])
+    assert vae.analogy("d e f", "u", "k k", maximum_length=9) == vae.decode(a - b + c, maximum_length=9)[0]
+    assert (
+        vae.analogy("d e f", "d e f", "k k", maximum_length=9) == vae.reconstruct("k k", maximum_length=9)[0]
+    )
+
+
+def test_a_traversal_goes_through_the_prior(vae):
+    z = np.tile(vae.encode("d e f"), (3, 1))
+    z[:, 1] = -2, 0, 2
+    found = vae.traverse("d e f", 1, steps=3, reach=2.0, maximum_length=9)
+    assert found == vae.decode(z, maximum_length=9)
+    assert len(set(found)) > 1
+    with pytest.raises(UserError, match="expected a dimension from 0 to 2, got 3"):
+        vae.traverse("d e f", 3)
+
+
+def test_a_traversal_is_in_units_of_a_learnt_prior():
+    vae = TextVAE(tiny.model(prior_components=1, initial_range=1.0), tiny.tokenizer())
+    with torch.no_grad():
+        vae.model.prior.means.fill_(5.0)
+        vae.model.prior.log_variances.fill_(2 * np.log(0.5))
+    z = np.tile(vae.encode("d e f"), (3, 1))
+    z[:, 0] = 4, 5, 6
+    assert vae.traverse("d e f", 0, steps=3, reach=2.0, maximum_length=9) == vae.decode(z, maximum_length=9)
+
+
+def test_neighbours_of_texts_are_those_of_their_vectors(vae, texts):
+    vectors = vae.encode(texts)
+    rows, distances = vae.neighbours(texts, texts, 3)
+    assert rows[:, 0].tolist() == list(range(8)), "each is its own nearest"
+    np.testing.assert_allclose(distances[:, 0], 0, atol=1e-6)
+    for queries, corpus in ((vectors, texts), (texts, torch.tensor(vectors))):
+        assert np.array_equal(vae.neighbours(queries, corpus, 3)[0], rows)
+    assert np.array_equal(vae.neighbours(texts[2], texts, 3)[0], rows[2:3])
+
+
+def test_samples_come_from_the_prior_that_was_fitted(vae, texts, tmp_path):
+    prior = vae.fit_prior(texts, components=2, seed=1)
+    torch.manual_seed(3)
+    z = prior(6, torch.zeros(0)).sample()
+    found = vae.sample(6, prior=prior, seed=3, maximum_length=9)
+    assert found == vae.decode(z, maximum_length=9)
+    assert found != vae.sample(6, seed=3, maximum_length=9)
+    vae.save_pretrained(tmp_path)
+    save_prior(prior, tmp_path, "mine")
+    loaded = TextVAE.from_pretrained(tmp_path)
+    assert loaded.sample(6, prior="mine", seed=3, maximum_length=9) == found
+    with pytest.raises(UserError, match="found no 'yours': it has mine"):
+        loaded.sample(prior="yours")
+    with pytest.raises(UserError, match="one of mixture, flow, got 'kernel'"):
+        vae.fit_prior(texts, "kernel")
+
+
+@pytest.mark.parametrize(("verb", "arguments"), [("fit_prior", (["b"],)), ("fill", ("b ___",))])
+def test_classes_are_refused_where_z_alone_is_meant(verb, arguments):
+    vae = TextVAE(tiny.model(classes=["good", "bad"]), tiny.tokenizer())
+    with pytest.raises(UserError, match="expected a model without classes"):
+        getattr(vae, verb)(*arguments)
+
+
+def test_blanks_are_filled_with_words(vae):
+    found = vae.fill("a ___ c ___", n=4, particles=100, seed=2)
+    assert len(found) == 4
+    assert [share for _, share in found] == sorted((share for _, share in found), reverse=True)
+    for text, _ in found:
+        first, word, third, last = text.split()
+        assert (first, third) == ("a", "c")
+        assert {word, last} <= set(ascii_lowercase)
+    assert found == vae.fill("a ___ c ___", n=4, particles=100, seed=2)
+    assert sum(share for _, share in vae.fill("a ___ c ___", n=100, particles=100)) == pytest.approx(1)
+    assert vae.fill("a b c", particles=10) == [("a b c", pytest.approx(1))]
+
+
 # ---- leaving no trace
 
 
@@ -220,6 +421,9 @@ def test_neither_mode_nor_random_state_change(texts):
     vae.log_likelihood(texts, samples=2)
     vae.reconstruct(texts, maximum_length=5)
     vae.interpolate("b", "c", maximum_length=5)
+    vae.log_likelihood_given(texts, np.zeros((8, 3)))
+    vae.fit_prior(texts, components=2)
+    vae.fill("b ___", particles=5)
     vae.sample(3, seed=0, temperature=1.0, maximum_length=5)
     assert torch.equal(torch.get_rng_state(), state)
     assert vae.model.training
@@ -328,3 +532,31 @@ def test_a_missing_tokenizer_is_named(run):
     (run / "tokenizer_config.json").unlink()
     with pytest.raises(UserError, match="expected a tokenizer in"):
         TextVAE.from_pretrained(run)
+
+
+# ---- classes
+
+
+@pytest.fixture(scope="module")
+def with_classes():
+    torch.manual_seed(1)
+    return TextVAE(tiny.model(initial_range=1.0, classes=["a", "b", "c"]), tiny.tokenizer())
+
+
+def test_vectors_hold_z_and_the_probabilities_of_the_classes(with_classes, texts):
+    vectors = with_classes.encode(texts)
+    assert vectors.shape == (len(texts), 3 + 3)
+    assert with_classes.classify(texts) == pytest.approx(vectors[:, 3:])
+    assert vectors[:, 3:].sum(1) == pytest.approx(np.ones(len(texts)))
+    assert len(with_classes.reconstruct(texts)) == len(texts)
+
+
+def test_a_sample_of_a_class_is_decoded_from_it(with_classes):
+    z = np.zeros((1, 6), dtype=np.float32)
+    for place, label in enumerate("abc"):
+        (sampled,) = with_classes.sample(1, label=label, seed=4)
+        with torch.random.fork_rng():
+            torch.manual_seed(4)
+            drawn = with_classes.model.prior(1, torch.empty(0)).sample()
+        z[:, :3], z[:, 3:] = drawn[:, :3], np.eye(3)[place]
+        assert with_classes.decode(z) == [sampled]

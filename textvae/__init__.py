@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from textvae.errors import UserError
 
 if TYPE_CHECKING:
+    from textvae.embedding import TextVAEEmbedder
     from textvae.models.language import TextVAEConfig, TextVAEModel
     from textvae.text.corpus import load_corpus
     from textvae.text_vae import TextVAE
@@ -19,6 +20,7 @@ __version__ = version("textvae")
 __all__ = [
     "TextVAE",
     "TextVAEConfig",
+    "TextVAEEmbedder",
     "TextVAEModel",
     "TextVAETrainer",
     "TextVAETrainingArguments",
@@ -30,6 +32,7 @@ __all__ = [
 _HOMES = {
     "TextVAE": "textvae.text_vae",
     "TextVAEConfig": "textvae.models.language",
+    "TextVAEEmbedder": "textvae.embedding",
     "TextVAEModel": "textvae.models.language",
     "TextVAETrainer": "textvae.training.trainer",
     "TextVAETrainingArguments": "textvae.training.trainer",

@@ -9,8 +9,12 @@ from typing import Annotated
 
 import typer
 
+from textvae.commands.classify import classify
+from textvae.commands.cluster import cluster
 from textvae.commands.encode import encode
 from textvae.commands.evaluate import evaluate
+from textvae.commands.latent import analogy, fill, fit_prior, neighbours, traverse
+from textvae.commands.map import map_corpus
 from textvae.commands.write import interpolate, reconstruct, sample
 from textvae.errors import reported_to_user
 
@@ -20,8 +24,11 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for command in (evaluate, sample, interpolate, reconstruct, encode):
+for command in (evaluate, sample, interpolate, reconstruct, encode, classify, cluster):
     app.command()(command)
+app.command("map")(map_corpus)
+for operation in (analogy, traverse, fill, neighbours, fit_prior):
+    app.command()(operation)
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -64,7 +71,7 @@ def options(
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
     ] = False,
 ) -> None:
-    """Variational auto-encoders of text: measure a trained model, sample, interpolate, reconstruct, encode.
+    """Variational auto-encoders of text: what can be done with a trained model.
 
     A model is trained with recipes/language_model/train.py.
     """

@@ -2,30 +2,42 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+import hashlib
+import inspect
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 import torch
-from datasets import Dataset
 from numpy.typing import NDArray
 from torch import Tensor
+from torch.utils.data import DataLoader
 from tqdm import tqdm
 from transformers import PreTrainedTokenizerBase
+from transformers.tokenization_utils_base import VERY_LARGE_INTEGER
 
 from textvae.errors import UserError
 from textvae.evaluation.evaluate import evaluating
 from textvae.evaluation.likelihood import bounds
 from textvae.files import replacing_files_in
-from textvae.latent_space.paths import PATHS
+from textvae.latent_space.fitted_priors import FittedPrior, fit_flow, fit_mixture, load_prior
+from textvae.latent_space.neighbours import Metric, nearest
+from textvae.latent_space.paths import PATHS, analogy, traversal
 from textvae.models.checkpoint import load_model, silenced
-from textvae.models.language import TextVAEModel
-from textvae.text.batches import Batch, Collator, evaluation_loader, tokenize
+from textvae.models.filling import fill
+from textvae.models.language import TextVAEConfig, TextVAEModel
+from textvae.text.batches import Batch, Collator
+from textvae.text.blanks import pattern, spellings
+from textvae.text.chunks import chunks
 from textvae.text.tokenizer import decode_rows, load_tokenizer
 
 STOCHASTIC = ("temperature", "top_k", "top_p", "min_p", "typical_p")
 """Options of `GenerationMixin.generate` that mean nothing unless words are drawn."""
+
+MTEB_TASK = {"task_name", "task_metadata", "hf_split", "hf_subset", "prompt_type"}
+"""What the versions of MTEB tell a model of the task that it is to encode for."""
 
 
 class TextVAE:
@@ -74,47 +86,127 @@ class TextVAE:
         torch.nn.Module.to(model, device)  # the model's own has lost its types to a decorator
         return cls(model.eval(), tokenizer)
 
+    @property
+    def maximum_length(self) -> int | None:
+        """Tokens of the longest sentences the model was trained on, EOS counted; None if they were never cut."""
+        length = self.tokenizer.model_max_length
+        return None if length >= VERY_LARGE_INTEGER else length
+
     def save_pretrained(self, folder: str | Path) -> None:
         """Write model and tokenizer to ``folder``, each file whole or not at all."""
-        with replacing_files_in(folder) as partial:
+        with silenced(), replacing_files_in(folder) as partial:
             self.model.save_pretrained(partial)
             self.tokenizer.save_pretrained(partial)
 
     def encode(
         self,
-        sentences: str | Sequence[str],
-        *,
+        sentences: str | Iterable[Any],
+        prompt_name: str | None = None,
+        prompt: str | None = None,
         batch_size: int = 32,
         show_progress_bar: bool | None = None,
+        output_value: str | None = "sentence_embedding",
+        precision: str = "float32",
         convert_to_numpy: bool = True,
         convert_to_tensor: bool = False,
+        device: str | torch.device | None = None,
         normalize_embeddings: bool = False,
-    ) -> NDArray[np.float32] | Tensor | list[Tensor]:
+        *,
+        return_deviations: bool = False,
+        **task: Any,
+    ) -> Any:
         """The posterior means; arguments and results are those of `SentenceTransformer.encode`.
 
+        A text that is longer than the model's `maximum_length` is read in chunks: its vector is the mean of theirs,
+        weighted by their lengths, and its deviations are those of this mean, for independent chunks.
+
         Args:
-            sentences: n of them, or a single one.
+            sentences: n of them, or a single one; also batches of them, as MTEB's loaders give: dicts with ``text``.
+            prompt_name: None, as these models have no named prompts.
+            prompt: put before each sentence.
             batch_size: sentences at once.
             show_progress_bar: None: only on a terminal.
+            output_value: "sentence_embedding", as there is one vector a sentence.
+            precision: "float32".
             convert_to_numpy: give a numpy array; if this is False, a list of tensors.
             convert_to_tensor: give one tensor, on the model's device, whatever ``convert_to_numpy`` says.
-            normalize_embeddings: scale each vector to length 1.
+            device: where the model goes first, and stays; None: where it is.
+            normalize_embeddings: scale each vector to length 1, and its deviations with it.
+            return_deviations: give a pair, the means and the posterior's standard deviations.
+            **task: what MTEB says of its task, which makes no difference: any of `MTEB_TASK`.
 
         Returns:
-            (n, Z) in the order of the sentences, float32; (Z,) for a single one.
+            (n, Z) in the order of the sentences, float32; (Z,) for a single one. Two of these with deviations.
 
         Raises:
-            UserError: if the model has no latent, or something is not a string.
+            UserError: if the model has no latent, something is not a string, or another value is asked for.
         """
-        means = self._means(_as_list(sentences), batch_size, show_progress_bar)
+        for name, value, known in (
+            ("prompt_name", prompt_name, None),
+            ("output_value", output_value, "sentence_embedding"),
+            ("precision", precision, "float32"),
+        ):
+            if value != known:
+                raise UserError(
+                    f"expected {name}={known!r}, the only one there is, got {value!r}: leave it out"
+                )
+        if strange := task.keys() - MTEB_TASK:
+            raise TypeError(f"encode() got an unexpected keyword argument {min(strange)!r}")
+        if device is not None:
+            torch.nn.Module.to(self.model, device)
+        texts = [(prompt or "") + text for text in _as_list(_unpacked(sentences))]
+        means, deviations = self._posteriors(texts, batch_size, show_progress_bar)
         if normalize_embeddings:
-            means = torch.nn.functional.normalize(means, dim=1)
-        vectors = means[0] if isinstance(sentences, str) else means
-        if convert_to_tensor:
-            return vectors
-        if convert_to_numpy:
-            return vectors.cpu().numpy()
-        return vectors if isinstance(sentences, str) else list(vectors)
+            lengths = torch.linalg.vector_norm(means, dim=1, keepdim=True).clamp_min(1e-12)
+            means, deviations = means / lengths, deviations / lengths
+
+        def converted(rows: Tensor) -> NDArray[np.float32] | Tensor | list[Tensor]:
+            vectors = rows[0] if isinstance(sentences, str) else rows
+            if convert_to_tensor:
+                return vectors
+            if convert_to_numpy:
+                return vectors.cpu().numpy()
+            return vectors if isinstance(sentences, str) else list(vectors)
+
+        return (converted(means), converted(deviations)) if return_deviations else converted(means)
+
+    def similarity(self, embeddings1: NDArray[Any] | Tensor, embeddings2: NDArray[Any] | Tensor) -> Tensor:
+        """The cosine of each vector of one set with each of the other, (n, m), as `SentenceTransformer.similarity`.
+
+        Args:
+            embeddings1: (n, Z), or (Z,) for one.
+            embeddings2: (m, Z), or (Z,) for one.
+        """
+        return _unit(embeddings1) @ _unit(embeddings2).T
+
+    def similarity_pairwise(
+        self, embeddings1: NDArray[Any] | Tensor, embeddings2: NDArray[Any] | Tensor
+    ) -> Tensor:
+        """The cosine of each vector of one set with the same of the other, (n,).
+
+        Args:
+            embeddings1: (n, Z).
+            embeddings2: (n, Z).
+        """
+        return (_unit(embeddings1) * _unit(embeddings2)).sum(1)
+
+    @property
+    def mteb_model_meta(self) -> Any:
+        """What MTEB files the results of this model under: its name and its fingerprint."""
+        from mteb.models import ModelMeta
+
+        name = f"textvae/{Path(self.model.name_or_path or 'unnamed').name}"
+        return ModelMeta.create_empty({"name": name, "revision": self.fingerprint()})
+
+    def fingerprint(self) -> str:
+        """A digest of all that decides what the model says: weights, configuration, tokenizer."""
+        config = {name: getattr(self.model.config, name) for name in inspect.get_annotations(TextVAEConfig)}
+        digest = hashlib.sha256(repr((config, self.maximum_length)).encode())
+        digest.update(self.tokenizer.backend_tokenizer.to_str().encode())
+        for name, tensor in sorted(self.model.state_dict().items()):
+            digest.update(name.encode())
+            digest.update(tensor.cpu().reshape(-1).view(torch.uint8).numpy())
+        return digest.hexdigest()
 
     def decode(
         self,
@@ -164,7 +256,15 @@ class TextVAE:
         means = self._means(_as_list(texts), batch_size, show_progress_bar=False)
         return self.decode(means, batch_size=batch_size, **options)
 
-    def sample(self, n: int = 1, *, seed: int | None = None, **options: Any) -> list[str]:
+    def sample(
+        self,
+        n: int = 1,
+        *,
+        label: str | None = None,
+        prior: str | FittedPrior | None = None,
+        seed: int | None = None,
+        **options: Any,
+    ) -> list[str]:
         """``n`` new sentences, z ~ p(z) and x decoded from z.
 
         Decoding is greedy by default: what varies is z, and the likeliest sentence of a z reads better than one with
@@ -172,17 +272,43 @@ class TextVAE:
 
         Args:
             n: how many.
+            label: of a model with classes, the class that all shall have; None: one is drawn for each.
+            prior: what `fit_prior` gave, or the name of such a prior in the run folder; None: the model's own.
             seed: of z and the words; None takes them from the global random state.
             **options: of `decode`; ``temperature=1.0`` draws exactly from p(x | z).
 
         Raises:
-            UserError: if ``n`` is not positive.
+            UserError: if ``n`` is not positive, or there is no such prior or class.
         """
         if n < 1:
             raise UserError(f"expected a number of sentences of 1 or more, got {n}")
+        fitted = load_prior(self.model.name_or_path or "", prior) if isinstance(prior, str) else prior
+        chosen = self.model.prior if fitted is None else fitted
         with evaluating(self.model, seed):
-            z = self.model.prior(n, torch.empty(0, device=self.model.device)).sample()
+            z = chosen(n, torch.empty(0, device=self.model.device)).sample()
+            if label is not None:
+                z[:, self.model.config.latent_size :] = self._class_vector(label, z)
             return self.decode(z, **({} if self.model.config.latent_size else {"do_sample": True}) | options)
+
+    def classify(
+        self, texts: str | Sequence[str], *, batch_size: int = 32, show_progress_bar: bool | None = None
+    ) -> NDArray[np.float32]:
+        """q(y | x) of each text, (n, C), in the order of ``model.config.classes``.
+
+        Args:
+            texts: n of them, or a single one.
+            batch_size: sentences at once.
+            show_progress_bar: None: only on a terminal.
+
+        Raises:
+            UserError: if the model has no classes.
+        """
+        if self.model.config.classes is None:
+            raise UserError(
+                "expected a model with classes, got one without: train one with model.classes=true"
+            )
+        means = self._means(_as_list(texts), batch_size, show_progress_bar)
+        return means[:, self.model.config.latent_size :].cpu().numpy()
 
     def interpolate(
         self, a: str, b: str, steps: int = 7, path: Literal["linear", "spherical"] = "linear", **options: Any
@@ -199,10 +325,161 @@ class TextVAE:
         Raises:
             UserError: if the path is unknown or has fewer than two steps, or the model has no latent.
         """
+        return self.decode(self.path_between(a, b, steps, path), **options)
+
+    def path_between(
+        self, a: str, b: str, steps: int = 7, path: Literal["linear", "spherical"] = "linear"
+    ) -> NDArray[np.floating]:
+        """The vectors that `interpolate` decodes, (steps, Z).
+
+        With `log_likelihood_given` they tell how probable the decoder finds each step.
+
+        Args:
+            a: where to begin.
+            b: where to end.
+            steps: number of vectors, the ends counted.
+            path: the way between the posterior means, see `latent_space.paths`.
+
+        Raises:
+            UserError: if the path is unknown or has fewer than two steps, or the model has no latent.
+        """
         if path not in PATHS:
             raise UserError(f"expected path to be one of {', '.join(PATHS)}, got {path!r}")
         first, last = self._means([a, b], 2, show_progress_bar=False).cpu()
-        return self.decode(PATHS[path](first, last, steps), **options)
+        return PATHS[path](first, last, steps)
+
+    def analogy(self, a: str, b: str, c: str, **options: Any) -> str:
+        """The sentence that is to ``c`` as ``a`` is to ``b``, decoded from the posterior means a - b + c.
+
+        Args:
+            a: what has the property.
+            b: what lacks it.
+            c: what is to get it.
+            **options: of `decode`.
+
+        Raises:
+            UserError: if the model has no latent.
+        """
+        return self.decode(analogy(*self._means([a, b, c], 3, show_progress_bar=False).cpu()), **options)[0]
+
+    def traverse(
+        self, text: str, dimension: int, steps: int = 7, reach: float = 3.0, **options: Any
+    ) -> list[str]:
+        """Sentences decoded from a text's posterior mean, one dimension of which goes from end to end of the prior.
+
+        Args:
+            text: where all other dimensions stay.
+            dimension: counted from 0.
+            steps: number of sentences.
+            reach: how far the dimension goes to both sides, in deviations of the prior around its mean.
+            **options: of `decode`.
+
+        Raises:
+            UserError: if there is no such dimension, or the model has no latent.
+        """
+        z = self._means([text], 1, show_progress_bar=False).double().cpu()
+        with torch.no_grad():
+            prior = self.model.prior(1, z.to(self.model.device))
+            mean, deviation = prior.mean.cpu(), prior.stddev.cpu()
+        path = traversal(((z - mean) / deviation)[0], dimension, np.linspace(-reach, reach, steps))
+        return self.decode(mean + deviation * torch.from_numpy(path), **options)
+
+    def neighbours(
+        self,
+        queries: str | Sequence[str] | NDArray[np.floating] | Tensor,
+        corpus: Sequence[str] | NDArray[np.floating] | Tensor,
+        k: int = 10,
+        *,
+        metric: Metric = "cosine",
+        batch_size: int = 32,
+        show_progress_bar: bool | None = None,
+    ) -> tuple[NDArray[np.intp], NDArray[np.float64]]:
+        """Where in a corpus the k nearest are of each query, nearest first, and their distances; both (m, k).
+
+        Args:
+            queries: m texts, a single one, or vectors (m, Z) of `encode`.
+            corpus: n texts or vectors (n, Z), which may be memory-mapped and larger than memory.
+            k: how many.
+            metric: of the posterior means.
+            batch_size: sentences at once.
+            show_progress_bar: None: only on a terminal.
+
+        Raises:
+            UserError: if the corpus has fewer than k, or the model has no latent.
+        """
+
+        def vectors(given: Any) -> NDArray[np.floating]:
+            if isinstance(given, Tensor):
+                given = given.cpu().numpy()
+            if isinstance(given, np.ndarray) and given.dtype.kind == "f":
+                return given
+            return self._means(_as_list(given), batch_size, show_progress_bar).cpu().numpy()
+
+        return nearest(vectors(queries), vectors(corpus), k, metric)
+
+    def fit_prior(
+        self,
+        texts: Sequence[str],
+        kind: Literal["mixture", "flow"] = "mixture",
+        *,
+        batch_size: int = 32,
+        seed: int = 0,
+        show_progress_bar: bool | None = None,
+        **options: Any,
+    ) -> FittedPrior:
+        """A prior fitted to the posteriors of texts, for `sample` to draw from in place of the model's own.
+
+        `latent_space.fitted_priors` tells why, and has ``save_prior``, which puts it in the run folder.
+
+        Args:
+            texts: those the model was trained on, or others like them.
+            kind: a mixture of Gaussians, or a flow, which needs `zuko`.
+            batch_size: sentences at once.
+            seed: of the fit.
+            show_progress_bar: None: only on a terminal.
+            **options: of `fit_mixture`, such as ``components``, or of `fit_flow`, such as ``epochs``.
+
+        Raises:
+            UserError: if the kind is unknown, there are too few texts, or the model has classes or no latent.
+        """
+        if kind not in ("mixture", "flow"):
+            raise UserError(f"expected kind to be one of mixture, flow, got {kind!r}")
+        if self.model.config.classes is not None:
+            raise UserError("expected a model without classes, whose prior is of z alone, got one with")
+        found = self._posteriors(_as_list(texts), batch_size, show_progress_bar)
+        means, deviations = (part.cpu().numpy() for part in found)
+        if kind == "mixture":
+            return fit_mixture(means, deviations, seed=seed, **options)
+        return fit_flow(means, deviations, seed=seed, show_progress_bar=show_progress_bar, **options)
+
+    def fill(
+        self, text: str, blank: str = "___", n: int = 5, particles: int = 200, *, seed: int = 0
+    ) -> list[tuple[str, float]]:
+        """The ``n`` likeliest ways to fill the blanks of a text, each with p(its words | the known words).
+
+        What stands between two spaces is a word, and a blank is one or a part of one: of ``(___)`` the parentheses
+        are known. The probabilities are shares of weighted particles, see `models.filling`. With 200 they tell what
+        is likely, and still differ by tenths from seed to seed; the more particles, the more exact.
+
+        Args:
+            text: with blanks.
+            blank: what stands for a missing word.
+            n: how many, at most.
+            particles: N.
+            seed: of the draws.
+
+        Raises:
+            UserError: if one word has two blanks, no particle finds words that fit, or the model has classes.
+        """
+        if self.model.config.classes is not None:
+            raise UserError("expected a model without classes, the only ones that fill blanks, got one with")
+        with evaluating(self.model, seed):
+            known = pattern(text, self.tokenizer, blank)
+            words, log_weights = fill(self.model, known, spellings(self.tokenizer), particles)
+        shares: Counter[tuple[str, ...]] = Counter()
+        for filling, share in zip(words, log_weights.softmax(0).tolist(), strict=True):
+            shares[filling] += share
+        return [(_filled(text, blank, filling), share) for filling, share in shares.most_common(n)]
 
     def log_likelihood(
         self,
@@ -228,39 +505,78 @@ class TextVAE:
         if samples < 1:
             raise UserError(f"expected 1 sample or more, got {samples}")
         texts = _as_list(texts)
-        scores = np.zeros(len(texts))
+        rows = [ids for document in chunks(texts, self.tokenizer, None) for ids in document]
+        scores = np.zeros(len(rows))
         with evaluating(self.model, seed):
-            for rows, batch in self._batches(texts, batch_size, show_progress_bar, "scoring"):
-                scores[rows] = -bounds(self.model, batch, samples)["iw_nll"].double().cpu().numpy()
+            for places, batch in self._batches(rows, batch_size, show_progress_bar, "scoring"):
+                scores[places] = -bounds(self.model, batch, samples)["iw_nll"].double().cpu().numpy()
+        return scores
+
+    def log_likelihood_given(
+        self, texts: str | Sequence[str], z: NDArray[np.floating] | Tensor, *, batch_size: int = 32
+    ) -> NDArray[np.float64]:
+        """log p(x | z) of each text with its own z in nats, (n,): how probable the decoder finds it.
+
+        Args:
+            texts: n of them, or a single one.
+            z: (n, Z), or (Z,) for one.
+            batch_size: sentences at once.
+
+        Raises:
+            UserError: if the vectors are not as many as the texts, or not of the model's size.
+        """
+        texts, vectors = _as_list(texts), self._vectors(z)
+        if len(texts) != len(vectors):
+            raise UserError(f"expected a vector for each of {len(texts)} texts, got {len(vectors)}")
+        rows = [ids for document in chunks(texts, self.tokenizer, None) for ids in document]
+        scores = np.zeros(len(rows))
+        # The data loader draws a number, hence a seed.
+        with evaluating(self.model, seed=0):
+            for places, batch in self._batches(rows, batch_size, False, "scoring"):
+                own = vectors[None, places]
+                found = self.model.log_likelihood(own, batch.inputs, batch.targets, batch.mask)
+                scores[places] = found[0].double().cpu().numpy()
         return scores
 
     def _means(self, texts: list[str], batch_size: int, show_progress_bar: bool | None) -> Tensor:
         """The posterior means of the texts in their order, (n, Z) in single precision, on the model's device."""
-        size = self.model.config.latent_size
+        return self._posteriors(texts, batch_size, show_progress_bar)[0]
+
+    def _posteriors(
+        self, texts: list[str], batch_size: int, show_progress_bar: bool | None
+    ) -> tuple[Tensor, Tensor]:
+        """The means and the deviations of the texts in their order, each as `_means` has them."""
+        size = self.model.config.vector_size
         if not size:
             raise UserError(
                 "expected a model with a latent, got a language model (latent_size 0), which has no vectors: train "
                 "one with model.latent_size=32; sample and log_likelihood work without"
             )
-        means = torch.zeros(len(texts), size, device=self.model.device)
+        with silenced():
+            documents = chunks(texts, self.tokenizer, self.maximum_length)
+        rows = [ids for document in documents for ids in document]
+        means, deviations = torch.zeros(2, len(rows), size, device=self.model.device)
         # The data loader draws a number, hence a seed.
         with evaluating(self.model, seed=0):
-            for rows, batch in self._batches(texts, batch_size, show_progress_bar, "encoding"):
-                means[rows] = self.model.encode(batch.targets, batch.mask).mean.float()
-        return means
+            for places, batch in self._batches(rows, batch_size, show_progress_bar, "encoding"):
+                posterior = self.model.encode(batch.targets, batch.mask)
+                means[places], deviations[places] = posterior.mean.float(), posterior.stddev.float()
+        if len(rows) > len(documents):
+            return _averages(means, deviations, documents)
+        return means, deviations
 
     def _batches(
-        self, texts: list[str], batch_size: int, show_progress_bar: bool | None, what: str
+        self, rows: list[list[int]], batch_size: int, show_progress_bar: bool | None, what: str
     ) -> Iterator[tuple[list[int], Batch]]:
-        """Texts of like length together, with the places they have in ``texts``."""
-        if not texts:
+        """Sentences, given as ids, of like length together, with the places they have in ``rows``."""
+        if not rows:
             return
-        with silenced():
-            tokens = tokenize(Dataset.from_dict({"text": texts}), self.tokenizer)
-        loader = evaluation_loader(tokens, Collator.for_tokenizer(self.tokenizer), batch_size)
-        order = list(loader.sampler)
-        with _bar(len(texts), show_progress_bar, what) as bar:
-            for start, batch in zip(range(0, len(texts), batch_size), loader, strict=True):
+        order = sorted(range(len(rows)), key=lambda place: len(rows[place]))
+        # Rows are taken from a list faster than from a `datasets.Dataset`.
+        examples: Any = [{"ids": rows[place]} for place in order]
+        loader = DataLoader(examples, batch_size, collate_fn=Collator.for_tokenizer(self.tokenizer))
+        with _bar(len(rows), show_progress_bar, what) as bar:
+            for start, batch in zip(range(0, len(rows), batch_size), loader, strict=True):
                 yield order[start : start + batch_size], batch.to(self.model.device)
                 bar.update(len(batch.lengths))
 
@@ -270,12 +586,20 @@ class TextVAE:
         given = z if isinstance(z, Tensor) else torch.from_numpy(np.array(z))
         vectors = given.to(self.model.device, self.model.dtype)
         vectors = vectors[None] if vectors.ndim == 1 else vectors
-        size = self.model.config.latent_size
+        size = self.model.config.vector_size
         if vectors.ndim != 2 or vectors.shape[1] != size:
             raise UserError(
                 f"expected vectors of shape (n, {size}), got {tuple(np.shape(z))}: take them from this model's encode"
             )
         return vectors
+
+    def _class_vector(self, label: str, like: Tensor) -> Tensor:
+        """The class's part of a vector, (C,)."""
+        classes = self.model.config.classes or []
+        if label not in classes:
+            known = ", ".join(classes) or "none, as the model has no classes"
+            raise UserError(f"expected label to be one of {known}, got {label!r}")
+        return torch.eye(len(classes), dtype=like.dtype, device=like.device)[classes.index(label)]
 
     def _decoding(self, options: dict[str, Any]) -> dict[str, Any]:
         """The options with what they imply."""
@@ -291,6 +615,38 @@ def _as_list(texts: str | Iterable[str]) -> list[str]:
         if not isinstance(text, str):
             raise UserError(f"expected strings, got {text!r:.80} ({type(text).__name__}) at place {place}")
     return listed
+
+
+def _filled(text: str, blank: str, words: Sequence[str]) -> str:
+    """The text with a word in the place of each blank."""
+    first, *others = text.split(blank)
+    return first + "".join(word + other for word, other in zip(words, others, strict=True))
+
+
+def _unpacked(inputs: str | Iterable[Any]) -> Iterable[Any]:
+    """The inputs, with the texts of each batch in place of the batch."""
+    if isinstance(inputs, str):
+        return [inputs]
+    return (text for item in inputs for text in (item["text"] if isinstance(item, Mapping) else [item]))
+
+
+def _unit(vectors: NDArray[Any] | Tensor) -> Tensor:
+    """The vectors, scaled to length 1, (n, Z)."""
+    # A copy, because torch warns of arrays that it may not write to, such as memory-mapped ones.
+    given = vectors if isinstance(vectors, Tensor) else torch.from_numpy(np.array(vectors))
+    return torch.nn.functional.normalize(torch.atleast_2d(given).float(), dim=1)
+
+
+def _averages(
+    means: Tensor, deviations: Tensor, documents: Sequence[Sequence[Sequence[int]]]
+) -> tuple[Tensor, Tensor]:
+    """The mean of each document's chunks, weighted by their lengths, and its deviation, both (n, Z)."""
+    lengths = [[len(ids) + 1 for ids in document] for document in documents]
+    shares = [length / sum(own) for own in lengths for length in own]
+    weights = torch.tensor(shares, device=means.device)[:, None]
+    counts = torch.tensor([len(document) for document in documents], device=means.device)
+    variances = torch.segment_reduce((weights * deviations) ** 2, "sum", lengths=counts)
+    return torch.segment_reduce(weights * means, "sum", lengths=counts), variances.sqrt()
 
 
 def _bar(total: int, show: bool | None, what: str) -> tqdm:

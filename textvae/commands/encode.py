@@ -2,43 +2,71 @@
 
 from __future__ import annotations
 
-from itertools import islice
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from textvae.commands.arguments import BatchSize, Lines, Run, lines_of, load
-from textvae.errors import UserError
+from textvae.commands.arguments import BatchSize, Run, hide_bars, lines_of, load
 
-CHUNK = 4096
-"""Sentences of a file that are held at once."""
+TABLES = (".csv", ".tsv", ".json", ".jsonl", ".ndjson", ".parquet", ".gz")
+"""What is not read line by line."""
 
 
 def encode(
     context: typer.Context,
     run: Run,
-    file: Lines,
-    output: Annotated[Path, typer.Option("-o", "--output", help="The .npy file to write.")],
+    file: Annotated[
+        str,
+        typer.Argument(
+            metavar="FILE",
+            help="Text, one sentence a line, - for standard input; or a table: CSV, TSV, JSON lines, Parquet.",
+        ),
+    ],
+    output: Annotated[
+        Path, typer.Option("-o", "--output", help="The file to write, .npy or, with the texts, .parquet.")
+    ],
+    column: Annotated[
+        str | None, typer.Option(help="Column of a table with the text: its name, or its number from 0.")
+    ] = None,
+    normalize: Annotated[bool, typer.Option("--normalize", help="Scale the vectors to length 1.")] = False,
+    deviations: Annotated[
+        bool, typer.Option("--deviations", help="Write the posteriors' standard deviations too.")
+    ] = False,
     batch_size: BatchSize = 32,
 ) -> None:
-    """Write the posterior means as a float32 array (n, Z); row i belongs to line i, blank lines counted."""
-    if output.is_dir():
-        raise UserError(
-            f"expected a file to write to, got the folder {output}: add a name, such as {output / 'z.npy'}"
-        )
-    lines = lines_of(file)
-    vae = load(run)
-    import numpy as np
-    from tqdm import tqdm
+    """Write the posterior means as a float32 array (n, Z), or as a table with the texts.
 
-    from textvae.files import replacing
+    Row i belongs to line i, blank lines counted; rows of a table whose text is blank are left out. A call that was
+    killed goes on where it was when it is repeated.
+    """
+    from textvae.vectors import check_target, write_vectors
 
-    parts: list[Any] = [vae.encode([])]
-    hidden = True if context.obj["show_progress_bar"] is False else None
-    with tqdm(desc="encoding", unit=" sentences", disable=hidden) as bar:
-        while chunk := list(islice(lines, CHUNK)):
-            parts.append(vae.encode(chunk, batch_size=batch_size, show_progress_bar=False))
-            bar.update(len(chunk))
-    with replacing(output) as partial, partial.open("wb") as handle:
-        np.save(handle, np.concatenate(parts))
+    check_target(output)
+    hide_bars(context)
+    texts = _rows_of(file, column) if _is_table(file, column) else lines_of(file)
+    write_vectors(
+        load(run),
+        texts,
+        output,
+        batch_size=batch_size,
+        normalize=normalize,
+        deviations=deviations,
+        **context.obj,
+    )
+
+
+def _is_table(file: str, column: str | None) -> bool:
+    return column is not None or file.lower().endswith(TABLES)
+
+
+def _rows_of(file: str, column: str | None) -> Iterable[Any]:
+    """All rows of a table that have text, as they are read."""
+    from textvae.text.corpus import load_corpus
+
+    columns: dict[str, str | int] | None = None
+    if column is not None:
+        columns = {"text": int(column) if column.isdecimal() else column}
+    # Given thrice, nothing of it is held out.
+    return load_corpus(file, file, file, columns=columns, streaming=True)["train"]

@@ -16,6 +16,12 @@ def sample(
     context: typer.Context,
     run: Run,
     n: Annotated[int, typer.Option("-n", min=1, help="How many.")] = 8,
+    label: Annotated[
+        str | None, typer.Option("--class", help="Of this class, if the model has classes.")
+    ] = None,
+    prior: Annotated[
+        str | None, typer.Option(help="Draw from this prior of the run, which fit-prior has written.")
+    ] = None,
     temperature: Annotated[
         float | None, typer.Option(min=1e-3, help="Draw the words, 1 from the model's own distribution.")
     ] = None,
@@ -35,6 +41,8 @@ def sample(
     """
     texts = load(run).sample(
         n,
+        label=label,
+        prior=prior,
         seed=seed,
         maximum_length=maximum_length,
         **given(temperature=temperature, top_k=top_k, top_p=top_p),
@@ -54,12 +62,25 @@ def interpolate(
         Literal["linear", "spherical"], typer.Option(help="The way through the latent space.")
     ] = "linear",
     maximum_length: MaximumLength = 100,
+    scores: Annotated[
+        bool, typer.Option("--scores", help="With log p(sentence | z) of each step, in nats.")
+    ] = False,
     as_json: Json = False,
 ) -> None:
     """Write sentences on the way from one to another; the ends are the reconstructions of both."""
-    print_texts(
-        load(run).interpolate(a, b, steps, path, maximum_length=maximum_length, **context.obj), as_json
-    )
+    vae = load(run)
+    z = vae.path_between(a, b, steps, path)
+    texts = vae.decode(z, maximum_length=maximum_length, **context.obj)
+    if not scores:
+        print_texts(texts, as_json)
+        return
+    found = list(zip(texts, vae.log_likelihood_given(texts, z).tolist(), strict=True))
+    if as_json:
+        rows = [{"text": text, "log_likelihood": score} for text, score in found]
+        print(json.dumps(rows, ensure_ascii=False))
+        return
+    for text, score in found:
+        print(f"{score:8.2f}  {one_line(text)}")
 
 
 def reconstruct(

@@ -1,0 +1,313 @@
+"""The scikit-learn face: its contract, its way around a fitted model, and the tools that take vectors."""
+
+import pickle
+import random
+
+import numpy as np
+import pandas as pd
+import pytest
+import tiny
+import torch
+from datasets import Dataset, DatasetDict
+from sklearn.base import clone
+from sklearn.cluster import KMeans
+from sklearn.exceptions import ConvergenceWarning, NotFittedError
+from sklearn.linear_model import LogisticRegression
+from sklearn.model_selection import GridSearchCV
+from sklearn.pipeline import make_pipeline
+from sklearn.utils.estimator_checks import estimator_checks_generator
+from sklearn.utils.validation import validate_data
+
+from textvae.embedding import TextVAEEmbedder
+from textvae.errors import UserError
+from textvae.text.corpus import load_corpus
+from textvae.text_vae import TextVAE
+
+FAST = {"eval_strategy": "no", "save_strategy": "no", "load_best_model_at_end": False}
+RECIPE = {"tokenizer": {"kind": "words"}, "training": FAST, "evaluation": {"samples": 1}}
+SMALL = {"latent_size": 2, "hidden_size": 4, "epochs": 1, "recipe": RECIPE, "random_state": 0}
+
+
+@pytest.fixture(scope="module")
+def rows():
+    return load_corpus("grammar", sizes=(60, 1, 1))["train"]
+
+
+@pytest.fixture(scope="module")
+def texts(rows):
+    return list(rows["text"])
+
+
+@pytest.fixture(scope="module")
+def fitted(texts):
+    return TextVAEEmbedder(**SMALL).fit(texts)
+
+
+# ---- fit
+
+
+def test_fit_says_nothing_and_leaves_the_random_states(texts, capfd):
+    def states():
+        return random.getstate(), np.random.get_state()[1].tolist(), torch.get_rng_state().tolist()
+
+    before = states()
+    estimator = TextVAEEmbedder(**SMALL)
+    assert estimator.fit(np.array(texts), y=None) is estimator
+    assert states() == before
+    assert capfd.readouterr() == ("", "")
+    assert estimator.evaluation_.sentences == 3, "a twentieth is held out"
+
+
+def test_the_random_state_decides(fitted, texts):
+    vectors = fitted.transform(texts)
+    again = clone(fitted).fit(pd.Series(texts, index=range(60, 0, -1)))
+    assert np.array_equal(again.transform(texts), vectors)
+    assert not np.allclose(clone(fitted).set_params(random_state=1).fit(texts).transform(texts), vectors)
+
+
+def test_more_epochs_fit_better(fitted, texts):
+    quick = RECIPE | {"training": FAST | {"per_device_train_batch_size": 8, "learning_rate": 0.02}}
+    longer = clone(fitted).set_params(epochs=10, hidden_size=16, recipe=quick).fit(texts)
+    assert longer.score(texts) > fitted.score(texts) + 10
+
+
+def test_parameters_reach_the_model(texts):
+    recipe = {"tokenizer": {"maximum_length": 9}, "training": {"max_steps": 1}}
+    estimator = TextVAEEmbedder(
+        3, 5, "lstm", "dilated_convolution", vocabulary_size=320, maximum_length=5, recipe=recipe
+    )
+    vae = estimator.fit(texts).vae_
+    config = vae.model.config
+    assert (config.latent_size, config.hidden_size) == (3, 5)
+    assert (config.encoder_type, config.decoder_type) == ("lstm", "dilated_convolution")
+    assert config.vocab_size == 320
+    assert vae.maximum_length == 9, "the recipe goes over the parameters"
+
+
+def test_unknown_parameters_are_named(texts):
+    with pytest.raises(UserError, match=r"training\.learning_rat: no such key; did you mean learning_rate\?"):
+        TextVAEEmbedder(recipe={"training": {"learning_rat": 1}}).fit(texts)
+    with pytest.raises(UserError, match=r"section trainin: no such key; did you mean training\?"):
+        TextVAEEmbedder(recipe={"trainin": {}}).fit(texts)
+    with pytest.raises(UserError, match=r"model\.encoder_type"):
+        TextVAEEmbedder(encoder_type="gru").fit(texts)
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ("one text", "expected a list of texts, got 'one text'"),
+        (pd.DataFrame({"text": ["a", "b"]}), "one column of a table"),
+        (["alone"], "expected 2 texts or more to learn from, got 1"),
+        (["a", float("nan")], r"expected strings, got nan \(float\) at place 1"),
+    ],
+)
+def test_what_is_no_list_of_texts_is_refused(given, message):
+    with pytest.raises(UserError, match=message):
+        TextVAEEmbedder().fit(given)
+
+
+def test_collapse_is_not_silent(texts, monkeypatch):
+    monkeypatch.setattr("textvae.embedding.ENOUGH", 3)
+    with pytest.warns(ConvergenceWarning, match="every z decodes to about the same text"):
+        TextVAEEmbedder(**SMALL).fit(texts)
+
+
+# ---- what a fitted estimator gives
+
+
+def test_transform_encodes_and_inverse_transform_decodes(fitted, texts):
+    vectors = fitted.transform(texts)
+    assert (vectors.shape, vectors.dtype) == ((60, 2), np.float32)
+    assert np.array_equal(vectors, fitted.vae_.encode(texts))
+    assert fitted.inverse_transform(vectors[:3]) == fitted.vae_.reconstruct(texts[:3])
+    assert fitted.transform([]).shape == (0, 2)
+    assert fitted.score(texts) == pytest.approx(fitted.vae_.log_likelihood(texts, samples=10).mean())
+
+
+def test_columns_have_names(fitted, texts):
+    names = ["textvaeembedder0", "textvaeembedder1"]
+    assert fitted.get_feature_names_out().tolist() == names
+    table = clone(fitted).set_output(transform="pandas")
+    table.__dict__ |= {"vae_": fitted.vae_}
+    frame = table.transform(pd.Series(texts, index=range(60, 0, -1)))
+    assert frame.columns.tolist() == names
+    assert frame.index.tolist() == list(range(60, 0, -1)), "rows keep their labels"
+    assert table.inverse_transform(frame[:2]) == fitted.inverse_transform(fitted.transform(texts[:2]))
+
+
+@pytest.mark.parametrize("verb", ["transform", "inverse_transform", "score", "save", "get_feature_names_out"])
+def test_nothing_comes_before_fit(verb):
+    with pytest.raises(NotFittedError):
+        getattr(TextVAEEmbedder(), verb)(*[["a"]] * (verb != "get_feature_names_out"))
+
+
+def test_saved_and_loaded_it_is_the_same(fitted, texts, tmp_path):
+    fitted.save(tmp_path / "run")
+    loaded = TextVAEEmbedder.load(tmp_path / "run")
+    assert loaded.get_params() == fitted.get_params()
+    assert np.array_equal(loaded.transform(texts), fitted.transform(texts))
+    assert np.array_equal(TextVAE.from_pretrained(tmp_path / "run").encode(texts), fitted.transform(texts))
+    assert {file.suffix for file in (tmp_path / "run").iterdir()} == {".json", ".safetensors"}
+
+
+def test_any_run_can_be_loaded(tmp_path):
+    vae = TextVAE(tiny.model(encoder_type="convolution"), tiny.tokenizer())
+    vae.tokenizer.model_max_length = 7
+    vae.save_pretrained(tmp_path)
+    loaded = TextVAEEmbedder.load(tmp_path)
+    expected = {"latent_size": 3, "hidden_size": 8, "encoder_type": "convolution", "maximum_length": 7}
+    assert expected.items() <= loaded.get_params().items()
+    np.testing.assert_allclose(loaded.transform(["a b", "c"]), vae.encode(["a b", "c"]), rtol=1e-5)
+
+
+def test_a_pickle_holds_the_files_of_the_model(fitted, texts):
+    pickled = pickle.dumps(fitted)
+    assert b"torch" not in pickled, "no class of torch's is named, only weights"
+    assert np.array_equal(pickle.loads(pickled).transform(texts), fitted.transform(texts))
+    assert "vae_" not in vars(pickle.loads(pickle.dumps(clone(fitted))))
+
+
+def test_it_works_in_pipelines_and_searches(rows, texts):
+    classes = [int(label) for label in np.arange(60) % 2]
+    pipeline = make_pipeline(TextVAEEmbedder(**SMALL), LogisticRegression())
+    search = GridSearchCV(pipeline, {"textvaeembedder__latent_size": [1, 3]}, cv=2).fit(texts, classes)
+    assert search.best_params_["textvaeembedder__latent_size"] in (1, 3)
+    assert np.isfinite(search.cv_results_["mean_test_score"]).all()
+    assert search.predict(texts[:5]).shape == (5,)
+    alone = GridSearchCV(TextVAEEmbedder(**SMALL), {"hidden_size": [4]}, cv=2, refit=False).fit(texts)
+    assert alone.best_score_ < 0, "its own score is a log-likelihood"
+
+
+# ---- scikit-learn's checks
+
+
+class OfNumbers(TextVAEEmbedder):
+    """The estimator with rows of numbers for texts, as the checks have no strings and leave out what takes them.
+
+    What is checked is all but how X is read, which is scikit-learn's `validate_data` here.
+    """
+
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        tags.input_tags.string, tags.input_tags.two_d_array = False, True
+        return tags
+
+    def fit(self, X, y=None):
+        return super().fit(_words(validate_data(self, X)), y)
+
+    def transform(self, X):
+        return super().transform(_words(validate_data(self, X, reset=False)))
+
+    def score(self, X, y=None):
+        return super().score(_words(validate_data(self, X, reset=False)))
+
+
+def _words(rows):
+    return [" ".join(f"{place}:{value:.0f}" for place, value in enumerate(row)) for row in rows]
+
+
+EXCLUDED = {"check_fit2d_1sample": "our message speaks of texts, it looks for samples"}
+"""The checks that must fail, and why."""
+
+INSTANT = {
+    "check_estimator_cloneable",
+    "check_estimator_tags_renamed",
+    "check_valid_tag_types",
+    "check_estimator_repr",
+    "check_no_attributes_set_in_init",
+    "check_do_not_raise_errors_in_init_or_set_params",
+    "check_mixin_order",
+    "check_parameters_default_constructible",
+    "check_get_params_invariance",
+    "check_set_params",
+    "check_estimators_unfitted",
+    "check_transformers_unfitted",
+}
+"""The checks that take no time; each of the others trains one model or more."""
+
+
+def checks():
+    for estimator, check in estimator_checks_generator(OfNumbers(**SMALL)):
+        name = check.func.__name__
+        excluded = pytest.mark.xfail(reason=EXCLUDED.get(name, ""), strict=True)
+        marks = [excluded] * (name in EXCLUDED) + [pytest.mark.slow] * (name not in INSTANT)
+        yield pytest.param(estimator, check, marks=marks, id=name)
+
+
+@pytest.mark.parametrize(("estimator", "check"), list(checks()))
+@pytest.mark.filterwarnings("ignore")
+def test_the_checks_of_scikit_learn(estimator, check):
+    check(estimator)
+
+
+# ---- tools that take an embedding model
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_bertopic_takes_it_in_a_pipeline(fitted, texts):
+    """BERTopic knows its backends by their classes; a scikit-learn pipeline is one of those."""
+    bertopic = pytest.importorskip("bertopic")
+    topics = bertopic.BERTopic(
+        embedding_model=make_pipeline(fitted),
+        umap_model=bertopic.dimensionality.BaseDimensionalityReduction(),
+        hdbscan_model=KMeans(3, n_init=1, random_state=0),
+    )
+    found, _ = topics.fit_transform(texts)
+    expected = KMeans(3, n_init=1, random_state=0).fit_predict(fitted.transform(texts))
+    assert len(set(zip(found, expected, strict=True))) == len(set(found)) == 3, (
+        "the same but for their numbers"
+    )
+    assert np.array_equal(topics.embedding_model.embed(texts), fitted.transform(texts))
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_mteb_takes_it_unchanged(fitted, texts):
+    mteb = pytest.importorskip("mteb")
+    abstasks = pytest.importorskip("mteb.abstasks")
+    long = [int(len(text) > 45) for text in texts]
+    rows = Dataset.from_dict({"text": texts, "label": long})
+
+    class LongOrShort(abstasks.AbsTaskClassification):
+        metadata = mteb.TaskMetadata(
+            name="LongOrShort",
+            description="Whether a sentence is long.",
+            dataset={"path": "local", "revision": "1"},
+            type="Classification",
+            category="t2c",
+            modalities=["text"],
+            eval_splits=["test"],
+            eval_langs=["eng-Latn"],
+            main_score="accuracy",
+        )
+        samples_per_label = 8
+        n_experiments = 2
+
+        def load_data(self, **_):
+            self.dataset = DatasetDict({"train": rows, "test": rows})
+            self.data_loaded = True
+
+    class Alike(abstasks.AbsTaskSTS):
+        metadata = mteb.TaskMetadata(
+            name="Alike",
+            description="Whether two sentences are alike.",
+            dataset={"path": "local", "revision": "1"},
+            type="STS",
+            category="t2t",
+            modalities=["text"],
+            eval_splits=["test"],
+            eval_langs=["eng-Latn"],
+            main_score="cosine_spearman",
+        )
+        min_score, max_score = 0, 1
+
+        def load_data(self, **_):
+            pairs = {"sentence1": texts[:20], "sentence2": texts[1:21], "score": [i / 20 for i in range(20)]}
+            self.dataset = DatasetDict({"test": Dataset.from_dict(pairs)})
+            self.data_loaded = True
+
+    results = mteb.evaluate(fitted.vae_, [LongOrShort(), Alike()], cache=None, show_progress_bar=False)
+    assert results.model_revision == fitted.vae_.fingerprint()
+    first, second = (result.get_score() for result in results.task_results)
+    assert 0 <= first <= 1
+    assert -1 <= second <= 1

@@ -1,0 +1,283 @@
+"""The scikit-learn face: an estimator that learns a text VAE from strings and gives their vectors."""
+
+from __future__ import annotations
+
+import io
+import json
+import random
+import tempfile
+import warnings
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager, nullcontext, redirect_stderr
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+import yaml
+from datasets import Dataset
+from numpy.typing import ArrayLike, NDArray
+from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.utils import Tags, check_random_state
+from sklearn.utils.validation import check_is_fitted
+
+from textvae.errors import UserError
+from textvae.evaluation.diagnosis import diagnose
+from textvae.files import replacing
+from textvae.text_vae import TextVAE, _as_list
+from textvae.training.recipe import read_recipe
+from textvae.training.run import run
+
+HELD_OUT = 0.05
+"""Share of the texts, at most 5,000, on which the best epoch is chosen and the model is measured."""
+
+ENOUGH = 20
+"""Held-out texts from which on a verdict on the vectors means something."""
+
+PARAMETERS = "embedder.json"
+
+
+class TextVAEEmbedder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
+    """Vectors of texts, learnt from the texts: the posterior means of a text VAE.
+
+    `fit` trains a tokenizer and a model; `transform` encodes, `inverse_transform` decodes. To use a model that was
+    trained by a recipe, `load` its run.
+
+    Args:
+        latent_size: size of the vectors.
+        hidden_size: of encoder and decoder.
+        encoder_type: "convolution", which learns sooner, or "lstm".
+        decoder_type: "lstm" or "dilated_convolution".
+        vocabulary_size: number of tokens; None: 8,000 pieces, or fewer if the texts have fewer.
+        maximum_length: longer texts are cut to so many tokens in training, and read in chunks by `transform`; None:
+            neither.
+        epochs: how often all texts are seen.
+        recipe: what else differs, in the sections of a recipe: ``{"objective": {"target_rate": 15.0}, "training":
+            {"learning_rate": 0.001}}``; goes over all of the above.
+        random_state: of the weights, the batches, the draws, and the choice of the held-out texts.
+        verbose: whether to show the progress of training.
+
+    Attributes:
+        vae_: the `TextVAE`.
+        evaluation_: the `Evaluation` on the held-out texts, 5 % of those given, which are not trained on; its KL and
+            mutual information tell how far the vectors are used. A loaded estimator has none.
+
+    Example:
+        >>> from textvae import TextVAEEmbedder, load_corpus
+        >>> texts = load_corpus("grammar", sizes=(60, 1, 1))["train"]["text"]
+        >>> embedder = TextVAEEmbedder(latent_size=4, hidden_size=16, epochs=1, random_state=0)
+        >>> embedder.fit_transform(texts).shape
+        (60, 4)
+        >>> len(embedder.inverse_transform(embedder.transform(["Anna baked a cake."])))
+        1
+    """
+
+    def __init__(
+        self,
+        latent_size: int = 32,
+        hidden_size: int = 256,
+        encoder_type: Literal["convolution", "lstm"] = "convolution",
+        decoder_type: Literal["lstm", "dilated_convolution"] = "lstm",
+        vocabulary_size: int | None = None,
+        maximum_length: int | None = 100,
+        epochs: int = 10,
+        recipe: Mapping[str, Mapping[str, Any]] | None = None,
+        random_state: int | np.random.RandomState | None = None,
+        verbose: bool = False,
+    ) -> None:
+        self.latent_size = latent_size
+        self.hidden_size = hidden_size
+        self.encoder_type = encoder_type
+        self.decoder_type = decoder_type
+        self.vocabulary_size = vocabulary_size
+        self.maximum_length = maximum_length
+        self.epochs = epochs
+        self.recipe = recipe
+        self.random_state = random_state
+        self.verbose = verbose
+
+    def fit(self, X: Iterable[str], y: Any = None) -> TextVAEEmbedder:
+        """Train a tokenizer and a model on texts.
+
+        Args:
+            X: two texts or more.
+            y: ignored.
+
+        Raises:
+            UserError: if there are no two texts, or a parameter is not one that a recipe may have.
+        """
+        texts = _checked(X)
+        if len(texts) < 2:
+            raise UserError(f"expected 2 texts or more to learn from, got {len(texts)}: give more")
+        draw = check_random_state(self.random_state)
+        seed = int(draw.randint(2**31 - 1))
+        rows = Dataset.from_dict({"text": texts})
+        order = draw.permutation(len(texts))
+        held_out = max(1, min(5_000, round(HELD_OUT * len(texts))))
+        rest, train = rows.select(order[:held_out]), rows.select(order[held_out:])
+        with tempfile.TemporaryDirectory() as folder, _leaving_no_trace(self.verbose):
+            file = Path(folder) / "recipe.yaml"
+            file.write_text(yaml.safe_dump(self._recipe(folder, seed)), encoding="utf-8")
+            corpus = {"train": train, "validation": rest, "test": rest}
+            self.evaluation_ = run(replace(read_recipe(file), corpus=corpus), quiet=not self.verbose)
+            self.vae_ = TextVAE.from_pretrained(folder)
+        diagnosis = diagnose(self.evaluation_)
+        if diagnosis and diagnosis.state == "collapsed" and held_out >= ENOUGH:
+            warnings.warn(diagnosis.sentence, ConvergenceWarning, stacklevel=2)
+        return self
+
+    def transform(self, X: Iterable[str]) -> NDArray[np.float32]:
+        """The posterior means of n texts, (n, latent_size).
+
+        Args:
+            X: n texts, of any length.
+        """
+        check_is_fitted(self)
+        return self.vae_.encode(_checked(X), show_progress_bar=self.verbose)
+
+    def inverse_transform(self, X: ArrayLike) -> list[str]:
+        """The likeliest text of each of n vectors, as greedy decoding finds it.
+
+        Args:
+            X: vectors, (n, latent_size).
+        """
+        check_is_fitted(self)
+        return self.vae_.decode(np.asarray(X), maximum_length=self.maximum_length or 100)
+
+    def score(self, X: Iterable[str], y: Any = None) -> float:
+        """The mean of the importance-weighted bound on log p(x), K = 10, in nats per text; higher is better.
+
+        Args:
+            X: n texts.
+            y: ignored.
+        """
+        check_is_fitted(self)
+        return float(self.vae_.log_likelihood(_checked(X), samples=10).mean())
+
+    def save(self, folder: str | Path) -> None:
+        """Write the model as a run folder, which `TextVAE.from_pretrained` reads too, with the parameters as JSON.
+
+        Nothing is pickled. A ``random_state`` that is no number is left out.
+
+        Args:
+            folder: made if there is none.
+        """
+        check_is_fitted(self)
+        self.vae_.save_pretrained(folder)
+        parameters = self.get_params(deep=False)
+        if not isinstance(self.random_state, int):
+            del parameters["random_state"]
+        with replacing(Path(folder) / PARAMETERS) as partial:
+            partial.write_text(json.dumps(parameters, indent=2) + "\n", encoding="utf-8")
+
+    @classmethod
+    def load(cls, folder: str | Path) -> TextVAEEmbedder:
+        """The estimator in a folder that `save` wrote, or one of any run or model on the Hub, fitted.
+
+        Args:
+            folder: a folder, or the Hub's ``owner/name``.
+
+        Raises:
+            UserError: as `TextVAE.from_pretrained` says.
+        """
+        vae = TextVAE.from_pretrained(folder)
+        file = Path(folder).expanduser() / PARAMETERS
+        config = vae.model.config
+        parameters = (
+            json.loads(file.read_text(encoding="utf-8"))
+            if file.is_file()
+            else {
+                "latent_size": config.latent_size,
+                "hidden_size": config.hidden_size,
+                "encoder_type": config.encoder_type,
+                "decoder_type": config.decoder_type,
+                "maximum_length": vae.maximum_length,
+            }
+        )
+        estimator = cls(**parameters)
+        estimator.vae_ = vae
+        return estimator
+
+    @property
+    def _n_features_out(self) -> int:
+        """How many names `get_feature_names_out` gives."""
+        return self.vae_.model.config.vector_size
+
+    def __sklearn_tags__(self) -> Tags:
+        """What scikit-learn is told: strings go in, and single precision comes out whatever they are."""
+        tags = super().__sklearn_tags__()
+        tags.input_tags.string, tags.input_tags.two_d_array = True, False
+        tags.transformer_tags.preserves_dtype = []
+        return tags
+
+    def __getstate__(self) -> dict[str, Any]:
+        """What a pickle holds: of the model the bytes of its files, as joblib's processes need them."""
+        state = dict(super().__getstate__())
+        if "vae_" in state:
+            with tempfile.TemporaryDirectory() as folder:
+                self.vae_.save_pretrained(folder)
+                state["vae_"] = {file.name: file.read_bytes() for file in Path(folder).iterdir()}
+        return state
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Read the model from the bytes of its files."""
+        state = dict(state)
+        if "vae_" in state:
+            with tempfile.TemporaryDirectory() as folder:
+                for name, content in state["vae_"].items():
+                    (Path(folder) / name).write_bytes(content)
+                state["vae_"] = TextVAE.from_pretrained(folder)
+        super().__setstate__(state)
+
+    def _recipe(self, folder: str, seed: int) -> dict[str, dict[str, Any]]:
+        """The sections of the recipe, as they would stand in a file."""
+        sections: dict[str, dict[str, Any]] = {
+            "corpus": {"train": "texts"},
+            "tokenizer": {"vocabulary_size": self.vocabulary_size, "maximum_length": self.maximum_length},
+            "model": {
+                "latent_size": self.latent_size,
+                "embedding_size": self.hidden_size,
+                "hidden_size": self.hidden_size,
+                "encoder_type": self.encoder_type,
+                "decoder_type": self.decoder_type,
+                "dropout": 0.1,
+                "tie_word_embeddings": True,
+                "initial_range": None,
+            },
+            "training": {
+                "num_train_epochs": self.epochs,
+                "learning_rate": 3e-3,
+                "lr_scheduler_type": "linear",
+                "max_grad_norm": 5.0,
+                "optim": "adamw_torch_fused",
+                "per_device_eval_batch_size": 128,
+                "output_dir": folder,
+                "seed": seed,
+            },
+            "evaluation": {"samples": 10},
+        }
+        given = self.recipe or {}
+        return {name: sections.get(name, {}) | dict(given.get(name, {})) for name in {**sections, **given}}
+
+
+def _checked(texts: Any) -> list[str]:
+    """The texts as a list."""
+    if isinstance(texts, str) or getattr(texts, "ndim", 1) != 1:
+        raise UserError(f"expected a list of texts, got {texts!r:.80}: give a list, or one column of a table")
+    return _as_list(texts)
+
+
+@contextmanager
+def _leaving_no_trace(verbose: bool) -> Iterator[None]:
+    """The global random states as before, and nothing printed unless ``verbose``."""
+    states = random.getstate(), np.random.get_state()
+    devices = [torch.cuda.current_device()] if torch.cuda.is_available() else []
+    silence = nullcontext() if verbose else redirect_stderr(io.StringIO())
+    try:
+        with torch.random.fork_rng(devices), silence:
+            yield
+    finally:
+        random.setstate(states[0])
+        np.random.set_state(states[1])

@@ -1,0 +1,220 @@
+"""A corpus of any size becomes a file of vectors, in bounded memory and with resume."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+from pyarrow import parquet
+from tqdm import tqdm
+
+from textvae.errors import UserError
+from textvae.files import replacing
+
+if TYPE_CHECKING:
+    from textvae.text_vae import TextVAE
+
+ROWS = 4096
+"""Texts that are held, encoded and kept at once; so many are encoded again after a kill."""
+
+
+def write_vectors(
+    vae: TextVAE,
+    texts: Iterable[str | Mapping[str, Any]],
+    path: str | Path,
+    *,
+    batch_size: int = 32,
+    normalize: bool = False,
+    deviations: bool = False,
+    show_progress_bar: bool | None = None,
+) -> int:
+    """Write the vectors of all texts to a file, in their order; returns how many there are.
+
+    An ``.npy`` file is an array (n, Z) of the posterior means in single precision, which `numpy.load` can map into
+    memory; the deviations are a second one beside it, ``NAME.deviations.npy``. A ``.parquet`` file is a table with
+    the columns row (from 0), text, vector and, if asked for, deviation.
+
+    Parts of `ROWS` texts are kept in the folder ``PATH.parts`` until the file is whole. A call that finds such parts
+    goes on behind them, and the file is, byte for byte, the one that it would have been without a break.
+
+    Args:
+        vae: what encodes.
+        texts: as many as there are, read once: strings, or rows with a column ``text``, as a streamed split of
+            `load_corpus` has them.
+        path: the file to write.
+        batch_size: texts at once.
+        normalize: scale each vector to length 1, and its deviations with it.
+        deviations: write the posterior's standard deviations too.
+        show_progress_bar: None: only on a terminal.
+
+    Raises:
+        UserError: if the file is of no such kind, if the parts are of another model, other options or other texts, or
+            as `TextVAE.encode` says.
+
+    Example:
+        >>> vae = TextVAE.from_pretrained("runs/demo")                                # doctest: +SKIP
+        >>> rows = load_corpus("reviews.csv", streaming=True)["train"]                # doctest: +SKIP
+        >>> write_vectors(vae, rows, "reviews.parquet")                               # doctest: +SKIP
+    """
+    path = Path(path)
+    check_target(path)
+    options: dict[str, Any] = {"batch_size": batch_size, "normalize": normalize, "deviations": deviations}
+    settings = {"model": vae.fingerprint(), **options, "rows": ROWS}
+    folder = path.with_name(f"{path.name}.parts")
+    done = _digests(folder, settings)
+    strings = (text if isinstance(text, str) else text["text"] for text in texts)
+    digests: list[str] = []
+    rows = 0
+    hidden = None if show_progress_bar is None else not show_progress_bar
+    with tqdm(desc="encoding", unit=" sentences", disable=hidden) as bar:
+        while part := list(islice(strings, ROWS)):
+            digests.append(hashlib.sha256(json.dumps(part).encode()).hexdigest())
+            if len(digests) > len(done):
+                with replacing(folder / _name(len(digests) - 1)) as partial:
+                    parquet.write_table(_table(vae, part, **options), partial)
+                _write_manifest(folder, settings, digests)
+            elif digests[-1] != done[len(digests) - 1]:
+                raise _others(folder, f"its texts from row {rows} on")
+            rows += len(part)
+            bar.update(len(part))
+    if len(digests) < len(done):
+        raise _others(folder, "the number of its texts")
+    folder.mkdir(parents=True, exist_ok=True)
+    parts = _Parts(folder, len(digests), rows, _table(vae, [], **options).schema)
+    (_assemble_table if path.suffix == ".parquet" else _assemble_arrays)(parts, path)
+    # First, so that no folder that is half deleted looks like one to go on with.
+    (folder / MANIFEST).unlink(missing_ok=True)
+    shutil.rmtree(folder)
+    return rows
+
+
+def check_target(path: Path) -> None:
+    """Refuse a file that cannot be written as vectors.
+
+    Raises:
+        UserError: if it is a folder, or its name has another ending.
+    """
+    if path.is_dir():
+        raise UserError(
+            f"expected a file to write to, got the folder {path}: add a name, such as {path / 'z.npy'}"
+        )
+    if path.suffix not in (".npy", ".parquet"):
+        raise UserError(f"expected a file .npy or .parquet, got {path}: name it {path.stem}.npy")
+
+
+# ---- parts
+
+
+MANIFEST = "manifest.json"
+
+
+def _name(part: int) -> str:
+    return f"{part:08d}.parquet"
+
+
+def _table(vae: TextVAE, texts: list[str], batch_size: int, normalize: bool, deviations: bool) -> pa.Table:
+    """A part: columns text, vector and, if asked for, deviation."""
+    means, scales = vae.encode(
+        texts,
+        batch_size=batch_size,
+        show_progress_bar=False,
+        normalize_embeddings=normalize,
+        return_deviations=True,
+    )
+    columns = {"text": pa.array(texts, pa.string()), "vector": _lists(means)}
+    return pa.table(columns | ({"deviation": _lists(scales)} if deviations else {}))
+
+
+def _lists(vectors: NDArray[np.float32]) -> pa.FixedSizeListArray:
+    """The rows of (n, Z)."""
+    return pa.FixedSizeListArray.from_arrays(pa.array(vectors.ravel()), vectors.shape[1])
+
+
+def _write_manifest(folder: Path, settings: dict[str, Any], digests: list[str]) -> None:
+    """Say what the parts come from; written behind each part, so that those it names are whole."""
+    with replacing(folder / MANIFEST) as partial:
+        partial.write_text(json.dumps({**settings, "texts": digests}, indent=1) + "\n", encoding="utf-8")
+
+
+def _digests(folder: Path, settings: dict[str, Any]) -> list[str]:
+    """The digest of the texts of each part that is done."""
+    if not (folder / MANIFEST).exists():
+        return []
+    found = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
+    digests = found.pop("texts")
+    if differing := [name for name, value in settings.items() if found.get(name) != value]:
+        raise _others(folder, f"its {' and '.join(differing)}")
+    return digests
+
+
+def _others(folder: Path, differing: str) -> UserError:
+    return UserError(
+        f"expected to go on with {folder}, got another call than the one that was interrupted ({differing}): repeat "
+        f"that, or delete the folder"
+    )
+
+
+# ---- the file
+
+
+@dataclass(frozen=True)
+class _Parts:
+    """The parts that are done, all of them.
+
+    Attributes:
+        folder: where they are.
+        count: how many.
+        rows: how many there are in all of them.
+        schema: their columns and types.
+    """
+
+    folder: Path
+    count: int
+    rows: int
+    schema: pa.Schema
+
+    def tables(self, columns: list[str] | None = None) -> Iterator[pa.Table]:
+        """One after the other, with these columns alone or with all."""
+        for part in range(self.count):
+            yield parquet.read_table(self.folder / _name(part), columns=columns)
+
+
+def _assemble_table(parts: _Parts, path: Path) -> None:
+    """Write the parts as one Parquet file, with the number of each row."""
+    partial, first = parts.folder / path.name, 0
+    with parquet.ParquetWriter(partial, parts.schema.insert(0, pa.field("row", pa.int64()))) as writer:
+        for table in parts.tables():
+            numbers = pa.array(range(first, first + table.num_rows), pa.int64())
+            writer.write_table(table.add_column(0, "row", numbers))
+            first += table.num_rows
+    os.replace(partial, path)
+
+
+def _assemble_arrays(parts: _Parts, path: Path) -> None:
+    """Write the parts as one array, and their deviations as another."""
+    names = {"deviation": path.with_suffix(".deviations.npy"), "vector": path}
+    for column, target in names.items():
+        if column not in parts.schema.names:
+            continue
+        partial = parts.folder / target.name
+        header = {
+            "descr": "<f4",
+            "fortran_order": False,
+            "shape": (parts.rows, parts.schema.field(column).type.list_size),
+        }
+        with partial.open("wb") as file:
+            # Not through a memory map, whose written pages would count as this program's memory.
+            np.lib.format.write_array_header_1_0(file, header)
+            for table in parts.tables([column]):
+                file.write(table[column].combine_chunks().flatten().to_numpy())
+        os.replace(partial, target)
