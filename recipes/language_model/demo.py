@@ -10,11 +10,13 @@ import matplotlib
 import numpy
 from datasets import Dataset
 from sklearn.linear_model import LogisticRegression
-from sklearn.manifold import TSNE
 from sklearn.model_selection import cross_val_score
 
+from textvae.clustering import cluster_texts
 from textvae.errors import reported_to_user
 from textvae.evaluation.report import report
+from textvae.latent_space.maps import project
+from textvae.pictures.page import write_page
 from textvae.text.corpus import load_corpus
 from textvae.text.grammar import Grammar
 from textvae.text_vae import TextVAE
@@ -28,7 +30,7 @@ RECIPE = Path(__file__).with_name("demo.yaml")
 
 
 def main() -> None:
-    """Train, measure, sample, reconstruct, interpolate and draw."""
+    """Train, measure, sample, reconstruct, interpolate, cluster and draw."""
     parser = argparse.ArgumentParser(
         description="Train a small sentence VAE on the embedded corpus and use it."
     )
@@ -57,16 +59,32 @@ def main() -> None:
     print("\n".join(vae.interpolate(test["text"][4], test["text"][5], steps=7)))
 
     title("What the latent vector knows: a linear classifier's accuracy, beside that of the commonest answer")
-    vectors = numpy.asarray(vae.encode(test["text"][:], show_progress_bar=False))
+    texts = test["text"][:]
+    vectors = numpy.asarray(vae.encode(texts, show_progress_bar=False))
     for factor in Grammar.load().factors:
         labels = numpy.array(test[factor])
         right = cross_val_score(LogisticRegression(max_iter=1000), vectors, labels, cv=3).mean()
         print(f"{factor:10} {right:5.0%}   {numpy.bincount(labels).max() / len(labels):5.0%}")
 
-    picture = recipe.folder / "map.png"
-    draw_map(vectors, test, picture)
+    title(
+        "Clusters of the latent vectors: characteristic words, nearest sentence, and what the centre decodes to"
+    )
+    print(
+        cluster_texts(vae, texts, clusters=5, words=8, nearest=1, draws=1, show_progress_bar=False).report()
+    )
+
+    places = project(vectors, "tsne")
+    picture, page = recipe.folder / "map.png", recipe.folder / "map.html"
+    draw_map(places, test, picture)
+    kinds = test.features["type"].names
+    write_page(
+        places, texts, test["type"][:], page, title="The embedded corpus, by sentence type", names=kinds
+    )
     title("Written")
-    print(f"{recipe.folder}/   the run: model, tokenizer, recipe, evaluation\n{picture}   its latent space")
+    print(
+        f"{recipe.folder}/   the run: model, tokenizer, recipe, evaluation\n"
+        f"{picture}   its latent space\n{page}   the same, to look around in"
+    )
 
 
 def title(words: str) -> None:
@@ -74,9 +92,8 @@ def title(words: str) -> None:
     print(f"\n== {words}\n", flush=True)
 
 
-def draw_map(vectors: numpy.ndarray, test: Dataset, picture: Path) -> None:
-    """A t-SNE map of the posterior means (n, Z) of the test sentences, once for each of four factors."""
-    places = TSNE(random_state=0, init="pca").fit_transform(vectors)
+def draw_map(places: numpy.ndarray, test: Dataset, picture: Path) -> None:
+    """The places (n, 2) of the test sentences on a map, once for each of four factors."""
     figure, panels = pyplot.subplots(2, 2, figsize=(11, 8), layout="constrained")
     for axes, factor in zip(panels.flat, ("type", "register", "polarity", "tense"), strict=True):
         labels = numpy.array(test[factor])
