@@ -57,8 +57,27 @@ def test_gradient_is_that_of_log_softmax(monkeypatch, inputs, slab, weight_size,
 
 def test_gradient_is_the_numerical_one(layer):
     states, targets = torch.randn(6, 5, dtype=torch.double, requires_grad=True), torch.randint(7, (6,))
-    arguments = (states, layer.linear.weight, layer.linear.bias, targets)
+    arguments = (states, layer.linear.weight, layer.linear.bias, targets, True)
     assert torch.autograd.gradcheck(output_layer._TokenLogLikelihood.apply, arguments)
+
+
+def test_gradients_are_computed_only_where_they_are_recorded(monkeypatch, layer, inputs):
+    """Evaluation would pay for the gradient's two products otherwise: a Function does not know of no_grad."""
+    slabs, asked = output_layer._slabs, []
+    monkeypatch.setattr(
+        output_layer, "_slabs", lambda *given: (asked.append(given[-1] is not None), slabs(*given))[1]
+    )
+    recorded = layer.log_likelihood(*inputs)
+    with torch.no_grad():
+        torch.testing.assert_close(layer.log_likelihood(*inputs), recorded)
+    assert asked == [True, False]
+
+
+def test_second_derivative_is_refused(layer, inputs):
+    total = layer.log_likelihood(*inputs).square().sum()
+    (first,) = torch.autograd.grad(total, layer.linear.weight, create_graph=True)
+    with pytest.raises(RuntimeError, match="once_differentiable"):
+        first.sum().backward()
 
 
 def test_backward_twice_gives_the_same(layer, inputs):

@@ -6,6 +6,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
 from torch.nn import functional
 
 SLAB = 2**21
@@ -30,29 +31,37 @@ class _TokenLogLikelihood(torch.autograd.Function):
     backward pass can be done at once, and the logits are forgotten. The weight's gradient is a sum over tokens,
     so it is only right if all tokens get the same gradient from above; they do when the loss is a mean over
     sentences of sums over tokens. Otherwise the backward pass computes the logits anew.
+
+    A caller under `torch.no_grad` says so with ``recording``: in here gradients are off in any case, and a parameter
+    asks for its gradient still.
     """
 
     @staticmethod
-    def forward(ctx: Any, states: Tensor, weight: Tensor, bias: Tensor, targets: Tensor) -> Tensor:
+    def forward(
+        ctx: Any, states: Tensor, weight: Tensor, bias: Tensor, targets: Tensor, recording: bool
+    ) -> Tensor:
         dtype = _product_dtype(states)
         ones = states.new_ones(len(states))
-        gradients = any(ctx.needs_input_grad[:3])
+        gradients = recording and any(ctx.needs_input_grad[:3])
         result = _slabs(states.to(dtype), weight.to(dtype), bias, targets, ones if gradients else None)
         ctx.dtype = dtype
         ctx.save_for_backward(states, weight, bias, targets, *(result[1:] if gradients else ()))
         return result[0]
 
     @staticmethod
+    @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
         states, weight, bias, targets, d_states, d_weight, d_bias = ctx.saved_tensors
         if bool((gradient == gradient[:1]).all()):
             scale = gradient[:1]
-            return d_states * scale, d_weight * scale, d_bias * scale, None
+            return d_states * scale, d_weight * scale, d_bias * scale, None, None
         dtype = ctx.dtype
         _, *gradients = _slabs(states.to(dtype), weight.to(dtype), bias, targets, gradient)
-        return *(
-            grad.to(like.dtype) for grad, like in zip(gradients, (states, weight, bias), strict=True)
-        ), None
+        return (
+            *(grad.to(like.dtype) for grad, like in zip(gradients, (states, weight, bias), strict=True)),
+            None,
+            None,
+        )
 
 
 def _slabs(
@@ -119,7 +128,11 @@ class OutputLayer(nn.Module):
         samples, sentences = states.shape[:2]
         real = self.projection(states[:, mask].flatten(0, 1))
         tokens = _TokenLogLikelihood.apply(
-            real, self.linear.weight, self.linear.bias, targets[mask].repeat(samples)
+            real,
+            self.linear.weight,
+            self.linear.bias,
+            targets[mask].repeat(samples),
+            torch.is_grad_enabled(),
         )
         sentence_of = mask.nonzero()[:, 0].expand(samples, -1)
         return tokens.new_zeros(samples, sentences).scatter_add_(1, sentence_of, tokens.view(samples, -1))
