@@ -21,6 +21,8 @@ lint: setup
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	# Two scripts of one name cannot be checked in one call.
+	$(BIN)/mypy recipes/translation/*.py
 
 test: lint
 	OMP_NUM_THREADS=1 $(BIN)/pytest -n auto -m "not slow"

@@ -1,0 +1,224 @@
+"""Vectors on Ray: each text once, whatever the pieces, and whoever dies."""
+
+import gzip
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import psutil
+import pyarrow as pa
+import pytest
+import tiny
+import torch
+from pyarrow import fs, parquet
+
+import textvae.ray as on_ray
+from textvae.errors import UserError
+from textvae.text_vae import TextVAE
+
+TEXTS = ["a b c", "d e f g h", "i", "", "q r s t", "z y x w v u", "b", "c c c", "d"]
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    torch.manual_seed(1)
+    folder = tmp_path_factory.mktemp("run")
+    TextVAE(tiny.model(initial_range=1.0).float(), tiny.tokenizer()).save_pretrained(folder)
+    return str(folder)
+
+
+def lines_of(path, size, monkeypatch):
+    """The lines of a file by pieces of so many bytes."""
+    monkeypatch.setattr(on_ray, "TEXT_BYTES", size)
+    local = fs.LocalFileSystem()
+    return [
+        list(on_ray._lines(local, str(path), piece.start, piece.stop))
+        for piece in on_ray._pieces(str(path), "text")
+    ]
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 5, 7, 16, 100])
+@pytest.mark.parametrize("end", ["\n", ""], ids=["ended", "open"])
+def test_every_line_is_in_one_piece(tmp_path, monkeypatch, size, end):
+    texts = ["ä b", "", "c", "日本", "d" * 12, "", "e"]
+    path = tmp_path / "a.txt"
+    path.write_text("\n".join(texts) + end, encoding="utf-8")
+    pieces = lines_of(path, size, monkeypatch)
+    assert len(pieces) == -(-path.stat().st_size // size)
+    assert [line for piece in pieces for line in piece] == texts
+
+
+def test_a_gzipped_file_is_one_piece(tmp_path, monkeypatch):
+    path = tmp_path / "a.txt.gz"
+    path.write_bytes(gzip.compress(b"a\r\nb\n"))
+    assert lines_of(path, 1, monkeypatch) == [["a", "b"]]
+
+
+def test_a_folder_is_read_in_the_order_of_its_names(tmp_path):
+    for name in ("b/x.parquet", "a.parquet", "b/.partial.parquet"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        parquet.write_table(pa.table({"text": TEXTS}), tmp_path / name, row_group_size=5)
+    pieces = list(on_ray._pieces(str(tmp_path), "text"))
+    assert [(os.path.basename(piece.uri), piece.start) for piece in pieces] == [
+        ("a.parquet", 0),
+        ("a.parquet", 1),
+        ("x.parquet", 0),
+        ("x.parquet", 1),
+    ]
+    assert [piece.name for piece in pieces] == [f"{part:08d}.parquet" for part in range(4)]
+
+
+def test_the_encoder_keeps_rows_and_columns(run):
+    table = pa.table({"id": range(9), "review": TEXTS})
+    found = on_ray.Encoder(run, "review", deviations=True)(table)
+    means, scales = TextVAE.from_pretrained(run).encode(TEXTS, return_deviations=True)
+    assert found.select(["id", "review"]).equals(table)
+    np.testing.assert_array_equal(np.stack(found["vector"].to_pylist()), means)
+    np.testing.assert_array_equal(np.stack(found["deviation"].to_pylist()), scales)
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("none", None, "expected a file or folder in .*none, got none"),
+        ("a.csv", b"a\n", "expected Parquet or text files, got .*a.csv"),
+        ("a.txt", b"", "expected Parquet or text files in .*a.txt, got none with text in them"),
+    ],
+)
+def test_a_source_that_cannot_be_read_is_refused(tmp_path, name, content, message):
+    if content is not None:
+        (tmp_path / name).write_bytes(content)
+    with pytest.raises(UserError, match=message):
+        list(on_ray._pieces(str(tmp_path / name), "text"))
+
+
+def test_a_missing_column_is_named(tmp_path):
+    parquet.write_table(pa.table({"review": TEXTS}), tmp_path / "a.parquet")
+    with pytest.raises(UserError, match=r"expected a column text in .*, got review"):
+        list(on_ray._pieces(str(tmp_path / "a.parquet"), "text"))
+
+
+def test_bytes_that_are_not_utf8_are_named(tmp_path, monkeypatch):
+    (tmp_path / "a.txt").write_bytes(b"ab\n\xff\n")
+    with pytest.raises(
+        UserError, match=r"expected UTF-8 in .*, got other bytes in the line that ends at byte 5"
+    ):
+        lines_of(tmp_path / "a.txt", 100, monkeypatch)
+
+
+PROGRAM = """
+import sys
+import ray
+import textvae.ray
+ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False, object_store_memory=2**27)
+textvae.ray.TEXT_BYTES = 4096
+print(textvae.ray.write_vectors(*sys.argv[1:], batch_size=1))
+"""
+"""A process of its own, because Ray leaves processes behind that Python warns of."""
+
+
+def started(run, source, folder):
+    pytest.importorskip("ray", reason="needs the extra ray")
+    command = [sys.executable, "-c", PROGRAM, run, str(source), str(folder)]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+
+
+def finished(driver):
+    """The number of rows that the call returned."""
+    out = driver.communicate(timeout=300)[0]
+    assert driver.returncode == 0
+    # Ray writes there, too.
+    (rows,) = filter(str.isdigit, out.splitlines())
+    return int(rows)
+
+
+def first_file_in(folder, driver):
+    """Wait for it."""
+    while not (found := list(folder.glob("0*.parquet"))):
+        assert driver.poll() is None
+        time.sleep(0.05)
+    return found
+
+
+@pytest.fixture(scope="module")
+def source(tmp_path_factory):
+    """Some thousand texts in some fifty pieces."""
+    draw = np.random.default_rng(0).choice
+    path = tmp_path_factory.mktemp("source") / "texts.txt"
+    path.write_text("\n".join(" ".join(draw(list("abcdefgh"), 12)) for _ in range(8000)), encoding="utf-8")
+    return path
+
+
+@pytest.fixture(scope="module")
+def undisturbed(run, source, tmp_path_factory):
+    """The vectors of a call that nothing happens to."""
+    folder = tmp_path_factory.mktemp("undisturbed")
+    assert finished(started(run, source, folder)) == 8000
+    return folder
+
+
+def same(folder, other):
+    """Whether two folders hold the same tables, each in the files of the same names."""
+    names = [sorted(path.name for path in each.glob("*.parquet")) for each in (folder, other)]
+    return names[0] == names[1] and all(
+        parquet.read_table(folder / name).equals(parquet.read_table(other / name)) for name in names[0]
+    )
+
+
+@pytest.mark.slow
+def test_the_files_hold_all_texts_in_their_order(run, source, undisturbed):
+    table, texts = parquet.read_table(undisturbed), source.read_text().splitlines()
+    assert table["text"].to_pylist() == texts
+    expected = TextVAE.from_pretrained(run).encode(texts)
+    np.testing.assert_allclose(np.stack(table["vector"].to_pylist()), expected, atol=1e-6)
+
+
+@pytest.mark.slow
+def test_a_killed_worker_loses_and_doubles_nothing(run, source, undisturbed, tmp_path):
+    driver = started(run, source, tmp_path)
+    first_file_in(tmp_path, driver)
+    children = psutil.Process(driver.pid).children(recursive=True)
+    workers = [child for child in children if "MapWorker" in " ".join(child.cmdline())]
+    workers[0].send_signal(signal.SIGKILL)
+    assert not same(tmp_path, undisturbed), "killed too late to show anything"
+    assert finished(driver) == 8000
+    assert same(tmp_path, undisturbed)
+
+
+@pytest.mark.slow
+def test_a_killed_call_goes_on_where_it_was(run, source, undisturbed, tmp_path):
+    driver = started(run, source, tmp_path)
+    kept = first_file_in(tmp_path, driver)[0]
+    processes = [psutil.Process(driver.pid), *psutil.Process(driver.pid).children(recursive=True)]
+    for process in processes:
+        process.send_signal(signal.SIGKILL)
+    driver.communicate()
+    psutil.wait_procs(processes)
+    written = kept.stat().st_mtime_ns
+    assert not same(tmp_path, undisturbed), "killed too late to show anything"
+    assert finished(started(run, source, tmp_path)) == 8000
+    assert same(tmp_path, undisturbed)
+    assert kept.stat().st_mtime_ns == written
+
+
+def test_vectors_of_another_call_are_refused(tmp_path):
+    settings = {"source": "a.txt", "deviations": True}
+    local = fs.LocalFileSystem()
+    on_ray._claim(local, str(tmp_path), settings)
+    on_ray._claim(local, str(tmp_path), settings)
+    with pytest.raises(UserError, match=r"got another deviations: repeat the call"):
+        on_ray._claim(local, str(tmp_path), settings | {"deviations": False})
+
+
+def test_a_piece_without_a_line_has_a_file_without_rows(run, tmp_path):
+    """Or a repeated call would do it again, and never end."""
+    (tmp_path / "a.txt").write_text("a b c\n")
+    writer = on_ray._PieceWriter(str(tmp_path / "z"), model=run, column="text")
+    (tmp_path / "z").mkdir()
+    batch = {"name": ["0.parquet"], "uri": [(tmp_path / "a.txt").as_uri()], "start": [2], "stop": [4]}
+    assert writer({name: np.array(values) for name, values in batch.items()})["rows"].tolist() == [0]
+    found = parquet.read_table(tmp_path / "z" / "0.parquet")
+    assert (found.num_rows, found.column_names) == (0, ["text", "vector"])
