@@ -2,11 +2,14 @@
 
 python recipes/clustering/prepare.py agnews FOLDER      # the CSV files of Zhang et al. and their classes.txt
 python recipes/clustering/prepare.py 20ng FOLDER        # JSON lines of whole messages
+python recipes/clustering/prepare.py yelp FOLDER        # sentences, one a line, in files that end in .0 and .1
 """
 
 import argparse
 import csv
 import json
+import random
+from itertools import islice
 from pathlib import Path
 
 from sklearn.datasets._twenty_newsgroups import (
@@ -73,7 +76,38 @@ def stripped(file: Path) -> Rows:
     return [row for row in rows if row["text"]]
 
 
-CORPORA = {"agnews": agnews, "20ng": newsgroups}
+SIZES = {"test": 10_000, "validation": 10_000, "train": 100_000}
+"""Of the splits of yelp-short (re-split)."""
+
+
+def yelp(folder: Path) -> dict[str, Rows]:
+    """All files pooled, each sentence once and those of both sentiments not at all, split anew with a fixed seed."""
+    sentences = {
+        label: {
+            line.strip()
+            for file in folder.glob(f"*.{end}")
+            for line in file.read_text(encoding="utf-8").split("\n")
+        }
+        - {""}
+        for end, label in enumerate(("negative", "positive"))
+    }
+    ambiguous = sentences["negative"] & sentences["positive"]
+    rows = [
+        {"text": text, "label": label}
+        for label, texts in sentences.items()
+        for text in sorted(texts - ambiguous)
+    ]
+    if len(rows) < sum(SIZES.values()):
+        raise UserError(
+            f"expected {sum(SIZES.values()):,} different sentences in the files *.0 and *.1 of {folder}, found "
+            f"{len(rows):,}: check the folder"
+        )
+    random.Random(0).shuffle(rows)
+    drawn = iter(rows)
+    return {split: list(islice(drawn, size)) for split, size in SIZES.items()}
+
+
+CORPORA = {"agnews": agnews, "20ng": newsgroups, "yelp": yelp}
 """What makes the splits of each corpus."""
 
 

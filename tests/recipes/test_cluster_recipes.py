@@ -131,3 +131,27 @@ def test_messages_lose_what_gives_their_class_away(script, tmp_path, monkeypatch
     for split in ("train", "test"):
         written = (tmp_path / "20ng" / f"{split}.jsonl").read_text()
         assert json.loads(written) == {"text": "my own words", "label": "alt.atheism"}
+
+
+def test_reviews_are_split_anew(script, tmp_path):
+    negative = [f"bad {row}" for row in range(60_000)]
+    positive = [f"good {row}" for row in range(60_010)]
+    (tmp_path / "dev.0").write_text("\n".join([*negative, "so so", "bad 7"]))
+    (tmp_path / "dev.1").write_text("\n".join([*positive[:9], "", "so so"]))
+    (tmp_path / "test.1").write_text("\n".join(positive))
+    made = []
+    for folder in ("one", "two"):
+        assert script("prepare.py", "yelp", tmp_path, "-o", tmp_path / folder)[0] == 0
+        files = [tmp_path / folder / f"{split}.jsonl" for split in ("train", "validation", "test")]
+        made.append([file.read_text().splitlines() for file in files])
+    assert made[0] == made[1]
+    assert [len(lines) for lines in made[0]] == [100_000, 10_000, 10_000]
+    rows = [json.loads(line) for lines in made[0] for line in lines]
+    texts = {row["text"] for row in rows}
+    assert len(texts) == 120_000
+    assert texts < {*negative, *positive}
+    assert all(row["label"] == ("positive" if row["text"].startswith("good") else "negative") for row in rows)
+    (tmp_path / "dev.0").unlink()
+    code, _, err = script("prepare.py", "yelp", tmp_path)
+    assert (code, err.count("\n")) == (2, 1)
+    assert "found 60,011" in err
