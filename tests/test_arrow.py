@@ -14,18 +14,23 @@ errors files
 text.clauses text.morphology text.productions text.parser text.grammar
 text.reader text.labels text.corpus text.tokenizer text.blanks text.batches text.chunks text.keywords
 modules.encoders modules.latents modules.classes modules.decoders modules.output_layer
-models.outputs models.generation models.refinement models.language models.filling models.checkpoint
+modules.attention modules.source_encoders modules.attentive_decoder modules.conditional_latents
+models.outputs models.base models.generation models.refinement models.language models.seq2seq models.filling
+models.checkpoint
 objectives.schedules objectives.rate objectives.elbo
 evaluation.latent_use evaluation.likelihood evaluation.interventions evaluation.reconstruction evaluation.classification
-evaluation.evaluate evaluation.diagnosis evaluation.report evaluation.sample_quality evaluation.clustering
+evaluation.evaluate evaluation.diagnosis evaluation.report evaluation.sample_quality evaluation.translation
+evaluation.clustering
+texts translation
 training.progress training.clock training.curves training.plateau training.multiplier training.aggressive
-training.prior training.trainer training.recipe training.run training.comparison
+training.prior training.trainer training.recipe training.run training.script training.comparison
 latent_space.paths latent_space.clusters latent_space.semi_supervised latent_space.neighbours
 latent_space.fitted_priors latent_space.maps
-pictures.cloud pictures.figure pictures.scatter pictures.page pictures.confusion pictures.strip
-text_vae vectors clustering embedding
+pictures.cloud pictures.figure pictures.scatter pictures.page pictures.confusion pictures.strip pictures.attention
+pictures.diversity
+text_vae vectors ray clustering embedding
 commands.arguments commands.printing commands.evaluate commands.write commands.latent commands.encode
-commands.classify commands.cluster commands.map
+commands.classify commands.cluster commands.map commands.translate
 cli
 """.split()
 FILES = sorted(path for path in ROOT.rglob("*.py") if path.name != "__init__.py")

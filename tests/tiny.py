@@ -7,12 +7,14 @@ from datasets import Dataset
 
 from textvae.models import language
 from textvae.models.language import TextVAEConfig, TextVAEModel
+from textvae.models.seq2seq import Seq2SeqVAEConfig, Seq2SeqVAEModel
 from textvae.objectives.elbo import ELBO
 from textvae.text.batches import Batch, Collator
 from textvae.text.tokenizer import train_tokenizer
 from textvae.training.trainer import TextVAETrainer, TextVAETrainingArguments
 
 VOCABULARY = 30
+SOURCE_VOCABULARY = 25
 ENCODERS = {
     "lstm": {"encoder_type": "lstm"},
     "lstm-2": {"encoder_type": "lstm", "encoder_layers": 2},
@@ -41,6 +43,25 @@ def sentences(lengths=(5, 1, 7, 3), vocabulary=VOCABULARY) -> list[dict[str, lis
 def collate(rows) -> Batch:
     """The batch of some sentences."""
     return Collator(pad_id=0, bos_id=1, eos_id=2)(rows)
+
+
+def seq2seq(**options) -> Seq2SeqVAEModel:
+    """A conditional model in evaluation mode, with weights large enough for everything to matter."""
+    sizes = {"vocab_size": VOCABULARY, "source_vocab_size": SOURCE_VOCABULARY, "latent_size": 3}
+    defaults = {"embedding_size": 6, "hidden_size": 8, "initial_range": 0.7, "initial_embedding_range": 1.0}
+    return Seq2SeqVAEModel(Seq2SeqVAEConfig(**(sizes | defaults | options))).double().eval()
+
+
+def pairs(lengths=(5, 1, 7, 3), source_lengths=(2, 6, 4, 1)) -> list[dict[str, list[int]]]:
+    """Random pairs of a target and a source with so many words."""
+    sources = sentences(source_lengths, SOURCE_VOCABULARY)
+    targets = sentences(lengths)
+    return [target | {"source_ids": source["ids"]} for target, source in zip(targets, sources, strict=True)]
+
+
+def collate_pairs(rows) -> Batch:
+    """The batch of some pairs."""
+    return Collator(pad_id=0, bos_id=1, eos_id=2, source_pad_id=0, source_eos_id=2)(rows)
 
 
 def batch(*lengths: int) -> Batch:
@@ -78,6 +99,17 @@ def dataset(lengths, vocabulary=VOCABULARY) -> Dataset:
     """A tokenised data set of random sentences with so many words."""
     ids = [sentence["ids"] for sentence in sentences(lengths, vocabulary)]
     return Dataset.from_dict({"ids": ids, "length": [len(sentence) + 1 for sentence in ids]})
+
+
+def pair_dataset(count) -> Dataset:
+    """A tokenised data set of so many random pairs with one to eight words on each side."""
+    rows = pairs(*torch.randint(1, 9, (2, count)).tolist())
+    columns = {name: [row[name] for row in rows] for name in ("ids", "source_ids")}
+    counts = {
+        length: [len(ids) + 1 for ids in columns[name]]
+        for name, length in (("ids", "length"), ("source_ids", "source_length"))
+    }
+    return Dataset.from_dict(columns | counts)
 
 
 def trainer(folder, *, lengths=None, objective=None, model_options=None, **arguments) -> TextVAETrainer:

@@ -11,38 +11,47 @@ from textvae.errors import UserError
 if TYPE_CHECKING:
     from textvae.embedding import TextVAEEmbedder
     from textvae.models.language import TextVAEConfig, TextVAEModel
+    from textvae.models.seq2seq import Seq2SeqVAEConfig, Seq2SeqVAEModel
     from textvae.text.corpus import load_corpus
     from textvae.text_vae import TextVAE
     from textvae.training.trainer import TextVAETrainer, TextVAETrainingArguments
+    from textvae.translation import Translator
 
 __version__ = version("textvae")
 
 __all__ = [
+    "Seq2SeqVAEConfig",
+    "Seq2SeqVAEModel",
     "TextVAE",
     "TextVAEConfig",
     "TextVAEEmbedder",
     "TextVAEModel",
     "TextVAETrainer",
     "TextVAETrainingArguments",
+    "Translator",
     "UserError",
     "__version__",
     "load_corpus",
 ]
 
 _HOMES = {
+    "Seq2SeqVAEConfig": "textvae.models.seq2seq",
+    "Seq2SeqVAEModel": "textvae.models.seq2seq",
     "TextVAE": "textvae.text_vae",
     "TextVAEConfig": "textvae.models.language",
     "TextVAEEmbedder": "textvae.embedding",
     "TextVAEModel": "textvae.models.language",
     "TextVAETrainer": "textvae.training.trainer",
     "TextVAETrainingArguments": "textvae.training.trainer",
+    "Translator": "textvae.translation",
     "load_corpus": "textvae.text.corpus",
 }
 
-# After `import textvae`, AutoModel knows the model, which takes importing it. Only the command `textvae` does without:
-# it imports what a command needs, and its --help should not wait seconds for torch.
+# After `import textvae`, AutoModel knows the models, which takes importing them. Only the command `textvae` does
+# without: it imports what a command needs, and its --help should not wait seconds for torch.
 if Path(sys.argv[0] if sys.argv else "").name != "textvae":
     import_module("textvae.models.language")
+    import_module("textvae.models.seq2seq")
 
 
 def __getattr__(name: str) -> Any:

@@ -15,6 +15,7 @@ from textvae.commands.encode import encode
 from textvae.commands.evaluate import evaluate
 from textvae.commands.latent import analogy, fill, fit_prior, neighbours, traverse
 from textvae.commands.map import map_corpus
+from textvae.commands.translate import translate
 from textvae.commands.write import interpolate, reconstruct, sample
 from textvae.errors import reported_to_user
 
@@ -27,7 +28,7 @@ app = typer.Typer(
 for command in (evaluate, sample, interpolate, reconstruct, encode, classify, cluster):
     app.command()(command)
 app.command("map")(map_corpus)
-for operation in (analogy, traverse, fill, neighbours, fit_prior):
+for operation in (analogy, traverse, fill, neighbours, fit_prior, translate):
     app.command()(operation)
 
 
@@ -73,7 +74,7 @@ def options(
 ) -> None:
     """Variational auto-encoders of text: what can be done with a trained model.
 
-    A model is trained with recipes/language_model/train.py.
+    A model is trained with recipes/language_model/train.py, one that translates with recipes/translation/train.py.
     """
     context.obj = {"show_progress_bar": False if quiet else None}
 

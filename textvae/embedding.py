@@ -26,7 +26,8 @@ from sklearn.utils.validation import check_is_fitted
 from textvae.errors import UserError
 from textvae.evaluation.diagnosis import diagnose
 from textvae.files import replacing
-from textvae.text_vae import TextVAE, _as_list
+from textvae.text_vae import TextVAE
+from textvae.texts import as_list
 from textvae.training.recipe import read_recipe
 from textvae.training.run import run
 
@@ -266,7 +267,7 @@ def _checked(texts: Any) -> list[str]:
     """The texts as a list."""
     if isinstance(texts, str) or getattr(texts, "ndim", 1) != 1:
         raise UserError(f"expected a list of texts, got {texts!r:.80}: give a list, or one column of a table")
-    return _as_list(texts)
+    return as_list(texts)
 
 
 @contextmanager

@@ -13,8 +13,6 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.utils.data import DataLoader
-from tqdm import tqdm
 from transformers import PreTrainedTokenizerBase
 from transformers.tokenization_utils_base import VERY_LARGE_INTEGER
 
@@ -25,16 +23,14 @@ from textvae.files import replacing_files_in
 from textvae.latent_space.fitted_priors import FittedPrior, fit_flow, fit_mixture, load_prior
 from textvae.latent_space.neighbours import Metric, nearest
 from textvae.latent_space.paths import PATHS, analogy, traversal
-from textvae.models.checkpoint import load_model, silenced
+from textvae.models.checkpoint import silenced
 from textvae.models.filling import fill
 from textvae.models.language import TextVAEConfig, TextVAEModel
 from textvae.text.batches import Batch, Collator
 from textvae.text.blanks import pattern, spellings
 from textvae.text.chunks import chunks
 from textvae.text.tokenizer import decode_rows, load_tokenizer
-
-STOCHASTIC = ("temperature", "top_k", "top_p", "min_p", "typical_p")
-"""Options of `GenerationMixin.generate` that mean nothing unless words are drawn."""
+from textvae.texts import as_list, batches_of, decoding, load, progress
 
 MTEB_TASK = {"task_name", "task_metadata", "hf_split", "hf_subset", "prompt_type"}
 """What the versions of MTEB tell a model of the task that it is to encode for."""
@@ -77,14 +73,10 @@ class TextVAE:
             UserError: if there is no such run, if it is not finished, is of another kind, is damaged, or if its
                 tokenizer does not fit.
         """
-        path = Path(run).expanduser()
-        name = str(path) if path.exists() else str(run)
-        model = load_model(name)
+        model, name = load(run, TextVAEModel, device, "use textvae translate, or Translator")
         with silenced():
             tokenizer = load_tokenizer(name)
-        device = device or ("cuda" if torch.cuda.is_available() else "cpu")
-        torch.nn.Module.to(model, device)  # the model's own has lost its types to a decorator
-        return cls(model.eval(), tokenizer)
+        return cls(model, tokenizer)
 
     @property
     def maximum_length(self) -> int | None:
@@ -154,7 +146,7 @@ class TextVAE:
             raise TypeError(f"encode() got an unexpected keyword argument {min(strange)!r}")
         if device is not None:
             torch.nn.Module.to(self.model, device)
-        texts = [(prompt or "") + text for text in _as_list(_unpacked(sentences))]
+        texts = [(prompt or "") + text for text in as_list(_unpacked(sentences))]
         means, deviations = self._posteriors(texts, batch_size, show_progress_bar)
         if normalize_embeddings:
             lengths = torch.linalg.vector_norm(means, dim=1, keepdim=True).clamp_min(1e-12)
@@ -237,9 +229,9 @@ class TextVAE:
             UserError: if the vectors are not of the model's size.
         """
         vectors = self._vectors(z)
-        options = self._decoding(options) | {"max_new_tokens": maximum_length}
+        options = decoding(options) | {"max_new_tokens": maximum_length}
         texts: list[str] = []
-        with evaluating(self.model, seed), _bar(len(vectors), show_progress_bar, "decoding") as bar:
+        with evaluating(self.model, seed), progress(len(vectors), show_progress_bar, "decoding") as bar:
             for part in vectors.split(batch_size):
                 texts += decode_rows(self.tokenizer, self.model.generate(part, **options).tolist())
                 bar.update(len(part))
@@ -253,7 +245,7 @@ class TextVAE:
             batch_size: sentences at once.
             **options: of `decode`.
         """
-        means = self._means(_as_list(texts), batch_size, show_progress_bar=False)
+        means = self._means(as_list(texts), batch_size, show_progress_bar=False)
         return self.decode(means, batch_size=batch_size, **options)
 
     def sample(
@@ -307,7 +299,7 @@ class TextVAE:
             raise UserError(
                 "expected a model with classes, got one without: train one with model.classes=true"
             )
-        means = self._means(_as_list(texts), batch_size, show_progress_bar)
+        means = self._means(as_list(texts), batch_size, show_progress_bar)
         return means[:, self.model.config.latent_size :].cpu().numpy()
 
     def interpolate(
@@ -413,7 +405,7 @@ class TextVAE:
                 given = given.cpu().numpy()
             if isinstance(given, np.ndarray) and given.dtype.kind == "f":
                 return given
-            return self._means(_as_list(given), batch_size, show_progress_bar).cpu().numpy()
+            return self._means(as_list(given), batch_size, show_progress_bar).cpu().numpy()
 
         return nearest(vectors(queries), vectors(corpus), k, metric)
 
@@ -446,7 +438,7 @@ class TextVAE:
             raise UserError(f"expected kind to be one of mixture, flow, got {kind!r}")
         if self.model.config.classes is not None:
             raise UserError("expected a model without classes, whose prior is of z alone, got one with")
-        found = self._posteriors(_as_list(texts), batch_size, show_progress_bar)
+        found = self._posteriors(as_list(texts), batch_size, show_progress_bar)
         means, deviations = (part.cpu().numpy() for part in found)
         if kind == "mixture":
             return fit_mixture(means, deviations, seed=seed, **options)
@@ -504,7 +496,7 @@ class TextVAE:
         """
         if samples < 1:
             raise UserError(f"expected 1 sample or more, got {samples}")
-        texts = _as_list(texts)
+        texts = as_list(texts)
         rows = [ids for document in chunks(texts, self.tokenizer, None) for ids in document]
         scores = np.zeros(len(rows))
         with evaluating(self.model, seed):
@@ -525,7 +517,7 @@ class TextVAE:
         Raises:
             UserError: if the vectors are not as many as the texts, or not of the model's size.
         """
-        texts, vectors = _as_list(texts), self._vectors(z)
+        texts, vectors = as_list(texts), self._vectors(z)
         if len(texts) != len(vectors):
             raise UserError(f"expected a vector for each of {len(texts)} texts, got {len(vectors)}")
         rows = [ids for document in chunks(texts, self.tokenizer, None) for ids in document]
@@ -569,16 +561,9 @@ class TextVAE:
         self, rows: list[list[int]], batch_size: int, show_progress_bar: bool | None, what: str
     ) -> Iterator[tuple[list[int], Batch]]:
         """Sentences, given as ids, of like length together, with the places they have in ``rows``."""
-        if not rows:
-            return
-        order = sorted(range(len(rows)), key=lambda place: len(rows[place]))
-        # Rows are taken from a list faster than from a `datasets.Dataset`.
-        examples: Any = [{"ids": rows[place]} for place in order]
-        loader = DataLoader(examples, batch_size, collate_fn=Collator.for_tokenizer(self.tokenizer))
-        with _bar(len(rows), show_progress_bar, what) as bar:
-            for start, batch in zip(range(0, len(rows), batch_size), loader, strict=True):
-                yield order[start : start + batch_size], batch.to(self.model.device)
-                bar.update(len(batch.lengths))
+        collator = Collator.for_tokenizer(self.tokenizer)
+        examples = [{"ids": ids} for ids in rows]
+        return batches_of(examples, collator, batch_size, self.model.device, show_progress_bar, what)
 
     def _vectors(self, z: NDArray[np.floating] | Tensor) -> Tensor:
         """``z`` as (n, Z) in the model's precision and on its device."""
@@ -600,21 +585,6 @@ class TextVAE:
             known = ", ".join(classes) or "none, as the model has no classes"
             raise UserError(f"expected label to be one of {known}, got {label!r}")
         return torch.eye(len(classes), dtype=like.dtype, device=like.device)[classes.index(label)]
-
-    def _decoding(self, options: dict[str, Any]) -> dict[str, Any]:
-        """The options with what they imply."""
-        drawn = any(options.get(name) is not None for name in STOCHASTIC)
-        chosen = {"do_sample": drawn} | options
-        return ({"top_k": 0} if chosen["do_sample"] else {}) | chosen
-
-
-def _as_list(texts: str | Iterable[str]) -> list[str]:
-    """The texts, checked."""
-    listed = [texts] if isinstance(texts, str) else list(texts)
-    for place, text in enumerate(listed):
-        if not isinstance(text, str):
-            raise UserError(f"expected strings, got {text!r:.80} ({type(text).__name__}) at place {place}")
-    return listed
 
 
 def _filled(text: str, blank: str, words: Sequence[str]) -> str:
@@ -647,7 +617,3 @@ def _averages(
     counts = torch.tensor([len(document) for document in documents], device=means.device)
     variances = torch.segment_reduce((weights * deviations) ** 2, "sum", lengths=counts)
     return torch.segment_reduce(weights * means, "sum", lengths=counts), variances.sqrt()
-
-
-def _bar(total: int, show: bool | None, what: str) -> tqdm:
-    return tqdm(total=total, desc=what, unit=" sentences", disable=None if show is None else not show)

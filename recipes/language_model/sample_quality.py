@@ -21,7 +21,6 @@ from textvae.errors import reported_to_user
 from textvae.evaluation.sample_quality import distinct_n, perplexity, self_bleu
 from textvae.files import replacing
 from textvae.latent_space.fitted_priors import save_prior
-from textvae.models.checkpoint import load_model
 from textvae.objectives.elbo import ELBO
 from textvae.text.corpus import load_corpus
 from textvae.text_vae import TextVAE
@@ -50,7 +49,7 @@ def main() -> None:
             # Resumed, so that the tokenizer in the folder is the one that is taken.
             own = language_model(texts, test, folder / name, recipe, arguments)
             reverse[name] = run(own, resume=True).ppl
-    of_data = load_model(str(folder / "data"))
+    of_data = TextVAE.from_pretrained(folder / "data").model
     quality = {
         name: {
             "forward_ppl": reverse[name] if name == "data" else perplexity(of_data, vae.tokenizer, texts),

@@ -47,6 +47,25 @@ def test_the_state_of_a_latent(found, state):
     assert ("Try" in diagnosis.sentence) is (state != "healthy"), "there is something to try"
 
 
+@pytest.mark.parametrize(
+    ("found", "state"),
+    [
+        ({}, "healthy"),
+        ({"kl": 0.1}, "collapsed"),
+        ({"reconstruction_shuffled_z": 96.1}, "collapsed"),
+        ({"kl": 1.5}, "weak"),
+        ({"reconstruction_shuffled_z": 97.5}, "weak"),
+    ],
+    ids=str,
+)
+def test_the_state_of_a_conditional_latent(found, state):
+    """Whose information is not known."""
+    diagnosis = diagnose(replace(HEALTHY, mutual_information=None, mutual_information_sentences=0, **found))
+    assert diagnosis.state == state
+    assert ("Try" in diagnosis.sentence) is (state != "healthy")
+    assert "information" not in diagnosis.sentence
+
+
 def test_information_at_its_bound_is_not_taken_for_a_waste():
     """A hundred sentences cannot show more than log 100 nats."""
     found = replace(HEALTHY, kl=40.0, mutual_information=4.6, mutual_information_sentences=100)

@@ -71,6 +71,27 @@ def test_a_language_model_has_no_latent_to_report():
     assert "collapsed" not in text
 
 
+def test_translations_are_reported_with_their_signature():
+    assert "\nbleu " not in report(FOUND)
+    found = replace(FOUND, bleu=38.04, bleu_zero_z=37.0, bleu_shuffled_z=20.06)
+    text = report(found)
+    assert line(text, "bleu").split(maxsplit=2)[1:] == ["38.0", "z the mean of its prior; nrefs:1|tok:13a"]
+    assert "37.0" in next(row for row in text.splitlines() if row.startswith("… z = 0"))
+    assert [row.split()[3] for row in text.splitlines() if row.startswith("… shuffled z")] == [
+        "107.00",
+        "20.1",
+    ]
+    plain = report(replace(found, latent_size=0, bleu_zero_z=None, bleu_shuffled_z=None))
+    assert line(plain, "bleu").split(maxsplit=2)[1:] == ["38.0", "nrefs:1|tok:13a"]
+    assert "z = 0" not in plain
+
+
+def test_information_that_is_not_known_is_not_reported():
+    text = report(replace(FOUND, mutual_information=None, mutual_information_sentences=0))
+    assert "information" not in text
+    assert line(text, "kl")
+
+
 def test_the_verdict_ends_the_report():
     assert report(FOUND).splitlines()[-1].startswith("healthy: ")
     last = report(replace(FOUND, kl=0.2)).splitlines()[-1]

@@ -139,6 +139,40 @@ def test_parallel_files_of_different_length(streaming):
         load_corpus(pair, streaming=streaming)
 
 
+def test_parallel_globs_are_read_one_file_after_the_other():
+    for name, lines in {
+        "1.en": ["one"],
+        "2.en": ["two", "three"],
+        "1.de": ["eins", "zwei"],
+        "2.de": ["drei"],
+    }.items():
+        write(f"d/{name}", lines)
+    pair = {"source": "d/*.en", "target": "d/*.de"}
+    assert list(load_corpus(pair, pair, pair)["train"]) == [
+        {"source": "one", "target": "eins"},
+        {"source": "two", "target": "zwei"},
+        {"source": "three", "target": "drei"},
+    ]
+    write("d/3.en", ["four"])
+    with pytest.raises(UserError, match=r"same number of lines .* got 4 in d/\*\.en, 3 in d/\*\.de"):
+        load_corpus(pair)
+    with pytest.raises(UserError, match=r"files matching d/\*\.fr, found none"):
+        load_corpus({"source": "d/*.en", "target": "d/*.fr"})
+
+
+def test_a_side_that_says_nothing():
+    pair = {"source": write("a.en", ["one", "two"]), "target": write("a.de", ["", " "])}
+    with pytest.raises(UserError, match="expected rows with text, got none in train"):
+        load_corpus(pair)
+
+
+def test_both_directions_of_the_embedded_corpus():
+    there = load_corpus("grammar", sizes=(5, 1, 1))["train"]
+    back = load_corpus("grammar", sizes=(5, 1, 1), columns={"source": "de", "target": "en"})["train"]
+    assert there["source"][:] == back["target"][:]
+    assert there["target"][:] == back["source"][:]
+
+
 def test_dialogues_are_cut_into_utterances():
     file = write("a.txt", ["Hi . __eou__ Hello ! __eou__", " __eou__ "])
     train = load_corpus(file, file, file, columns={"dialogue": "text"})["train"]

@@ -5,7 +5,7 @@ from real import DATA, needs
 from transformers import AutoTokenizer
 
 from textvae.errors import UserError
-from textvae.text.tokenizer import decode_rows, load_tokenizer, train_tokenizer
+from textvae.text.tokenizer import decode_rows, load_tokenizer, train_tokenizer, train_tokenizers
 
 SENTENCES = [
     "A man is walking his dog.",
@@ -183,6 +183,18 @@ def test_words_load_without_our_code(words, tmp_path):
 
 def test_decode_rows_stops_at_eos_and_keeps_unknown_words(words):
     assert decode_rows(words, [[1, 4, 3, 5, 2, 7, 0], [4, 0, 0], []]) == ["the <unk> dog", "the", ""]
+
+
+@pytest.mark.parametrize("joint", [True, False])
+def test_the_two_sides_of_pairs(joint):
+    """Each side is spelt in whole words, with two vocabularies only by its own tokenizer."""
+    english, german = ["the dog walks"] * 20, ["der Hund läuft"] * 20
+    source, target = train_tokenizers(iter(english), iter(german), joint=joint, algorithm="bpe")
+    assert (source is target) is joint
+    for tokenizer, text in ((source, english[0]), (target, german[0])):
+        assert len(tokenizer(text).input_ids) == 3
+        assert tokenizer.decode(tokenizer(text).input_ids) == text
+    assert (len(source(german[0]).input_ids) == 3) is joint
 
 
 def test_no_warning_for_long_text(pieces, recwarn, caplog):

@@ -11,14 +11,12 @@ import tiny
 import torch
 
 
-@pytest.fixture(scope="module")
-def processes(tmp_path_factory):
+def two_processes(folder, kind):
     """What the two processes saw and the weights they ended with."""
-    folder = tmp_path_factory.mktemp("two")
     script = Path(__file__).with_name("two_processes.py")
     torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
     ended = subprocess.run(
-        [*torchrun, str(script), str(folder)],
+        [*torchrun, str(script), str(folder), kind],
         env=os.environ | {"OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""},
         capture_output=True,
         text=True,
@@ -34,19 +32,22 @@ def processes(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def alone(tmp_path_factory):
-    """One process that makes the same steps of 32 sentences."""
+def processes(tmp_path_factory):
+    return two_processes(tmp_path_factory.mktemp("two"), "sentences")
+
+
+def one_process(folder, **options):
+    """A trainer that has made the same steps alone."""
     with pytest.MonkeyPatch.context() as patch:
         tiny.without_noise(patch)
-        trainer = tiny.trainer(
-            tmp_path_factory.mktemp("one"),
-            per_device_train_batch_size=32,
-            max_steps=5,
-            eval_strategy="steps",
-            eval_steps=5,
-        )
+        trainer = tiny.trainer(folder, max_steps=5, eval_strategy="steps", eval_steps=5, **options)
         trainer.train()
     return trainer
+
+
+@pytest.fixture(scope="module")
+def alone(tmp_path_factory):
+    return one_process(tmp_path_factory.mktemp("one"), per_device_train_batch_size=32)
 
 
 def test_two_processes_make_the_steps_of_one(processes, alone):
@@ -67,3 +68,22 @@ def test_two_processes_log_the_means_of_one(processes, alone, name):
 
 def test_two_processes_draw_different_numbers(processes):
     assert processes[0][0]["draw"] != processes[1][0]["draw"]
+
+
+@pytest.mark.slow
+def test_two_processes_make_the_steps_of_one_with_batches_of_so_many_tokens(tmp_path):
+    (_, weights), (_, other_weights) = two_processes(tmp_path, "tokens")
+    alone = one_process(tmp_path, tokens_per_batch=40, gradient_accumulation_steps=4)
+    torch.testing.assert_close(weights, other_weights, rtol=0, atol=0)
+    torch.testing.assert_close(weights, tiny.weights(alone.model))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["stream", "files"])
+def test_each_process_reads_its_own_part_of_a_stream(tmp_path, kind):
+    """All of it, and nothing twice, in one file or in several."""
+    (seen, weights), (other, other_weights) = two_processes(tmp_path, kind)
+    # A loader looks ahead, into the next epoch.
+    rows = seen["rows"][:48] + other["rows"][:48]
+    assert sorted(rows) == sorted(tiny.trainer(tmp_path).train_dataset["ids"])
+    torch.testing.assert_close(weights, other_weights, rtol=0, atol=0)

@@ -4,9 +4,16 @@ import pytest
 
 from textvae.errors import UserError
 from textvae.models.refinement import Refinement
+from textvae.models.seq2seq import Seq2SeqVAEConfig
 from textvae.objectives.elbo import ELBO
 from textvae.objectives.schedules import KLWeight
-from textvae.training.recipe import RATE, EvaluationOptions, TokenizerOptions, read_recipe
+from textvae.training.recipe import (
+    RATE,
+    EvaluationOptions,
+    TokenizerOptions,
+    TranslationOptions,
+    read_recipe,
+)
 
 MINIMAL = """
 corpus: {train: some.txt}
@@ -236,3 +243,85 @@ def test_what_is_no_recipe_is_refused(read, text, message):
 def test_a_file_that_is_not_there(tmp_path, name):
     with pytest.raises(UserError, match=r"expected a recipe in .*, got: (No such file|Is a directory)"):
         read_recipe(tmp_path / name)
+
+
+# ---- conditional models
+
+PAIRS = """
+corpus: {train: {source: a.en, target: a.de}}
+training: {output_dir: runs/x}
+"""
+
+
+@pytest.fixture
+def read_pairs(tmp_path):
+    """Reads the recipe of a conditional model from its text."""
+
+    def read(text, *overrides):
+        path = tmp_path / "recipe.yaml"
+        path.write_text(text)
+        return read_recipe(path, overrides, Seq2SeqVAEConfig)
+
+    return read
+
+
+def test_a_conditional_recipe_has_the_fields_of_its_model(read_pairs):
+    recipe = read_pairs(
+        PAIRS + "model: {latent_type: step, latent_size: 8}\ntokenizer: {joint: false}\n"
+        "evaluation: {translation: {num_beams: 3, tokenize: none}}"
+    )
+    assert recipe.conditional
+    assert recipe.corpus == {"train": {"source": "a.en", "target": "a.de"}}
+    assert recipe.model == {"latent_type": "step", "latent_size": 8}
+    assert recipe.tokenizer == TokenizerOptions(joint=False)
+    assert recipe.evaluation.translation == TranslationOptions(num_beams=3, tokenize="none")
+    assert recipe.objective == ELBO(target_rate=RATE)
+    assert read_pairs(PAIRS).evaluation.translation == TranslationOptions()
+
+
+def test_overrides_reach_files_and_options(read_pairs):
+    recipe = read_pairs(PAIRS, "corpus.train.source=b.en", "evaluation.translation.num_beams=1")
+    assert recipe.corpus["train"] == {"source": "b.en", "target": "a.de"}
+    assert recipe.evaluation.translation.num_beams == 1
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("model: {latent_type: word}", "model.latent_type: .*'sentence', 'attention' or 'step', got 'word'"),
+        ("model: {decoder_type: lstm}", "model.decoder_type: no such key"),
+        ("model: {source_vocab_size: 3}", "model.source_vocab_size: no such key"),
+        ("model: {classes: true}", "model.classes: no such key"),
+        ("pretraining: {}", "section pretraining: no such key"),
+        ("training: {refinement: {}}", "training.refinement: no such key"),
+        (
+            "evaluation: {translation: {tokenize: japanese}}",
+            "evaluation.translation: expected tokenize among .*, got 'japanese'",
+        ),
+        (
+            "evaluation: {translation: {num_beams: 0}}",
+            "evaluation.translation: expected num_beams of 1 or more",
+        ),
+        (
+            "evaluation: {translation: {num_beam: 3}}",
+            "evaluation.translation.num_beam: no such key; did you mean num_beams?",
+        ),
+    ],
+)
+def test_a_fault_in_a_conditional_recipe_has_its_line(read_pairs, text, message):
+    with pytest.raises(UserError, match=message):
+        read_pairs(PAIRS + text)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("tokenizer: {joint: false}", "tokenizer.joint: no such key"),
+        ("evaluation: {translation: {}}", "evaluation.translation: no such key"),
+        ("model: {latent_type: step}", "model.latent_type: no such key"),
+    ],
+)
+def test_a_language_model_has_none_of_it(read, text, message):
+    assert not read(MINIMAL).conditional
+    with pytest.raises(UserError, match=message):
+        read(MINIMAL + text)

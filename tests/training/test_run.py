@@ -205,6 +205,41 @@ def test_resuming_a_finished_run_gives_its_result(place, whole):
     assert run(read(place, "whole"), resume=True) == whole[1]
 
 
+STOPPED = [
+    "training.learning_rate=0",
+    "training.early_stopping_patience=2",
+    "training.load_best_model_at_end=true",
+    "training.decay_on_plateau=null",
+]
+
+
+@pytest.mark.parametrize(
+    "options",
+    [STOPPED, ["training.max_steps=5", "training.load_best_model_at_end=false"]],
+    ids=["early", "mid-epoch"],
+)
+def test_a_run_that_ended_but_was_not_measured_is_measured_only(place, options, request):
+    """Resumed where it ended, `transformers` would take a step more."""
+    name = request.node.callspec.id
+    result = run(read(place, name, *options))
+    folder = place / name
+    weights = load_file(folder / "model.safetensors")
+    minutes = json.loads((folder / "evaluation.json").read_text())["minutes"]
+    checkpoints = {path.name for path in folder.glob("checkpoint-*")}
+    for file in ("model.safetensors", "evaluation.json"):
+        (folder / file).unlink()
+    assert run(read(place, name, *options), resume=True) == result
+    torch.testing.assert_close(load_file(folder / "model.safetensors"), weights, rtol=0, atol=0)
+    assert {path.name for path in folder.glob("checkpoint-*")} == checkpoints
+    assert json.loads((folder / "evaluation.json").read_text())["minutes"] == pytest.approx(minutes, abs=0.05)
+
+
+def test_a_run_that_ended_goes_on_if_asked_for_more(place):
+    run(read(place, "more", "training.max_steps=3"))
+    run(read(place, "more", "training.max_steps=6"), resume=True)
+    assert last_whole_checkpoint(place / "more").name == "checkpoint-6"
+
+
 # ---- an encoder from elsewhere
 
 
@@ -232,12 +267,7 @@ def test_a_stream_trains_without_being_stored(place):
 
 
 def test_early_stopping_ends_a_run_that_no_longer_improves(place):
-    worse = [
-        "training.learning_rate=0",
-        "training.early_stopping_patience=2",
-        "training.load_best_model_at_end=true",
-    ]
-    run(read(place, "stopped", *worse, "training.decay_on_plateau=null"))
+    run(read(place, "stopped", *STOPPED))
     # The first evaluation is the best there is; the second and third are no better.
     assert sorted(path.name for path in (place / "stopped").glob("checkpoint-*")) == [
         "checkpoint-12",

@@ -16,6 +16,7 @@ from textvae.models.language import TextVAEModel
 from textvae.objectives.elbo import ELBO
 from textvae.objectives.schedules import KLWeight
 from textvae.text.batches import evaluation_loader
+from textvae.training.trainer import TextVAETrainer, TextVAETrainingArguments
 
 
 def trained(trainer):
@@ -277,3 +278,97 @@ def test_training_and_generation_on_a_gpu(tmp_path, decoder):
     assert history(trainer, "eval_neg_elbo")[1] != before
     z = torch.randn(4, 3, device="cuda", dtype=torch.double)
     assert trainer.model.eval().generate(z, max_new_tokens=3).device.type == "cuda"
+
+
+# ---- conditional models
+
+
+def pair_trainer(folder, **arguments):
+    torch.manual_seed(0)
+    return TextVAETrainer(
+        tiny.seq2seq(dropout=0.0, source_vocab_size=tiny.VOCABULARY).float(),
+        TextVAETrainingArguments(
+            output_dir=str(folder), use_cpu=True, logging_steps=1, max_steps=3, **arguments
+        ),
+        ELBO(KLWeight("linear", start=0.5, steps=4), free_bits=0.1),
+        tiny.tokenizer(),
+        tiny.tokenizer(),
+        train_dataset=tiny.pair_dataset(64),
+        eval_dataset=tiny.pair_dataset(8),
+    )
+
+
+def test_a_conditional_model_is_trained_and_measured(tmp_path):
+    trainer = pair_trainer(
+        tmp_path, eval_strategy="steps", eval_steps=3, save_strategy="no", load_best_model_at_end=False
+    )
+    before = tiny.weights(trainer.model)
+    after = trained(trainer)
+    assert all(not torch.equal(after[name], before[name]) for name in before)
+    assert list(history(trainer, "kl")) == [1, 2, 3]
+    assert history(trainer, "kl_weight")[2] == pytest.approx(0.75)
+    assert history(trainer, "eval_neg_elbo")[3] > 0
+    assert not history(trainer, "eval_mutual_information")
+
+
+def test_pairs_of_one_length_come_together(tmp_path):
+    trainer = pair_trainer(
+        tmp_path,
+        per_device_train_batch_size=8,
+        eval_strategy="no",
+        save_strategy="no",
+        load_best_model_at_end=False,
+    )
+    rows = trainer.train_dataset
+    order = torch.tensor(list(trainer._get_train_sampler())).view(8, 8)
+    spread = torch.as_tensor(rows["length"])[order]
+    assert (spread.amax(1) - spread.amin(1)).max() <= 2
+
+
+@pytest.mark.parametrize("option", ["aggressive", "refinement"])
+def test_what_is_for_language_models_is_refused(tmp_path, option):
+    with pytest.raises(
+        UserError, match="expected neither aggressive nor refinement with a conditional model"
+    ):
+        pair_trainer(tmp_path, **{option: {}})
+
+
+def test_batches_of_so_many_tokens_make_the_same_objective(tmp_path):
+    """The mean of the losses of an epoch's batches, as the trainer weighs them, is the mean over its sentences."""
+    trainer = tiny.trainer(tmp_path, tokens_per_batch=20)
+    trainer.model.eval()
+    with torch.no_grad():
+        batches = list(trainer.get_train_dataloader())
+        torch.manual_seed(0)
+        weighed = [float(trainer.compute_loss(trainer.model, batch)) for batch in batches]
+        torch.manual_seed(0)
+        outputs = [trainer.objective(trainer.model(**batch), 1.0).loss for batch in batches]
+    sizes = [len(batch["lengths"]) for batch in batches]
+    assert len(set(sizes)) > 2
+    assert all(batch["mask"].numel() <= 20 for batch in batches)
+    expected = sum(size * float(loss) for size, loss in zip(sizes, outputs, strict=True)) / 96
+    assert sum(weighed) / len(weighed) == pytest.approx(expected)
+
+
+def test_batches_of_so_many_tokens_resume_exactly(tmp_path):
+    options = {
+        "tokens_per_batch": 20,
+        "gradient_accumulation_steps": 2,
+        "max_steps": 30,
+        "save_strategy": "steps",
+    }
+    whole = tiny.trainer(tmp_path / "whole", save_steps=17, **options)
+    assert len(whole.get_train_dataloader()) % 2 == 0
+    whole.train()
+    resumed = tiny.trainer(tmp_path / "resumed", save_steps=17, **options)
+    resumed.train(resume_from_checkpoint=str(tmp_path / "whole" / "checkpoint-17"))
+    assert resumed.state.epoch > 1
+    for name, tensor in tiny.weights(whole.vae).items():
+        torch.testing.assert_close(tiny.weights(resumed.vae)[name], tensor, rtol=0, atol=0)
+
+
+def test_batches_of_so_many_tokens_need_a_stored_corpus(tmp_path):
+    trainer = tiny.trainer(tmp_path, tokens_per_batch=20)
+    trainer.train_dataset = trainer.train_dataset.to_iterable_dataset()
+    with pytest.raises(UserError, match="expected a stored corpus for tokens_per_batch"):
+        trainer.get_train_dataloader()

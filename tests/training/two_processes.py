@@ -1,4 +1,4 @@
-"""Trains a tiny model under torchrun and saves what each process saw: two_processes.py FOLDER."""
+"""Trains a tiny model under torchrun and saves what each process saw: two_processes.py FOLDER KIND."""
 
 import json
 import os
@@ -11,23 +11,39 @@ import torch
 sys.path.insert(0, str(Path(__file__).parents[1]))
 import tiny
 
+KINDS = {
+    "sentences": {"per_device_train_batch_size": 8, "gradient_accumulation_steps": 2},
+    "tokens": {"tokens_per_batch": 40, "gradient_accumulation_steps": 2},
+    # 96 sentences: 24 steps see each of them once.
+    "stream": {"per_device_train_batch_size": 2, "max_steps": 24},
+    "files": {"per_device_train_batch_size": 2, "max_steps": 24},
+}
+SHARDS = {"stream": 1, "files": 4}
 
-def main(folder: Path, rank: str) -> None:
+
+def main(folder: Path, kind: str, rank: str) -> None:
     """Train, and save ``rank``.json and ``rank``.pt."""
     with pytest.MonkeyPatch.context() as patch:
         tiny.without_noise(patch)
-        trainer = tiny.trainer(
-            folder,
-            per_device_train_batch_size=8,
-            gradient_accumulation_steps=2,
-            max_steps=5,
-            eval_strategy="steps",
-            eval_steps=5,
-            ddp_backend="gloo",
-        )
+        options = {"max_steps": 5, "eval_strategy": "steps", "eval_steps": 5, "ddp_backend": "gloo"}
+        trainer = tiny.trainer(folder, **(options | KINDS[kind]))
+        if kind in SHARDS:
+            trainer.train_dataset = trainer.train_dataset.to_iterable_dataset(SHARDS[kind])
+        rows, collate = [], trainer.collator
+
+        def remembered(examples):
+            rows.extend(example["ids"] for example in examples)
+            return collate(examples)
+
+        trainer.data_collator = remembered
         draw = torch.rand(()).item()
         trainer.train()
-    seen = {"logs": trainer.state.log_history, "draw": draw, "processes": trainer.args.world_size}
+    seen = {
+        "logs": trainer.state.log_history,
+        "draw": draw,
+        "processes": trainer.args.world_size,
+        "rows": rows,
+    }
     (folder / f"{rank}.json").write_text(json.dumps(seen))
     torch.save(tiny.weights(trainer.model), folder / f"{rank}.pt")
     torch.distributed.destroy_process_group()
@@ -35,4 +51,4 @@ def main(folder: Path, rank: str) -> None:
 
 if __name__ == "__main__":
     torch.set_num_threads(1)
-    main(Path(sys.argv[1]), os.environ["RANK"])
+    main(Path(sys.argv[1]), sys.argv[2], os.environ["RANK"])

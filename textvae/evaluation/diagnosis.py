@@ -21,6 +21,11 @@ MORE = (
     "dilated_convolution)"
 )
 
+MORE_OF_CONDITIONAL = (
+    "Try objective.target_rate in place of kl_weight, objective.free_bits, model.word_dropout: 0.3 or, with one z a "
+    "pair, model.bag_of_words: true"
+)
+
 
 @dataclass(frozen=True)
 class Diagnosis:
@@ -40,12 +45,15 @@ def diagnose(e: Evaluation) -> Diagnosis | None:
 
     A latent is used if the posteriors pay for it (KL), if they tell sentences apart (mutual information), and if the
     decoder listens (it does worse with another sentence's z). Each can be had without the others: free bits keep a KL
-    of which the decoder need not hear, and a posterior may carry what the decoder never reads.
+    of which the decoder need not hear, and a posterior may carry what the decoder never reads. Of a conditional model
+    the information is not known, and the other two decide.
     """
     if not e.latent_size:
         return None
     # Never "-0.00".
     heard = round((e.reconstruction_shuffled_z or 0.0) - (e.reconstruction or 0.0), 2) + 0.0
+    if e.mutual_information is None:
+        return _of_conditional(e, heard)
     found = (
         f"KL {e.kl:.2f}, mutual information {e.mutual_information:.2f}, {e.active_units} of {e.latent_size} units "
         f"active; with another sentence's z the decoder loses {heard:.2f} nats"
@@ -61,6 +69,21 @@ def diagnose(e: Evaluation) -> Diagnosis | None:
             "from it will read worse than reconstructions. Try fewer free_bits, a lower target_rate, or a larger KL "
             "weight.",
         )
+    return Diagnosis("healthy", f"the decoder uses z ({found}).")
+
+
+def _of_conditional(e: Evaluation, heard: float) -> Diagnosis:
+    """By the KL and by what the decoder loses with another pair's z."""
+    found = (
+        f"KL {e.kl:.2f}, {e.active_units} of {e.latent_size} units active; with another pair's z the decoder loses "
+        f"{heard:.2f} nats"
+    )
+    if min(e.kl, heard) < UNUSED:
+        sentence = f"z says nothing of the target that the source does not ({found}). {MORE_OF_CONDITIONAL}."
+        return Diagnosis("collapsed", sentence)
+    if min(e.kl, heard) < LITTLE:
+        sentence = f"z says little of the target that the source does not ({found}). {MORE_OF_CONDITIONAL}."
+        return Diagnosis("weak", sentence)
     return Diagnosis("healthy", f"the decoder uses z ({found}).")
 
 

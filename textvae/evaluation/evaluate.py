@@ -17,18 +17,19 @@ from transformers import PreTrainedTokenizerBase
 
 from textvae.evaluation.classification import Classification
 from textvae.evaluation.interventions import ReplacedLatents
-from textvae.evaluation.latent_use import LatentUse
-from textvae.evaluation.likelihood import BoundSums, bounds
+from textvae.evaluation.latent_use import ConditionalLatentUse, LatentUse
+from textvae.evaluation.likelihood import BoundSums, Model, bounds
 from textvae.evaluation.reconstruction import Reconstructions
-from textvae.models.language import TextVAEModel
+from textvae.models.base import VAEModel
 from textvae.models.refinement import Refinement
+from textvae.models.seq2seq import Seq2SeqVAEModel
 from textvae.text.batches import Batch, Collator, evaluation_loader, tokenize
 
 
 class Meter(Protocol):
     """What is taken from each batch, and the quantities of an `Evaluation` that come of it."""
 
-    def update(self, model: TextVAEModel, batch: Batch, found: dict[str, Any]) -> None:
+    def update(self, model: Any, batch: Batch, found: dict[str, Any]) -> None:
         """Take in a batch and what `bounds` found of it."""
 
     def quantities(self) -> dict[str, Any]:
@@ -38,6 +39,8 @@ class Meter(Protocol):
 @dataclass(frozen=True)
 class Evaluation:
     """What a model is worth on a data set. All bounds are at KL weight 1, without dropout and free bits.
+
+    Of a conditional model, sentences are the targets, and all likelihoods and distributions are given the source.
 
     Attributes:
         neg_elbo: nats per sentence.
@@ -49,7 +52,8 @@ class Evaluation:
         latent_size: Z; without a latent the quantities that follow are 0 or None.
         kl: raw KL, nats per sentence.
         kl_per_dimension: its Z shares.
-        mutual_information: I_q(x; z) in nats, at most the logarithm of ``mutual_information_sentences``.
+        mutual_information: I_q(x; z) in nats, at most the logarithm of ``mutual_information_sentences``; None for a
+            conditional model, see `ConditionalLatentUse`.
         mutual_information_sentences: N posteriors of that estimate.
         active_units: latent dimensions in use.
         reconstruction: -E_q log p(x | z), nats per sentence: neg_elbo without the KL.
@@ -59,6 +63,9 @@ class Evaluation:
         token_accuracy: how often the likeliest token, given the posterior mean and the words before, is the right one.
         reconstructed_sentences: on how many sentences these two were taken.
         bleu_signature: how sacreBLEU counted.
+        bleu: of translations with z the mean of its prior, by beam search; only for a conditional model.
+        bleu_zero_z: the same with z = 0.
+        bleu_shuffled_z: the same with the z of another sentence.
         accuracy: how often the likeliest class of a model with classes is the right one, of the sentences whose label
             is known.
         entropy: mean exact -log p(x) under the grammar, of these very sentences; only for the embedded corpus.
@@ -75,7 +82,7 @@ class Evaluation:
     sentences: int
     latent_size: int
     kl: float = 0.0
-    mutual_information: float = 0.0
+    mutual_information: float | None = 0.0
     mutual_information_sentences: int = 0
     active_units: int = 0
     kl_per_dimension: list[float] | None = None
@@ -86,6 +93,9 @@ class Evaluation:
     token_accuracy: float | None = None
     reconstructed_sentences: int | None = None
     bleu_signature: str | None = None
+    bleu: float | None = None
+    bleu_zero_z: float | None = None
+    bleu_shuffled_z: float | None = None
     accuracy: float | None = None
     entropy: float | None = None
     characters: int | None = None
@@ -104,7 +114,7 @@ class Evaluation:
 
 
 def evaluate(
-    model: TextVAEModel,
+    model: Model,
     batches: Iterable[Batch],
     *,
     samples: int = 500,
@@ -125,7 +135,7 @@ def evaluate(
         samples: K of the importance-weighted bound.
         seed: of all draws; the same seed gives the same result.
         refinement: how each sentence's posterior is improved first, for all quantities; None: as the encoder gives it.
-        tokenizer: the model's, if sentences are to be reconstructed.
+        tokenizer: the model's, if sentences are to be reconstructed, which those of a conditional model never are.
         entropy: handed through to the result.
         characters: of all sentences, if their bits are to be given per character.
 
@@ -134,7 +144,10 @@ def evaluate(
     """
     sums = BoundSums(samples)
     meters: list[Meter] = [sums]
-    if model.config.latent_size:
+    if model.config.latent_size and isinstance(model, Seq2SeqVAEModel):
+        # A target that is decoded from its own posterior would have seen what it is to say.
+        meters += [ConditionalLatentUse(), ReplacedLatents(seed)]
+    elif model.config.latent_size:
         meters += [LatentUse(seed), ReplacedLatents(seed)]
         meters += [Reconstructions(tokenizer, length_hint(batches))] if tokenizer else []
         meters += [Classification()] if model.config.classes else []
@@ -158,10 +171,11 @@ def evaluate(
 
 
 def evaluate_rows(
-    model: TextVAEModel,
+    model: Model,
     tokenizer: PreTrainedTokenizerBase,
     rows: Dataset | IterableDataset,
     *,
+    source_tokenizer: PreTrainedTokenizerBase | None = None,
     maximum_length: int | None = None,
     batch_size: int = 32,
     samples: int = 500,
@@ -174,7 +188,9 @@ def evaluate_rows(
     Args:
         model: on any device.
         tokenizer: the model's.
-        rows: a split as `load_corpus` gives it, with a column ``text``, and ``log_prob`` if its entropy is known.
+        rows: a split as `load_corpus` gives it, with a column ``text``, and ``log_prob`` if its entropy is known; for a
+            conditional model with ``source`` and ``target``.
+        source_tokenizer: of a conditional model.
         maximum_length: longer sentences are cut to so many tokens, EOS counted; None: never.
         batch_size: sentences at once.
         samples: K of the importance-weighted bound.
@@ -182,12 +198,13 @@ def evaluate_rows(
         refinement: how each sentence's posterior is improved first; None: as the encoder gives it.
         show_progress_bar: None: only on a terminal.
     """
-    tokens = tokenize(rows, tokenizer, maximum_length=maximum_length)
-    collator = Collator.for_tokenizer(tokenizer, labels=model.config.classes is not None)
+    tokens = tokenize(rows, tokenizer, source_tokenizer=source_tokenizer, maximum_length=maximum_length)
+    collator = collator_for(model, tokenizer, source_tokenizer)
     loader = evaluation_loader(tokens, collator, batch_size)
     hidden = None if show_progress_bar is None else not show_progress_bar
     stored = isinstance(rows, Dataset)
     cut = stored and maximum_length is not None and max(tokens["length"], default=0) >= maximum_length
+    written = "text" if source_tokenizer is None else "target"
     return evaluate(
         model,
         tqdm(loader, desc="evaluating", unit=" batches", disable=hidden),
@@ -195,9 +212,19 @@ def evaluate_rows(
         seed=seed,
         refinement=refinement,
         tokenizer=tokenizer,
-        entropy=exact_entropy(rows) if stored else None,
-        characters=_characters(rows) if stored and not cut and spells_exactly(tokenizer) else None,
+        entropy=exact_entropy(rows) if stored and written == "text" else None,
+        characters=_characters(rows[written]) if stored and not cut and spells_exactly(tokenizer) else None,
     )
+
+
+def collator_for(
+    model: Model,
+    tokenizer: PreTrainedTokenizerBase,
+    source_tokenizer: PreTrainedTokenizerBase | None = None,
+) -> Collator:
+    """What makes the batches that ``model`` reads."""
+    labels = not isinstance(model, Seq2SeqVAEModel) and model.config.classes is not None
+    return Collator.for_tokenizer(tokenizer, labels, source_tokenizer)
 
 
 def exact_entropy(rows: Dataset) -> float | None:
@@ -212,13 +239,13 @@ def spells_exactly(tokenizer: PreTrainedTokenizerBase) -> bool:
     return not isinstance(tokenizer.backend_tokenizer.model, WordLevel)
 
 
-def _characters(rows: Dataset) -> int:
-    """Unicode characters of the column ``text``, the end of each sentence counted as one."""
-    return sum(len(text) + 1 for text in rows["text"])
+def _characters(texts: Iterable[str]) -> int:
+    """Unicode characters of sentences, the end of each counted as one."""
+    return sum(len(text) + 1 for text in texts)
 
 
 @contextmanager
-def evaluating(model: TextVAEModel, seed: int | None = None) -> Iterator[None]:
+def evaluating(model: VAEModel, seed: int | None = None) -> Iterator[None]:
     """``model`` in evaluation mode, without gradients; its mode is as before afterwards.
 
     Args:

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from textvae.models.language import TextVAEModel
+from textvae.evaluation.likelihood import Model, reading_of
 from textvae.modules.latents import drawn
 from textvae.text.batches import Batch
 
@@ -17,7 +17,8 @@ class ReplacedLatents:
 
     A decoder that ignores z does not notice either; the KL alone does not show this, since a posterior may differ from
     the prior in ways that the decoder does not read. The other sentence is the one before in the order of the data,
-    which evaluation sorts by length, so that the gap is not what z says of the length.
+    which evaluation sorts by length, so that the gap is not what z says of the length. A z with values at each step is
+    handed on step by step, and only between batches of one width.
 
     Args:
         seed: of the draws, which are apart from the global random state.
@@ -29,16 +30,18 @@ class ReplacedLatents:
         self.prior, self.shuffled = 0.0, 0.0
         self.sentences, self.reconstruction = 0, 0.0
 
-    def update(self, model: TextVAEModel, batch: Batch, found: dict[str, Any]) -> None:
+    def update(self, model: Model, batch: Batch, found: dict[str, Any]) -> None:
         """Take in what `bounds` found of a batch."""
-        posterior = found["posterior"]
-        from_prior = drawn(model.prior(len(batch.inputs), posterior.mean), self.generator)
-        own = drawn(posterior, self.generator)
-        before = own[-1:] if self.before is None else self.before
+        reading = reading_of(model, batch, found["posterior"])
+        from_prior = drawn(reading.prior, self.generator)
+        own = drawn(reading.posterior, self.generator)
+        before = self.before
+        if before is None or before.shape[1:] != own.shape[1:]:
+            before = own[-1:]
         others = torch.cat([before, own[:-1]])
         self.before = own[-1:]
         z = torch.stack([from_prior, others])
-        lost = -model.log_likelihood(z, batch.inputs, batch.targets, batch.mask).double().sum(1)
+        lost = -reading.log_likelihood(z).double().sum(1)
         self.prior += float(lost[0])
         self.shuffled += float(lost[1])
         self.reconstruction += float((found["neg_elbo"] - found["kl"]).double().sum())

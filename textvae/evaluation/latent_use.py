@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from textvae.models.language import TextVAEModel
+from textvae.models.base import VAEModel
 from textvae.modules.latents import as_gaussian
 from textvae.text.batches import Batch
 
@@ -77,7 +77,47 @@ class MomentsOfMeans:
         return int((self.squares / max(1, self.count - 1) > ACTIVE_VARIANCE).sum())
 
 
-class LatentUse:
+class ConditionalLatentUse:
+    """KL and active units of a model that is given a source, in memory that does not grow with the data.
+
+    A unit is active by how far its posterior mean lies from the prior's, which differs from source to source; where z
+    has values at several steps, each step counts.
+
+    The information I(y; z | x) that z has of a target beyond its source is not estimated: it is taken against
+    q(z | x), the mean of q(z | x, y) over all targets of one source, and corpora have one. Of one z a pair, the mean KL
+    over the pairs is at least that large.
+    """
+
+    def __init__(self) -> None:
+        self.moments: MomentsOfMeans | None = None
+        self.kl = torch.zeros(())
+        self.sentences = 0
+
+    def update(self, model: VAEModel, batch: Batch, found: dict[str, Any]) -> None:
+        """Take in what `bounds` found of a batch."""
+        mean = found["posterior"].mean - found["prior_mean"]
+        self._count(mean[batch.mask] if mean.ndim > 2 else mean, found)
+
+    def _count(self, means: Tensor, found: dict[str, Any]) -> None:
+        """Take in the posterior means, (n, Z), and the divergences of a batch."""
+        self.moments = self.moments or MomentsOfMeans(means.shape[1])
+        self.moments.update(means)
+        self.kl = self.kl + found["kl_per_dimension"].double().sum(0).cpu()
+        self.sentences += len(found["kl_per_dimension"])
+
+    def quantities(self) -> dict[str, Any]:
+        """The quantities of `Evaluation` that say how much of z is used."""
+        assert self.moments is not None
+        kl = self.kl / self.sentences
+        return {
+            "kl": float(kl.sum()),
+            "kl_per_dimension": kl.tolist(),
+            "mutual_information": None,
+            "active_units": self.moments.active_units(),
+        }
+
+
+class LatentUse(ConditionalLatentUse):
     """KL, mutual information and active units of a data set, in memory that does not grow with it.
 
     Args:
@@ -85,32 +125,22 @@ class LatentUse:
     """
 
     def __init__(self, seed: int) -> None:
+        super().__init__()
         self.seed = seed
-        self.moments: MomentsOfMeans | None = None
-        self.kl = torch.zeros(())
         self.kept: list[tuple[Tensor, Tensor]] = []
-        self.sentences = 0
 
-    def update(self, model: TextVAEModel, batch: Batch, found: dict[str, Any]) -> None:
+    def update(self, model: VAEModel, batch: Batch, found: dict[str, Any]) -> None:
         """Take in what `bounds` found of a batch."""
         gaussian = as_gaussian(found["posterior"])
-        mean, scale = gaussian.mean, gaussian.stddev
-        self.moments = self.moments or MomentsOfMeans(mean.shape[1])
-        self.moments.update(mean)
-        self.kl = self.kl + found["kl_per_dimension"].double().sum(0).cpu()
         if self.sentences < POSTERIORS:
-            self.kept.append((mean.cpu(), scale.cpu()))
-        self.sentences += len(mean)
+            self.kept.append((gaussian.mean.cpu(), gaussian.stddev.cpu()))
+        self._count(gaussian.mean, found)
 
     def quantities(self) -> dict[str, Any]:
         """The quantities of `Evaluation` that say how much of z is used."""
-        assert self.moments is not None
         mean, scale = (torch.cat(parts)[:POSTERIORS] for parts in zip(*self.kept, strict=True))
-        kl = self.kl / self.sentences
-        return {
-            "kl": float(kl.sum()),
-            "kl_per_dimension": kl.tolist(),
-            "mutual_information": mutual_information(mean, scale, torch.Generator().manual_seed(self.seed)),
+        information = mutual_information(mean, scale, torch.Generator().manual_seed(self.seed))
+        return super().quantities() | {
+            "mutual_information": information,
             "mutual_information_sentences": len(mean),
-            "active_units": self.moments.active_units(),
         }

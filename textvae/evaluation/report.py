@@ -13,7 +13,7 @@ Row = tuple[str, str, str]
 
 def report(evaluation: Evaluation) -> str:
     """The quantities one a line, as name, value and how it was counted; then the verdict on the latent."""
-    rows = [*_bounds(evaluation), *_latent(evaluation), *_size(evaluation)]
+    rows = [*_bounds(evaluation), *_latent(evaluation), *_translations(evaluation), *_size(evaluation)]
     name, value = (max(len(row[column]) for row in rows) for column in (0, 1))
     lines = [f"{row[0]:<{name}}  {row[1]:>{value}}  {row[2]}" for row in rows]
     if diagnosis := diagnose(evaluation):
@@ -59,10 +59,11 @@ def _latent(e: Evaluation) -> list[Row]:
     if not e.latent_size:
         return []
     n = e.mutual_information_sentences
-    bound = f"posteriors of N = {n:,} sentences, at most log N = {math.log(n):.2f}"
+    bound = f"posteriors of N = {n:,} sentences, at most log N = {math.log(n):.2f}" if n else ""
+    information = [("mutual_information", f"{e.mutual_information:.2f}", f"nats; {bound}")] if n else []
     rows = [
         ("kl", f"{e.kl:.2f}", f"nats per sentence; raw; of one dimension {_range(e.kl_per_dimension)}"),
-        ("mutual_information", f"{e.mutual_information:.2f}", f"nats; {bound}"),
+        *information,
         (
             "active_units",
             f"{e.active_units}",
@@ -98,6 +99,22 @@ def _latent(e: Evaluation) -> list[Row]:
             f"{100 * (e.token_accuracy or 0):.1f} %",
             "the same sentences, given the words before",
         ),
+    ]
+
+
+def _translations(e: Evaluation) -> list[Row]:
+    """How good the translations of a conditional model are."""
+    if e.bleu is None:
+        return []
+    rows = [
+        ("bleu", f"{e.bleu:.1f}", f"{'z the mean of its prior; ' if e.latent_size else ''}{e.bleu_signature}")
+    ]
+    if e.bleu_zero_z is None:
+        return rows
+    return [
+        *rows,
+        ("… z = 0", f"{e.bleu_zero_z:.1f}", "the same with z = 0"),
+        ("… shuffled z", f"{e.bleu_shuffled_z or 0:.1f}", "the same with the z of another sentence"),
     ]
 
 

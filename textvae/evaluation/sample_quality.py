@@ -2,7 +2,7 @@
 
 The perplexity of samples under a language model of the data (forward) is low where samples look like data, also if they
 are all one sentence; that of data under a language model of the samples (reverse) is low only where the samples cover
-the data (Zhao et al. 2018). Words are those of sacreBLEU's tokenizer 13a, case kept.
+the data (Zhao et al. 2018). Words are those of a tokenizer of sacreBLEU's, 13a unless said, case kept.
 
 References:
     Texygen: A Benchmarking Platform for Text Generation Models (Zhu et al. 2018), https://arxiv.org/abs/1802.01886
@@ -17,7 +17,6 @@ from collections.abc import Sequence
 
 from datasets import Dataset
 from sacrebleu.metrics.bleu import BLEU
-from sacrebleu.tokenizers.tokenizer_13a import Tokenizer13a
 from transformers import PreTrainedTokenizerBase
 
 from textvae.errors import UserError
@@ -27,7 +26,29 @@ from textvae.models.language import TextVAEModel
 from textvae.text.batches import Collator, evaluation_loader, tokenize
 
 
-def self_bleu(samples: Sequence[str]) -> float:
+def bleu_metric(tokenize: str = "13a", *, effective_order: bool = False) -> BLEU:
+    """SacreBLEU's BLEU with one of its tokenizers.
+
+    Args:
+        tokenize: its name, such as "13a", "char", or "none" for text that is split by blanks already.
+        effective_order: for single sentences: of fewer than 4-grams where a sentence is shorter.
+
+    Raises:
+        UserError: if there is no such tokenizer, or it needs something that is not installed.
+    """
+    if tokenize not in BLEU.TOKENIZERS:
+        raise UserError(f"expected tokenize among {', '.join(BLEU.TOKENIZERS)}, got {tokenize!r}")
+    try:
+        # Forced, that is without its advice on text that is already split.
+        return BLEU(tokenize=tokenize, effective_order=effective_order, force=True)
+    except (ImportError, RuntimeError) as error:
+        raise UserError(
+            f"expected what sacreBLEU needs for tokenize={tokenize!r}, found none: install sacrebleu[ja] or "
+            "sacrebleu[ko], or take char"
+        ) from error
+
+
+def self_bleu(samples: Sequence[str], tokenize: str = "13a") -> float:
     """The mean BLEU-4 of each sample with all others as its references, 0 to 100: the lower, the more various.
 
     Sentence BLEU of sacreBLEU with exponential smoothing, and of fewer than 4-grams where a sample is shorter. It rises
@@ -35,6 +56,7 @@ def self_bleu(samples: Sequence[str]) -> float:
 
     Args:
         samples: n sentences.
+        tokenize: see `bleu_metric`.
 
     Raises:
         UserError: if there are fewer than two.
@@ -45,7 +67,7 @@ def self_bleu(samples: Sequence[str]) -> float:
     """
     if len(samples) < 2:
         raise UserError(f"expected 2 samples or more, got {len(samples)}: the others are the references")
-    metric = BLEU(effective_order=True)
+    metric = bleu_metric(tokenize, effective_order=True)
     scores = [
         metric.sentence_score(sample, [*samples[:place], *samples[place + 1 :]]).score
         for place, sample in enumerate(samples)
@@ -69,12 +91,23 @@ def distinct_n(samples: Sequence[str], n: int = 2) -> float:
         >>> distinct_n(["a b a b", "b a"], n=2)
         0.5
     """
-    split = Tokenizer13a()
-    words = [split(sample).split() for sample in samples]
-    found = [tuple(row[start : start + n]) for row in words for start in range(len(row) - n + 1)]
+    found = ngrams(samples, n)
     if not found:
         raise UserError(f"expected samples of {n} words or more, got none: take a smaller n")
     return len(set(found)) / len(found)
+
+
+def ngrams(samples: Sequence[str], n: int, tokenize: str = "13a") -> list[tuple[str, ...]]:
+    """The n-grams of words of the samples, none of which crosses sentences.
+
+    Args:
+        samples: sentences.
+        n: words of an n-gram.
+        tokenize: see `bleu_metric`.
+    """
+    split = bleu_metric(tokenize).tokenizer
+    words = [split(sample).split() for sample in samples]
+    return [tuple(row[start : start + n]) for row in words for start in range(len(row) - n + 1)]
 
 
 def perplexity(

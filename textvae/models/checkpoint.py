@@ -17,18 +17,23 @@ from transformers import PretrainedConfig
 from transformers.utils import logging as transformers_logging
 
 from textvae.errors import UserError
-from textvae.models.language import TextVAEConfig, TextVAEModel
+from textvae.models.language import TextVAEModel
+from textvae.models.seq2seq import Seq2SeqVAEModel
+
+KINDS: dict[str, type[TextVAEModel] | type[Seq2SeqVAEModel]] = {
+    kind.config_class.model_type: kind for kind in (TextVAEModel, Seq2SeqVAEModel)
+}
+"""The models by the name that their configurations have for them."""
 
 
-def load_model(name: str) -> TextVAEModel:
+def load_model(name: str) -> TextVAEModel | Seq2SeqVAEModel:
     """The model in a folder or on the Hub, with all of its weights and no others.
 
     Raises:
         UserError: if there is none, if its run is not finished, or if it is of another kind or damaged.
     """
     with silenced():
-        _check_kind(name)
-        return _weights_of(name)
+        return _weights_of(name, _kind_of(name))
 
 
 def last_whole_checkpoint(folder: Path) -> Path | None:
@@ -82,8 +87,8 @@ def without_bars(of_datasets: bool = True) -> Iterator[None]:
             datasets.enable_progress_bars()
 
 
-def _check_kind(name: str) -> None:
-    """Refuse what has no config.json of ours."""
+def _kind_of(name: str) -> type[TextVAEModel] | type[Seq2SeqVAEModel]:
+    """The class of a model; what has no config.json of ours is refused."""
     folder = Path(name)
     if folder.exists() and not (folder / "config.json").is_file():
         raise _no_model(folder)
@@ -100,10 +105,11 @@ def _check_kind(name: str) -> None:
                 f"expected JSON in {folder / 'config.json'}, got a damaged file: copy the run again"
             ) from error
         raise _missing(name) from error
-    if kind != TextVAEConfig.model_type:
+    if kind not in KINDS:
         raise UserError(
             f"expected a textvae model in {name}, got one of kind {kind!r}: give a run of textvae"
         )
+    return KINDS[kind]
 
 
 def _missing(name: str) -> UserError:
@@ -130,10 +136,12 @@ def _no_model(folder: Path) -> UserError:
     return UserError(f"expected a run in {folder}, found no config.json: give the folder that training wrote")
 
 
-def _weights_of(name: str) -> TextVAEModel:
+def _weights_of(
+    name: str, kind: type[TextVAEModel] | type[Seq2SeqVAEModel]
+) -> TextVAEModel | Seq2SeqVAEModel:
     """The model with all of its weights, and no others."""
     try:
-        loaded: Any = TextVAEModel.from_pretrained(name, output_loading_info=True)
+        loaded: Any = kind.from_pretrained(name, output_loading_info=True)
     except SafetensorError as error:
         raise UserError(
             f"expected whole weights in {name}/model.safetensors, got a damaged or cut-short file ({error}): "

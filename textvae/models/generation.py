@@ -1,14 +1,16 @@
-"""p(x | z) as a language model that `transformers` can generate from."""
+"""p(x | z), or p(y | x, z) of a source x, as a language model that `transformers` can generate from."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from transformers import GenerationConfig, GenerationMixin, PretrainedConfig, PreTrainedModel
 from transformers.modeling_outputs import CausalLMOutputWithPast
 
+from textvae.modules.attention import Source
 from textvae.modules.decoders import Cache
 from textvae.modules.output_layer import OutputLayer
 
@@ -25,15 +27,26 @@ class DecoderState:
 
 
 class ConditionalLanguageModel(PreTrainedModel, GenerationMixin):
-    """A decoder and its output layer, borrowed from a model, for a given z of each sentence.
+    """A decoder and its output layer, borrowed from a model, for a given z, and maybe source, of each sentence.
 
-    Each step feeds one token and the decoder's cache, so that a token's cost does not depend on its position.
+    Each step feeds one token and the decoder's cache, so that a token's cost does not depend on its position. The
+    source is no part of the cache: the beams of a sentence have the same, so that there is nothing to reorder.
+
+    Args:
+        config: has the special ids.
+        decoder: makes states and a cache of ids, z, the source if there is one, and a cache.
+        output_layer: makes logits of states.
     """
 
     config_class = PretrainedConfig
     main_input_name = "input_ids"
 
-    def __init__(self, config: PretrainedConfig, decoder: nn.Module, output_layer: OutputLayer) -> None:
+    def __init__(
+        self,
+        config: PretrainedConfig,
+        decoder: Callable[..., tuple[Tensor, Cache]],
+        output_layer: OutputLayer,
+    ) -> None:
         super().__init__(config)
         self.decoder, self.output_layer = decoder, output_layer
         self.generation_config = GenerationConfig(
@@ -47,24 +60,39 @@ class ConditionalLanguageModel(PreTrainedModel, GenerationMixin):
         """The cache is the decoder's own; `GenerationMixin` must not make one for attention."""
         return False
 
-    def write(self, z: Tensor, **options: Any) -> Tensor:
+    def write(self, z: Tensor, source: Source | None = None, **options: Any) -> Tensor:
         """Ids (N, T) decoded from z (N, Z); ``options`` are those of `GenerationMixin.generate`."""
         begin = torch.full((len(z), 1), self.config.bos_token_id, device=z.device)
-        return self.generate(begin, z=z, **options)  # type: ignore[misc, return-value]
+        # `GenerationMixin` repeats what is a tensor for each beam.
+        given = {} if source is None else source._asdict()
+        return self.generate(begin, z=z, **given, **options)  # type: ignore[misc, return-value]
 
     def prepare_inputs_for_generation(  # type: ignore[override]
-        self, input_ids: Tensor, z: Tensor, past_key_values: DecoderState | None = None, **_: Any
+        self,
+        input_ids: Tensor,
+        z: Tensor,
+        states: Tensor | None = None,
+        keys: Tensor | None = None,
+        mask: Tensor | None = None,
+        past_key_values: DecoderState | None = None,
+        **_: Any,
     ) -> dict[str, Any]:
         """The last token alone, once there is a cache."""
         unread = input_ids if past_key_values is None else input_ids[:, -1:]
-        return {"input_ids": unread, "z": z, "past_key_values": past_key_values}
+        source = () if states is None or keys is None or mask is None else (Source(states, keys, mask),)
+        return {"input_ids": unread, "z": z, "source": source, "past_key_values": past_key_values}
 
     def forward(
-        self, input_ids: Tensor, z: Tensor, past_key_values: DecoderState | None = None, **_: Any
+        self,
+        input_ids: Tensor,
+        z: Tensor,
+        source: tuple[Source, ...] = (),
+        past_key_values: DecoderState | None = None,
+        **_: Any,
     ) -> CausalLMOutputWithPast:
         """Logits (N, 1, V) of the token behind ``input_ids`` (N, T), whose prefix ``past_key_values`` holds."""
         cache = None if past_key_values is None else past_key_values.tensors
-        states, cache = self.decoder(input_ids, z[None], cache)
+        states, cache = self.decoder(input_ids, z[None], *source, cache=cache)
         return CausalLMOutputWithPast(
             logits=self.output_layer.logits(states[0, :, -1:]),
             past_key_values=DecoderState(cache),  # type: ignore[arg-type]

@@ -2,23 +2,22 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any, Literal, get_args, get_origin
+from typing import Any, Literal
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.distributions import Independent, kl_divergence
-from transformers import AutoConfig, AutoModel, PretrainedConfig, PreTrainedModel
-from transformers import initialization as init
+from transformers import AutoConfig, AutoModel, PretrainedConfig
 
 from textvae.errors import UserError
+from textvae.models.base import VAEModel, check_choices
 from textvae.models.generation import ConditionalLanguageModel
 from textvae.models.outputs import VAEOutput
 from textvae.models.refinement import Refinement, refined, refined_with_gradient
 from textvae.modules.classes import ClassGaussian, ClassPosterior, ClassPrior
-from textvae.modules.decoders import DILATIONS, DilatedConvolutionDecoder, LSTMDecoder, drop_words
+from textvae.modules.decoders import DILATIONS, DilatedConvolutionDecoder, LSTMDecoder
 from textvae.modules.encoders import ConvolutionEncoder, LSTMEncoder
 from textvae.modules.latents import (
     GaussianPosterior,
@@ -28,7 +27,7 @@ from textvae.modules.latents import (
     diagonal_gaussian,
     sample,
 )
-from textvae.modules.output_layer import BagOfWords, OutputLayer
+from textvae.modules.output_layer import BagOfWords
 
 
 class TextVAEConfig(PretrainedConfig):
@@ -93,10 +92,7 @@ class TextVAEConfig(PretrainedConfig):
     unk_token_id: int | None = 3
 
     def __post_init__(self, **kwargs: Any) -> None:
-        for name, kind in inspect.get_annotations(TextVAEConfig, eval_str=True).items():
-            choices, value = get_args(kind), getattr(self, name)
-            if get_origin(kind) is Literal and value not in choices:
-                raise UserError(f"expected {name} to be one of {', '.join(choices)}, got {value!r}")
+        check_choices(self, TextVAEConfig)
         if self.classes is not None and not (
             self.latent_size and self.normalize_means is None and self.prior_components is None
         ):
@@ -153,7 +149,7 @@ def _build_prior(config: TextVAEConfig) -> StandardNormalPrior | MixturePrior | 
     return MixturePrior(config.latent_size, config.prior_components)
 
 
-class TextVAEModel(PreTrainedModel):
+class TextVAEModel(VAEModel):
     """A variational auto-encoder of sentences (Bowman et al. 2016; Yang et al. 2017).
 
         z ~ N(0, I)                                      prior, or a mixture of Gaussians
@@ -168,48 +164,20 @@ class TextVAEModel(PreTrainedModel):
     """
 
     config_class = TextVAEConfig
-    base_model_prefix = ""
-    main_input_name = "inputs"
-    # Followed by `transformers` when the configuration says tie_word_embeddings.
-    _tied_weights_keys = {"output_layer.linear.weight": "decoder.embedding.weight"}  # noqa: RUF012
-    # Without this the Trainer would take the loss for a sum over the accumulation steps, and not divide it.
-    accepts_loss_kwargs = False
 
     def __init__(self, config: TextVAEConfig) -> None:
         super().__init__(config)
-        if config.vocab_size <= 0:
-            raise UserError(
-                f"expected a positive vocab_size, got {config.vocab_size}: set it from the tokenizer"
-            )
         self.prior = _build_prior(config)
         self.encoder = _build_encoder(config) if config.latent_size else None
         self.posterior = _build_posterior(config, self.encoder.output_size) if self.encoder else None
         self.decoder = _build_decoder(config)
-        self.output_layer = OutputLayer(
-            self.decoder.output_size,
-            config.vocab_size,
-            weight_size=config.embedding_size if config.tie_word_embeddings else None,
-        )
+        self.output_layer = self._build_output_layer(self.decoder.output_size)
         self.bag_of_words = (
             BagOfWords(config.vector_size, config.hidden_size, config.vocab_size)
             if config.bag_of_words and config.latent_size
             else None
         )
-        if config.tie_word_embeddings:
-            # A checkpoint holds a tied weight once; its absence under the other name is no loss to warn of.
-            self._keys_to_ignore_on_save = list(self._tied_weights_keys)
         self.post_init()
-
-    def _init_weights(self, module: nn.Module) -> None:
-        """Uniform weights, as published (He et al. 2019); convolutions and norms keep torch's defaults."""
-        reach = self.config.initial_range
-        if isinstance(module, nn.Embedding):
-            init.uniform_(
-                module.weight, -self.config.initial_embedding_range, self.config.initial_embedding_range
-            )
-        elif isinstance(module, (nn.LSTM, nn.Linear)) and reach is not None:
-            for parameter in module.parameters(recurse=False):
-                init.uniform_(parameter, -reach, reach)
 
     def keep_inference_network(self, source: TextVAEModel) -> None:
         """Copy the encoder and the posterior of ``source``; the decoder stays as new as it is (Li et al. 2019)."""
@@ -267,14 +235,7 @@ class TextVAEModel(PreTrainedModel):
             targets: shifted targets, (B, T).
             mask: True on real tokens, (B, T).
         """
-        if self.training and self.config.word_dropout:
-            inputs = drop_words(
-                inputs,
-                mask,
-                self.config.word_dropout,
-                unknown_id=self.config.unk_token_id,
-                keep_id=self.config.bos_token_id,
-            )
+        inputs = self._dropped(inputs, mask)
         states, _ = self.decoder(inputs, z)
         return self.output_layer.log_likelihood(states, targets, mask)
 

@@ -2,18 +2,34 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from torch import Tensor
-from torch.distributions import Independent
+from torch.distributions import Distribution
 
-from textvae.modules.classes import ClassGaussian
-from textvae.modules.latents import Prior
+
+@dataclass(frozen=True)
+class Reading:
+    """What a model makes of the sentences of a batch before it draws z.
+
+    Attributes:
+        posterior: q(z | x), batch shape (B,).
+        prior: p(z), batch shape (B,).
+        log_likelihood: gives log p(x | z) in nats, summed over the real tokens, (K, B), for z of K samples.
+    """
+
+    posterior: Distribution
+    prior: Distribution
+    log_likelihood: Callable[[Tensor], Tensor]
 
 
 @dataclass(frozen=True)
 class VAEOutput:
     """The pieces from which every objective and every estimate is made.
+
+    Of a conditional model all is given its source, too. A latent with a value at each of T steps has the event shape
+    (T, Z); if its distribution at a step depends on the z before, it is that along z, of batch shape (K, B).
 
     Attributes:
         posterior: q(z | x), batch shape (B,), event shape (Z,).
@@ -27,8 +43,8 @@ class VAEOutput:
         classification: -log q(y | x) in nats of the sentences whose label is known, (N,); None without classes.
     """
 
-    posterior: Independent | ClassGaussian
-    prior: Prior | ClassGaussian
+    posterior: Distribution
+    prior: Distribution
     z: Tensor
     log_likelihood: Tensor
     tokens: Tensor

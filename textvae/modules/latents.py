@@ -66,15 +66,24 @@ def _kl_to_mixture(posterior: Independent, prior: DiagonalGaussianMixture) -> Te
     return -_shares(posterior, prior)[0].logsumexp(-1)
 
 
+def kl_per_sentence(posterior: Any, prior: Any) -> Tensor:
+    """KL(q ‖ p) in nats, (B,); of distributions that depend on draws, batch shape (K, B), the mean over these."""
+    kl = kl_divergence(posterior, prior)
+    return kl.mean(0) if kl.ndim > 1 else kl
+
+
 @singledispatch
 def kl_per_dimension(posterior: Any, prior: Any) -> Tensor:
     """KL(q ‖ p) of each latent dimension in nats, (B, Z), for a posterior with independent dimensions.
 
-    Of a mixture it is the mean over the components, by r; KL(r ‖ pi), the choice of the component, belongs to no
-    dimension and is shared equally. So the sum is always `kl_divergence`.
+    Of a z with values at T steps it is the sum over them, and of distributions that depend on draws, batch shape
+    (K, B), the mean over these. Of a mixture it is the mean over the components, by r; KL(r ‖ pi), the choice of the
+    component, belongs to no dimension and is shared equally. So the sum is always `kl_divergence`.
     """
     if not isinstance(prior, DiagonalGaussianMixture):
-        return kl_divergence(posterior.base_dist, prior.base_dist)
+        each = kl_divergence(posterior.base_dist, prior.base_dist)
+        each = each.sum(-2) if len(posterior.event_shape) > 1 else each
+        return each.mean(0) if len(posterior.batch_shape) > 1 else each
     shares, each = _shares(posterior, prior)
     mean = (shares.softmax(-1)[:, :, None] * each).sum(1)
     rest = -shares.logsumexp(-1, keepdim=True) - mean.sum(-1, keepdim=True)

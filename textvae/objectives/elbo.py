@@ -6,11 +6,10 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from torch import Tensor
-from torch.distributions import kl_divergence
 
 from textvae.errors import UserError
 from textvae.models.outputs import VAEOutput
-from textvae.modules.latents import kl_per_dimension
+from textvae.modules.latents import kl_per_dimension, kl_per_sentence
 from textvae.objectives.schedules import KLWeight
 
 
@@ -86,7 +85,7 @@ class ELBO:
     def __call__(self, output: VAEOutput, kl_weight: float | Tensor) -> Terms:
         """The loss at the KL weight beta."""
         reconstruction = -output.expected(output.log_likelihood)
-        kl = kl_divergence(output.posterior, output.prior)
+        kl = kl_per_sentence(output.posterior, output.prior)
         loss = reconstruction + kl_weight * self._charged(output, kl)
         terms = {"reconstruction": reconstruction, "kl": kl}
         if output.bag_of_words is not None:

@@ -56,8 +56,8 @@ def load_corpus(
 
     Args:
         train: "grammar" (the embedded corpus), the name of a set on the Hub, a file, a folder, a glob, a list
-            of files, a dict of parallel text files such as `{"source": "a.en", "target": "a.de"}` (line i of
-            each makes a row), or a data set (or dict of splits) of `datasets`.
+            of files, a dict of parallel text files or globs such as `{"source": "a.en", "target": "a.de"}` (line
+            i of each makes a row), or a data set (or dict of splits) of `datasets`.
         validation: the same, or the name of a split of `train`. None: the split of that name if `train` has
             one, otherwise rows drawn from train (the first rows, if streaming).
         test: as validation.

@@ -127,18 +127,18 @@ class Reader:
     def _parallel(self, sources: Mapping[str, Any]) -> Rows:
         """The rows of text files side by side: line i of each makes row i."""
         check_names(sources)
-        files = {ours: _existing(file) for ours, file in sources.items()}
+        files = {ours: _side(given) for ours, given in sources.items()}
         try:
-            lines = {file: _count_lines(file) for file in files.values()}
+            lines = {ours: sum(map(_count_lines, own)) for ours, own in files.items()}
         except (UnicodeDecodeError, *UNREADABLE) as error:
-            raise _explain_files(error, list(files.values())) from error
+            raise _explain_files(error, [file for own in files.values() for file in own]) from error
         if len(set(lines.values())) > 1:
-            counts = ", ".join(f"{n} in {file}" for file, n in lines.items())
+            counts = ", ".join(f"{n} in {sources[ours]}" for ours, n in lines.items())
             raise UserError(
                 f"expected the same number of lines in parallel files, got {counts}: compare their ends"
             )
         plain = replace(self, numbered=False)
-        tables = [plain._table([file]).rename_columns({"text": ours}) for ours, file in files.items()]
+        tables = [plain._table(own).rename_columns({"text": ours}) for ours, own in files.items()]
         return concatenate_datasets(tables, axis=1)
 
 
@@ -177,6 +177,12 @@ def _existing(file: Any) -> Path:
     if not path.is_file():
         raise _missing(path)
     return path
+
+
+def _side(given: Any) -> list[Path]:
+    """The files of one side of parallel text."""
+    path = Path(given).expanduser()
+    return _matching(str(path)) if glob.has_magic(str(path)) and not path.is_file() else [_existing(path)]
 
 
 def _missing(path: Path) -> UserError:

@@ -10,8 +10,9 @@ import os
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import chain
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import sentencepiece
 from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers
@@ -86,6 +87,35 @@ def train_tokenizer(
         clean_up_tokenization_spaces=False,
         model_input_names=["input_ids", "attention_mask"],
     )
+
+
+def train_tokenizers(
+    sources: Iterable[str], targets: Iterable[str], *, joint: bool = True, **options: Any
+) -> tuple[PreTrainedTokenizerBase, PreTrainedTokenizerBase]:
+    """Learn the tokenizers of both sides of pairs, source and target.
+
+    Args:
+        sources: the training sentences of one side.
+        targets: those of the other.
+        joint: whether both sides share one vocabulary, learnt on both, so that names and numbers, which are written
+            alike, are the same tokens on both sides; the tokenizers are then one.
+        **options: of `train_tokenizer`; with two vocabularies each has the ``vocabulary_size``.
+
+    Raises:
+        UserError: as `train_tokenizer`.
+
+    Example:
+        >>> source, target = train_tokenizers(["a dog"], ["ein Hund"], kind="words")
+        >>> source is target, source("ein dog").input_ids
+        (True, [7, 6])
+        >>> source, target = train_tokenizers(["a dog"], ["ein Hund"], joint=False, kind="words")
+        >>> source("a dog").input_ids, target("ein Hund").input_ids
+        ([4, 5], [5, 4])
+    """
+    if joint:
+        both = train_tokenizer(chain(sources, targets), **options)
+        return both, both
+    return train_tokenizer(sources, **options), train_tokenizer(targets, **options)
 
 
 def load_tokenizer(path: str | os.PathLike[str]) -> PreTrainedTokenizerBase:

@@ -11,7 +11,6 @@ from transformers import TrainerCallback, TrainerControl, TrainerState, Training
 from transformers.trainer_callback import ExportableState
 
 from textvae.errors import UserError
-from textvae.models.language import TextVAEModel
 
 
 class AggressiveEncoder(TrainerCallback, ExportableState):
@@ -48,7 +47,7 @@ class AggressiveEncoder(TrainerCallback, ExportableState):
 
     def catch_up(
         self,
-        model: TextVAEModel,
+        model: nn.Module,
         optimizer: torch.optim.Optimizer,
         losses: Iterator[tuple[Tensor, float]],
         clip: Callable[[], Any],

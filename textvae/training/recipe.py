@@ -13,8 +13,10 @@ import yaml
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
 from textvae.errors import UserError
+from textvae.evaluation.sample_quality import bleu_metric
 from textvae.models.language import TextVAEConfig
 from textvae.models.refinement import Refinement
+from textvae.models.seq2seq import Seq2SeqVAEConfig
 from textvae.objectives.elbo import ELBO
 from textvae.text.corpus import load_corpus
 from textvae.training.aggressive import AggressiveEncoder
@@ -22,12 +24,26 @@ from textvae.training.plateau import DecayOnPlateau
 from textvae.training.trainer import TextVAETrainingArguments
 
 Types = dict[str, Any]
+Config = type[TextVAEConfig] | type[Seq2SeqVAEConfig]
 
 RATE = 8.0
 """Nats of KL per sentence at which a model is held whose recipe does not say how its KL is to be treated."""
 
 AUTO_ENCODER = {"metric_for_best_model": "reconstruction", "decay_on_plateau": None}
 """What training does otherwise in a first stage, whose bound at KL weight 1 means nothing."""
+
+_BY_TOKENIZERS = {f"{token}_token_id" for token in ("pad", "bos", "eos", "unk", "source_pad")}
+_BY_TOKENIZERS |= {"vocab_size", "source_vocab_size"}
+
+ELSEWHERE: dict[Config, dict[str, set[str]]] = {
+    TextVAEConfig: {"model": _BY_TOKENIZERS, "tokenizer": {"joint"}, "evaluation": {"translation"}},
+    Seq2SeqVAEConfig: {
+        "model": _BY_TOKENIZERS,
+        "training": {"aggressive", "refinement"},
+        "evaluation": {"refinement"},
+    },
+}
+"""What a recipe cannot say: what is decided by the tokenizers, or is of the other kind of model."""
 
 ARGUMENTS: dict[str, Any] = {
     "decay_on_plateau": DecayOnPlateau,
@@ -39,7 +55,7 @@ ARGUMENTS: dict[str, Any] = {
 
 @dataclass(frozen=True)
 class TokenizerOptions:
-    """The ``tokenizer`` section: the arguments of `train_tokenizer`, and where long sentences are cut.
+    """The ``tokenizer`` section: the arguments of `train_tokenizers`, and where long sentences are cut.
 
     Attributes:
         kind: "sentencepiece" for raw text, "words" for text that is already split by blanks.
@@ -47,6 +63,7 @@ class TokenizerOptions:
         algorithm: how SentencePiece learns its pieces.
         minimum_count: a word that is rarer is UNK.
         maximum_length: longer sentences are cut to so many tokens, EOS counted; None: never.
+        joint: of pairs, whether source and target share one vocabulary.
     """
 
     kind: Literal["sentencepiece", "words"] = "sentencepiece"
@@ -54,6 +71,30 @@ class TokenizerOptions:
     algorithm: Literal["unigram", "bpe"] = "unigram"
     minimum_count: int = 1
     maximum_length: int | None = None
+    joint: bool = True
+
+
+@dataclass(frozen=True)
+class TranslationOptions:
+    """How a conditional model translates the test split.
+
+    Attributes:
+        num_beams: of the beam search.
+        length_penalty: over 0 favours long translations, the more the larger; 1 is the mean of the log-probabilities.
+        tokenize: how sacreBLEU splits: "13a" European languages, "none" text that is split by blanks already, ...
+
+    Raises:
+        UserError: before training rather than after it, if there are no beams, or sacreBLEU cannot split so.
+    """
+
+    num_beams: int = 10
+    length_penalty: float = 1.0
+    tokenize: str = "13a"
+
+    def __post_init__(self) -> None:
+        if self.num_beams < 1:
+            raise UserError(f"expected num_beams of 1 or more, got {self.num_beams}")
+        bleu_metric(self.tokenize)
 
 
 @dataclass(frozen=True)
@@ -65,11 +106,13 @@ class EvaluationOptions:
         batch_size: sentences at once.
         refinement: how each sentence's posterior is improved first, for this measurement alone; None: as the encoder
             gives it.
+        translation: of a conditional model, how it translates.
     """
 
     samples: int = 500
     batch_size: int = 32
     refinement: Refinement | None = None
+    translation: TranslationOptions = TranslationOptions()
 
 
 @dataclass(frozen=True)
@@ -79,7 +122,7 @@ class Recipe:
     Attributes:
         corpus: arguments of `load_corpus`.
         tokenizer: how text is cut.
-        model: fields of `TextVAEConfig`, without what the tokenizer decides.
+        model: fields of ``config``, without what the tokenizers decide.
         encoder_from: a trained run whose encoder, or the decoder of a language model, the encoder starts from.
         classes: whether the classes of the corpus, its labels, are a latent part of the model.
         objective: the loss.
@@ -88,6 +131,7 @@ class Recipe:
         source: the sections as they were read, with the overrides.
         pretraining: a recipe that is run first, whose encoder and posterior this one starts with; None: nothing.
         keep_decoder: start with its decoder too.
+        config: the kind of model: `TextVAEConfig`, or `Seq2SeqVAEConfig` for one of pairs.
     """
 
     corpus: dict[str, Any]
@@ -101,6 +145,12 @@ class Recipe:
     source: dict[str, Any]
     pretraining: Recipe | None = None
     keep_decoder: bool = False
+    config: Config = TextVAEConfig
+
+    @property
+    def conditional(self) -> bool:
+        """Whether the model is one of pairs, target given source."""
+        return self.config is Seq2SeqVAEConfig
 
     @property
     def folder(self) -> Path:
@@ -108,7 +158,7 @@ class Recipe:
         return Path(self.training["output_dir"])
 
 
-def read_recipe(path: str | Path, overrides: Sequence[str] = ()) -> Recipe:
+def read_recipe(path: str | Path, overrides: Sequence[str] = (), config: Config = TextVAEConfig) -> Recipe:
     """Read a recipe and put ``overrides`` in it.
 
     The sections are corpus, tokenizer, model, objective, training and evaluation, and, for two stages, pretraining,
@@ -118,9 +168,12 @@ def read_recipe(path: str | Path, overrides: Sequence[str] = ()) -> Recipe:
     belongs to the second stage; it starts as the mixture that fits the first stage's posteriors. Without a kl_weight
     or a target_rate the objective's target_rate is `RATE` nats.
 
+    A conditional model is trained in one stage.
+
     Args:
         path: a YAML file.
         overrides: ``section.key=value``, the value in YAML, e.g. ``training.max_steps=100``.
+        config: of the model, whose fields are the keys of the section ``model``.
 
     Raises:
         UserError: naming all faults at once: keys that do not exist (with the nearest that does), values of
@@ -128,9 +181,10 @@ def read_recipe(path: str | Path, overrides: Sequence[str] = ()) -> Recipe:
     """
     source = _load(path)
     faults = [fault for override in overrides if (fault := _override(source, override))]
-    faults += _unknown(source, {*_schema(), "pretraining"}, "section ")
-    recipe, found = _recipe(source)
-    pretraining, of_pretraining = _pretraining(source)
+    stages = () if config is Seq2SeqVAEConfig else ("pretraining",)
+    faults += _unknown(source, {*_schema(config), *stages}, "section ")
+    recipe, found = _recipe(source, config)
+    pretraining, of_pretraining = _pretraining(source) if stages else (None, [])
     # What both stages share is said once.
     faults += found + [f"pretraining: {fault}" for fault in of_pretraining if fault not in found]
     if faults or recipe is None:
@@ -138,11 +192,11 @@ def read_recipe(path: str | Path, overrides: Sequence[str] = ()) -> Recipe:
     return replace(recipe, pretraining=pretraining, keep_decoder=_keeps_decoder(source))
 
 
-def _recipe(source: dict[str, Any]) -> tuple[Recipe | None, list[str]]:
+def _recipe(source: dict[str, Any], config: Config = TextVAEConfig) -> tuple[Recipe | None, list[str]]:
     """The recipe of one stage, and the faults."""
     faults: list[str] = []
     values: dict[str, dict[str, Any]] = {}
-    for section, types in _schema().items():
+    for section, types in _schema(config).items():
         given = source.get(section) or {}
         if not isinstance(given, Mapping):
             faults.append(f"{section}: expected keys and values, got {given!r}")
@@ -180,6 +234,7 @@ def _recipe(source: dict[str, Any]) -> tuple[Recipe | None, list[str]]:
         training=values["training"],
         evaluation=EvaluationOptions(**values["evaluation"]),
         source=source,
+        config=config,
     ), []
 
 
@@ -242,18 +297,23 @@ def _override(source: dict[str, Any], override: str) -> str | None:
     return None
 
 
-def _schema() -> dict[str, Types]:
+def _schema(config: Config) -> dict[str, Types]:
     """The keys of each section and the types of their values, taken from what will receive them."""
-    model = inspect.get_annotations(TextVAEConfig, eval_str=True)
-    decided_by_tokenizer = {"vocab_size", "pad_token_id", "bos_token_id", "eos_token_id", "unk_token_id"}
-    return {
+    schema = {
         "corpus": _parameters(load_corpus),
         "tokenizer": _parameters(TokenizerOptions),
-        "model": {name: kind for name, kind in model.items() if name not in decided_by_tokenizer}
-        | {"encoder_from": str | None, "classes": bool},
+        "model": inspect.get_annotations(config, eval_str=True),
         "objective": _parameters(ELBO),
         "training": _parameters(TextVAETrainingArguments),
         "evaluation": _parameters(EvaluationOptions),
+    }
+    if config is TextVAEConfig:
+        schema["model"] |= {"encoder_from": str | None, "classes": bool}
+    return {
+        section: {
+            name: kind for name, kind in types.items() if name not in ELSEWHERE[config].get(section, ())
+        }
+        for section, types in schema.items()
     }
 
 

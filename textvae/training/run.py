@@ -6,37 +6,45 @@ import json
 import shutil
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import yaml
 from datasets import ClassLabel, Dataset, DatasetDict, IterableDataset, IterableDatasetDict
-from transformers import PreTrainedTokenizerBase, set_seed
+from safetensors.torch import load_model as load_weights
+from transformers import PreTrainedTokenizerBase, TrainerState, set_seed
 
 from textvae.errors import UserError
 from textvae.evaluation.diagnosis import described
 from textvae.evaluation.evaluate import Evaluation, evaluate_rows
+from textvae.evaluation.translation import bleu_by_latent
 from textvae.files import replacing, replacing_files_in
-from textvae.models.checkpoint import last_whole_checkpoint, load_model, without_bars
+from textvae.models.checkpoint import last_whole_checkpoint, without_bars
 from textvae.models.language import TextVAEConfig, TextVAEModel
+from textvae.models.seq2seq import Latent, Seq2SeqVAEConfig, Seq2SeqVAEModel
 from textvae.text.batches import Collator, tokenize
 from textvae.text.corpus import load_corpus
-from textvae.text.tokenizer import load_tokenizer, train_tokenizer
+from textvae.text.tokenizer import load_tokenizer, train_tokenizer, train_tokenizers
+from textvae.texts import load
 from textvae.training.clock import Clock
 from textvae.training.curves import Curves
 from textvae.training.prior import start_prior
 from textvae.training.progress import Progress
-from textvae.training.recipe import Recipe
+from textvae.training.recipe import EvaluationOptions, Recipe
 from textvae.training.trainer import TextVAETrainer, TextVAETrainingArguments
+from textvae.translation import SOURCE, Translator
+
+MODELS: dict[Any, Any] = {TextVAEConfig: TextVAEModel, Seq2SeqVAEConfig: Seq2SeqVAEModel}
+"""The model of each kind of configuration."""
 
 
 def run(recipe: Recipe, *, resume: bool = False, overwrite: bool = False, quiet: bool = False) -> Evaluation:
     """Train, save and measure; returns the quantities on the test split, which the run holds as evaluation.json.
 
     The run folder ends with the model, the tokenizer, the recipe as it was run (recipe.yaml), the evaluation and
-    the last checkpoints.
+    the last checkpoints; of a conditional model, whose evaluation has BLEU, with the sources' tokenizer in source/.
 
     Args:
         recipe: what to do.
@@ -61,17 +69,24 @@ def _run(recipe: Recipe, resume: bool, overwrite: bool, quiet: bool) -> Evaluati
         first = arguments.process_index == 0
         checkpoint = _prepare(folder, resume or not first, overwrite)
         corpus = load_corpus(**recipe.corpus)
-        tokenizer = _tokenizer(recipe, corpus, resume or not first)
-        tokens = tokenize(corpus, tokenizer, maximum_length=recipe.tokenizer.maximum_length)
+        _check_columns(corpus["train"], {"source", "target"} if recipe.conditional else {"text"})
+        tokenizer, source_tokenizer = _tokenizers(recipe, corpus["train"], resume or not first)
+        tokens = tokenize(
+            corpus,
+            tokenizer,
+            source_tokenizer=source_tokenizer,
+            maximum_length=recipe.tokenizer.maximum_length,
+        )
     start = None
     if recipe.pretraining and not checkpoint:
         start = _pretrained(recipe.pretraining, tokenizer, tokens, resume, quiet)
-    trainer = _trained(recipe, tokenizer, tokens, checkpoint, quiet, start)
-    model = trainer.vae
+    trainer = _trained(recipe, tokenizer, tokens, checkpoint, quiet, start, source_tokenizer)
+    model: Any = trainer.vae
     result = evaluate_rows(
         model,
         tokenizer,
         corpus["test"],
+        source_tokenizer=source_tokenizer,
         maximum_length=recipe.tokenizer.maximum_length,
         batch_size=recipe.evaluation.batch_size,
         samples=recipe.evaluation.samples,
@@ -79,10 +94,13 @@ def _run(recipe: Recipe, resume: bool, overwrite: bool, quiet: bool) -> Evaluati
         refinement=recipe.evaluation.refinement,
         show_progress_bar=False if quiet else None,
     )
+    if source_tokenizer is not None:
+        translator = Translator(model, tokenizer, source_tokenizer)
+        result = replace(result, **_translated(translator, corpus["test"], recipe.evaluation, quiet))
     if trainer.is_world_process_zero():
         with replacing_files_in(folder) as partial:
             model.save_pretrained(partial)
-        _write_json(folder / "evaluation.json", described(result) | {"minutes": _minutes(trainer)})
+        _write_json(folder / "evaluation.json", described(result) | {"minutes": _clock(trainer).minutes})
     return result
 
 
@@ -90,7 +108,7 @@ def _run(recipe: Recipe, resume: bool, overwrite: bool, quiet: bool) -> Evaluati
 class _Start:
     """Where a run starts that has had a first stage: its model, and the minutes that it took."""
 
-    model: TextVAEModel
+    model: Any
     minutes: float
 
 
@@ -101,12 +119,14 @@ def _trained(
     checkpoint: Path | None,
     quiet: bool,
     start: _Start | None = None,
+    source_tokenizer: PreTrainedTokenizerBase | None = None,
 ) -> TextVAETrainer:
     """The trainer of a new model of ``recipe``, after training."""
     arguments = TextVAETrainingArguments(**recipe.training)
     # Also what a resumed run needs: the weights of a module without a checkpoint, and the draws before the first.
     set_seed(arguments.seed)
-    model = build_model(recipe, tokenizer, _classes(tokens["train"]) if recipe.classes else None)
+    classes = _classes(tokens["train"]) if recipe.classes else None
+    model = build_model(recipe, tokenizer, classes, source_tokenizer)
     if start:
         _take_over(model, start.model, recipe, tokenizer, tokens["train"])
     trainer = TextVAETrainer(
@@ -114,13 +134,37 @@ def _trained(
         arguments,
         recipe.objective,
         tokenizer,
+        source_tokenizer=source_tokenizer,
         train_dataset=_shuffled(tokens["train"], arguments.seed),
         eval_dataset=tokens["validation"],
         callbacks=[Progress(quiet), Clock(start.minutes if start else 0.0)],
     )
     trainer.add_callback(Curves(trainer.callback_handler.callbacks))
-    trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
+    if checkpoint is None or not _take_result(trainer, checkpoint):
+        trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
     return trainer
+
+
+def _take_result(trainer: TextVAETrainer, checkpoint: Path) -> bool:
+    """Give the trainer the weights of a run that had ended by the checkpoint; False if there is more to train.
+
+    Resumed there, `transformers` would take one more step.
+    """
+    state = TrainerState.load_from_json(str(checkpoint / "trainer_state.json"))
+    arguments, callbacks = trainer.args, state.stateful_callbacks
+    asked_for_more = (
+        arguments.max_steps > state.global_step
+        if arguments.max_steps > 0
+        else arguments.num_train_epochs > round(state.epoch or 0, 6)
+    )
+    stopped = callbacks["TrainerControl"]["args"]["should_training_stop"]
+    if not stopped or (state.global_step >= state.max_steps and asked_for_more):
+        return False
+    best = arguments.load_best_model_at_end and state.best_global_step
+    folder = checkpoint.with_name(f"checkpoint-{best}") if best else checkpoint
+    load_weights(trainer.vae, folder / "model.safetensors")
+    _clock(trainer).before = callbacks["Clock"]["args"]["before"]
+    return True
 
 
 def _pretrained(
@@ -133,10 +177,11 @@ def _pretrained(
     """The model of the first stage, trained now or, by the run that is resumed, before."""
     done = recipe.folder / "pretraining.json"
     if resume and done.exists():
-        return _Start(load_model(str(recipe.folder)), json.loads(done.read_text())["minutes"])
+        model, _ = load(recipe.folder, TextVAEModel, "cpu", "set training.output_dir")
+        return _Start(model, json.loads(done.read_text())["minutes"])
     checkpoint = last_whole_checkpoint(recipe.folder) if resume else None
     trainer = _trained(recipe, tokenizer, tokens, checkpoint, quiet)
-    minutes = _minutes(trainer)
+    minutes = _clock(trainer).minutes
     if trainer.is_world_process_zero():
         with replacing_files_in(recipe.folder) as partial:
             trainer.vae.save_pretrained(partial)
@@ -145,7 +190,7 @@ def _pretrained(
 
 
 def _take_over(
-    model: TextVAEModel,
+    model: Any,
     source: TextVAEModel,
     recipe: Recipe,
     tokenizer: PreTrainedTokenizerBase,
@@ -167,9 +212,30 @@ def _take_over(
         )
 
 
-def _minutes(trainer: TextVAETrainer) -> float:
-    """How long training took; a resumed trainer has another clock than the one that was added."""
-    return next(found for found in trainer.callback_handler.callbacks if isinstance(found, Clock)).minutes
+def _translated(
+    translator: Translator, rows: Dataset | IterableDataset, options: EvaluationOptions, quiet: bool
+) -> dict[str, Any]:
+    """The quantities of `Evaluation` that say how good the translations of a split are."""
+    pairs = list(rows.select_columns(["source", "target"]))
+    sources, references = ([pair[side] for pair in pairs] for side in ("source", "target"))
+    how = options.translation
+
+    def translate(latent: Latent) -> list[str]:
+        return translator.translate(
+            sources,
+            latent=latent,
+            num_beams=how.num_beams,
+            length_penalty=how.length_penalty,
+            batch_size=options.batch_size,
+            show_progress_bar=False if quiet else None,
+        )
+
+    return bleu_by_latent(translate, references, how.tokenize, latent=translator.model.config.latent_size > 0)
+
+
+def _clock(trainer: TextVAETrainer) -> Clock:
+    """The clock that has run; a resumed trainer has another than the one that was added."""
+    return next(found for found in trainer.callback_handler.callbacks if isinstance(found, Clock))
 
 
 def _classes(rows: Dataset | IterableDataset) -> list[str]:
@@ -183,27 +249,38 @@ def _classes(rows: Dataset | IterableDataset) -> list[str]:
 
 
 def build_model(
-    recipe: Recipe, tokenizer: PreTrainedTokenizerBase, classes: list[str] | None = None
-) -> TextVAEModel:
+    recipe: Recipe,
+    tokenizer: PreTrainedTokenizerBase,
+    classes: list[str] | None = None,
+    source_tokenizer: PreTrainedTokenizerBase | None = None,
+) -> TextVAEModel | Seq2SeqVAEModel:
     """A new model of the recipe's sizes for the tokenizer's vocabulary, its encoder initialised if so asked.
 
     Args:
         recipe: with the sizes.
         tokenizer: with the vocabulary.
         classes: names of the classes, for a model that has them.
+        source_tokenizer: with the vocabulary of the sources, for a conditional model.
     """
-    config = TextVAEConfig(
+    own: dict[str, Any] = {"classes": classes}
+    if source_tokenizer is not None:
+        own = {
+            "source_vocab_size": len(source_tokenizer),
+            "source_pad_token_id": source_tokenizer.pad_token_id,
+        }
+    config = recipe.config(
         **recipe.model,
-        classes=classes,
+        **own,
         vocab_size=len(tokenizer),
         pad_token_id=tokenizer.pad_token_id,
         bos_token_id=tokenizer.bos_token_id,
         eos_token_id=tokenizer.eos_token_id,
         unk_token_id=tokenizer.unk_token_id,
     )
-    model = TextVAEModel(config)
+    model = MODELS[recipe.config](config)
     if recipe.encoder_from:
-        model.initialize_encoder(load_model(recipe.encoder_from))
+        source, _ = load(recipe.encoder_from, TextVAEModel, "cpu", "give a run of recipes/language_model")
+        model.initialize_encoder(source)
     return model
 
 
@@ -222,33 +299,54 @@ def _prepare(folder: Path, resume: bool, overwrite: bool) -> Path | None:
     return None
 
 
-def _tokenizer(
-    recipe: Recipe, corpus: DatasetDict | IterableDatasetDict, resume: bool
-) -> PreTrainedTokenizerBase:
-    """The run's tokenizer, saved with the recipe before training starts."""
-    if resume and (recipe.folder / "tokenizer.json").exists():
-        return load_tokenizer(recipe.folder)
+def _check_columns(rows: Dataset | IterableDataset, wanted: set[str]) -> None:
+    """Refuse a corpus of pairs for a language model, and one of sentences for a conditional model."""
+    found = rows.column_names or []
+    if not wanted <= set(found):
+        raise UserError(
+            f"expected a corpus with {' and '.join(sorted(wanted))}, got one with {', '.join(found)}: name the columns "
+            "in corpus.columns, or give pairs as {source: a.en, target: a.de}"
+        )
+
+
+def _tokenizers(
+    recipe: Recipe, rows: Dataset | IterableDataset, resume: bool
+) -> tuple[PreTrainedTokenizerBase, PreTrainedTokenizerBase | None]:
+    """The run's tokenizer and, of pairs, that of the sources, saved with the recipe before training starts."""
+    folder = recipe.folder
+    if resume and (folder / "tokenizer.json").exists():
+        return load_tokenizer(folder), load_tokenizer(folder / SOURCE) if recipe.conditional else None
     options = recipe.tokenizer
-    tokenizer = train_tokenizer(
-        _texts(corpus["train"]),
-        options.kind,
-        vocabulary_size=options.vocabulary_size,
-        algorithm=options.algorithm,
-        minimum_count=options.minimum_count,
-    )
+    how: dict[str, Any] = {
+        "kind": options.kind,
+        "vocabulary_size": options.vocabulary_size,
+        "algorithm": options.algorithm,
+        "minimum_count": options.minimum_count,
+    }
+    source = None
+    if recipe.conditional:
+        sides = (_texts(rows, column) for column in ("source", "target"))
+        source, tokenizer = train_tokenizers(*sides, joint=options.joint, **how)
+    else:
+        tokenizer = train_tokenizer(_texts(rows, "text"), **how)
     if options.maximum_length is not None:
         # Goes with the model, so that longer documents can be read in chunks of what it knows.
-        tokenizer.model_max_length = options.maximum_length
-    with replacing_files_in(recipe.folder) as partial:
+        for splitter in (tokenizer, source or tokenizer):
+            splitter.model_max_length = options.maximum_length
+    if source is not None:
+        with replacing_files_in(folder / SOURCE) as partial:
+            source.save_pretrained(partial)
+    # Last, as its tokenizer.json tells a run that is resumed that both are there.
+    with replacing_files_in(folder) as partial:
         tokenizer.save_pretrained(partial)
         text = yaml.safe_dump(recipe.source, sort_keys=False, allow_unicode=True)
         (partial / "recipe.yaml").write_text(text, encoding="utf-8")
-    return tokenizer
+    return tokenizer, source
 
 
-def _texts(rows: Dataset | IterableDataset) -> Iterator[str]:
+def _texts(rows: Dataset | IterableDataset, column: str) -> Iterator[str]:
     """The sentences of a split, one at a time; of a stream, which may have no end, the first million."""
-    sentences = (row["text"] for row in rows.select_columns(["text"]))
+    sentences = (row[column] for row in rows.select_columns([column]))
     return islice(sentences, 1_000_000) if isinstance(rows, IterableDataset) else sentences
 
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
 import datasets
 import torch
 from torch import Tensor
-from torch.utils.data import Dataset, IterableDataset
+from torch.utils.data import DataLoader, Dataset, IterableDataset
 from transformers import (
     EarlyStoppingCallback,
     PreTrainedTokenizerBase,
@@ -25,12 +25,20 @@ from transformers.trainer_utils import IntervalStrategy, SaveStrategy
 
 from textvae.errors import UserError
 from textvae.evaluation.diagnosis import diagnose
-from textvae.evaluation.evaluate import evaluate
-from textvae.models.language import TextVAEModel
+from textvae.evaluation.evaluate import collator_for, evaluate
+from textvae.evaluation.likelihood import Model
 from textvae.models.outputs import VAEOutput
 from textvae.models.refinement import Refinement
+from textvae.models.seq2seq import Seq2SeqVAEModel
 from textvae.objectives.elbo import ELBO, Terms
-from textvae.text.batches import Batch, Collator, LengthGroupedSampler, evaluation_loader
+from textvae.text.batches import (
+    Batch,
+    LengthGroupedSampler,
+    TokenBatchSampler,
+    evaluation_loader,
+    grouping_lengths,
+    token_counts,
+)
 from textvae.training.aggressive import AggressiveEncoder
 from textvae.training.multiplier import RateMultiplier
 from textvae.training.plateau import DecayOnPlateau
@@ -40,12 +48,15 @@ AnyCallback = TypeVar("AnyCallback", bound=TrainerCallback)
 
 @dataclass
 class TextVAETrainingArguments(TrainingArguments):
-    """`transformers.TrainingArguments` with what a text VAE needs; the first five are new, the rest other defaults.
+    """`transformers.TrainingArguments` with what a text VAE needs; the first six are new, the rest other defaults.
 
     Of the options that are dicts, {} takes the defaults of what is named, and None does without it.
 
     Attributes:
         evaluation_samples: K of the importance-weighted bound of evaluations during training.
+        tokens_per_batch: a device's batch is as many sentences of like length as have so many tokens together, pads and
+            sources counted, in place of per_device_train_batch_size; for stored corpora. A batch counts by the number
+            of its sentences, so that the objective is the same.
         decay_on_plateau: arguments of `DecayOnPlateau`.
         aggressive: arguments of `AggressiveEncoder`; in one process, and not in fp16.
         refinement: arguments of `Refinement`: each sentence's posterior is improved by gradient steps before the loss
@@ -60,6 +71,7 @@ class TextVAETrainingArguments(TrainingArguments):
     """
 
     evaluation_samples: int = 1
+    tokens_per_batch: int | None = None
     decay_on_plateau: dict[str, Any] | None = None
     aggressive: dict[str, Any] | None = None
     refinement: dict[str, Any] | None = None
@@ -83,6 +95,13 @@ class TextVAETrainingArguments(TrainingArguments):
         self.remove_unused_columns = False
         # The batches carry their targets in the model's own terms, so there are no "labels" to look for.
         self.label_names = []
+        if self.accelerator_config is None:
+            # Each process reads its own part of a stream: handed around, batches would have to be of one width. And
+            # batches of so many tokens cannot be made even; there are as many for each process already.
+            self.accelerator_config = {
+                "dispatch_batches": False,
+                "even_batches": self.tokens_per_batch is None,
+            }
         super().__post_init__()
 
 
@@ -97,19 +116,29 @@ class TextVAETrainer(Trainer):
         args: see `TextVAETrainingArguments`.
         objective: the loss.
         tokenizer: saved beside the model; its ids make the batches.
-        **kwargs: of `transformers.Trainer`; the data sets have a column ``ids``, and ``length`` for grouping.
+        source_tokenizer: of a conditional model, that of its sources.
+        **kwargs: of `transformers.Trainer`; the data sets have a column ``ids``, and ``length`` for grouping, and, of
+            pairs, ``source_ids`` and ``source_length``.
+
+    Raises:
+        UserError: if an option is not for this model, these data, or this kind of training.
     """
 
     def __init__(
         self,
-        model: TextVAEModel,
+        model: Model,
         args: TextVAETrainingArguments,
         objective: ELBO,
         tokenizer: PreTrainedTokenizerBase,
+        source_tokenizer: PreTrainedTokenizerBase | None = None,
         **kwargs: Any,
     ) -> None:
+        if isinstance(model, Seq2SeqVAEModel) and not (args.aggressive is args.refinement is None):
+            raise UserError(
+                "expected neither aggressive nor refinement with a conditional model: both are for language models"
+            )
         self.tokenizer = tokenizer
-        self.collator = Collator.for_tokenizer(tokenizer, labels=model.config.classes is not None)
+        self.collator = collator_for(model, tokenizer, source_tokenizer)
         super().__init__(
             model=model, args=args, processing_class=tokenizer, data_collator=self.collator, **kwargs
         )
@@ -130,6 +159,7 @@ class TextVAETrainer(Trainer):
         if objective.target_rate is not None:
             self.add_callback(RateMultiplier(objective.target_rate))
         self._sums: dict[str, Tensor] = {}
+        self._sentences_per_batch: float | None = None
         self._random_batches = self._draw_batches()
         self._caught_up = -1
         # The soft-max of a model that is sure of a word underflows to denormal numbers, and a CPU multiplies
@@ -147,6 +177,9 @@ class TextVAETrainer(Trainer):
     ) -> Tensor | tuple[Tensor, Any]:
         """The objective's loss of one batch."""
         output, terms = self._terms(model, inputs)
+        if self._sentences_per_batch is not None:
+            share = len(inputs["lengths"]) / self._sentences_per_batch
+            terms = replace(terms, loss=share * terms.loss)
         self._count(terms.per_sentence)
         if (multiplier := self._callback(RateMultiplier)) is not None:
             multiplier.observe(terms.per_sentence["kl"])
@@ -195,7 +228,8 @@ class TextVAETrainer(Trainer):
         """Batches of one length, drawn with replacement from the global random state, which a checkpoint keeps."""
         dataset: Any = self.train_dataset
         size = self.args.train_batch_size
-        order = torch.tensor(list(LengthGroupedSampler(dataset["length"], size, seed=self.args.seed)))
+        lengths = grouping_lengths(dataset)
+        order = torch.tensor(list(LengthGroupedSampler(lengths, size, seed=self.args.seed)))
         groups = order.split(size)
         while True:
             rows = groups[int(torch.randint(len(groups), ()))]
@@ -278,13 +312,44 @@ class TextVAETrainer(Trainer):
         self.control = self.callback_handler.on_evaluate(self.args, self.state, self.control, metrics)
         return metrics
 
+    def get_train_dataloader(self) -> DataLoader:
+        """The parent's, or batches of so many tokens."""
+        dataset: Any = self.train_dataset
+        if self.arguments.tokens_per_batch is None:
+            return super().get_train_dataloader()
+        if not isinstance(dataset, datasets.Dataset):
+            raise UserError("expected a stored corpus for tokens_per_batch, got a stream")
+        sampler = TokenBatchSampler(
+            token_counts(dataset),
+            self.arguments.tokens_per_batch,
+            multiple=self.args.world_size * self.args.gradient_accumulation_steps,
+            seed=self._data_seed,
+            epoch=lambda: int(self.state.epoch or 0),
+        )
+        self._sentences_per_batch = len(dataset) / len(sampler)
+        loader = DataLoader(
+            dataset,
+            batch_sampler=sampler,
+            collate_fn=self.collator,
+            num_workers=self.args.dataloader_num_workers,
+            pin_memory=self.args.dataloader_pin_memory,
+        )
+        return self.accelerator.prepare(loader)
+
+    @property
+    def _data_seed(self) -> int:
+        """Of the order of the sentences."""
+        return self.args.seed if self.args.data_seed is None else self.args.data_seed
+
     def _get_train_sampler(self, train_dataset: Dataset | None = None) -> torch.utils.data.Sampler | None:
         """Batches of one length, in an order that is a function of seed and epoch alone."""
         dataset: Any = train_dataset if train_dataset is not None else self.train_dataset
         if isinstance(dataset, IterableDataset) or not hasattr(dataset, "__len__"):
             return None
         step_size = self.args.train_batch_size * self.args.gradient_accumulation_steps * self.args.world_size
-        seed = self.args.seed if self.args.data_seed is None else self.args.data_seed
         return LengthGroupedSampler(
-            dataset["length"], step_size, seed=seed, epoch=lambda: int(self.state.epoch or 0)
+            grouping_lengths(dataset),
+            step_size,
+            seed=self._data_seed,
+            epoch=lambda: int(self.state.epoch or 0),
         )

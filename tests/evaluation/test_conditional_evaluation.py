@@ -1,0 +1,163 @@
+"""What is measured of a conditional model, with the code that measures a language model."""
+
+import math
+from types import SimpleNamespace
+
+import pytest
+import tiny
+import torch
+from datasets import Dataset
+from torch import nn
+from torch.distributions import MultivariateNormal, Normal
+
+from textvae.errors import UserError
+from textvae.evaluation import interventions, likelihood
+from textvae.evaluation.evaluate import evaluate, evaluate_rows
+from textvae.evaluation.likelihood import bounds
+from textvae.models.outputs import Reading
+from textvae.models.refinement import Refinement
+from textvae.models.seq2seq import Seq2SeqVAEModel
+from textvae.modules.conditional_latents import along
+from textvae.modules.latents import diagonal_gaussian, drawn
+
+EACH = pytest.mark.parametrize("latent", ["sentence", "attention", "step"])
+
+
+class ConditionalLinearGaussian(Seq2SeqVAEModel):
+    """z ~ N(A s, I), y | z ~ N(W z, r² I), so that y | s ~ N(W A s, W W^T + r² I), with the exact posterior."""
+
+    def __init__(self):
+        nn.Module.__init__(self)
+        self.config = SimpleNamespace(latent_size=2)
+        self.reach = torch.tensor([[0.5, 1.0], [-2.0, 0.3]]).double()
+        # Its columns are orthogonal, so that the posterior has independent dimensions, too.
+        self.weight = torch.tensor([[1.0, -0.5], [0.5, 1], [0.5, 0]]).double()
+        self.scale = 0.8
+
+    def read(self, inputs, targets, mask, source, source_mask):
+        prior_mean = source @ self.reach.T
+        precision = 1 + self.weight.square().sum(0) / self.scale**2
+        mean = (prior_mean + targets @ self.weight / self.scale**2) / precision
+        return Reading(
+            diagonal_gaussian(mean, precision.rsqrt().expand_as(mean)),
+            diagonal_gaussian(prior_mean, torch.ones_like(mean)),
+            lambda z: Normal(z @ self.weight.T, self.scale).log_prob(targets).sum(-1),
+        )
+
+    def log_evidence(self, y, source):
+        covariance = self.weight @ self.weight.T + self.scale**2 * torch.eye(3).double()
+        return MultivariateNormal(source @ (self.weight @ self.reach).T, covariance).log_prob(y)
+
+
+def observed():
+    """Five pairs; the toy reads them as `bounds` hands them on."""
+    y, source = torch.randn(5, 3).double(), torch.randn(5, 2).double()
+    return SimpleNamespace(inputs=y, targets=y, mask=None, source=source, source_mask=None)
+
+
+@pytest.mark.parametrize("samples", [1, 7, 150])
+@pytest.mark.parametrize("at_once", [4, 1000])
+def test_with_the_exact_posterior_every_bound_is_log_p_of_the_target(monkeypatch, samples, at_once):
+    model, pairs = ConditionalLinearGaussian(), observed()
+    monkeypatch.setattr(likelihood, "TOKEN_SAMPLES", at_once * pairs.inputs.numel())
+    found = bounds(model, pairs, samples)
+    torch.testing.assert_close(found["iw_nll"], -model.log_evidence(pairs.targets, pairs.source))
+    torch.testing.assert_close(found["kl_per_dimension"].sum(-1), found["kl"])
+
+
+def test_the_elbo_is_log_p_of_the_target_on_average():
+    model, pairs = ConditionalLinearGaussian(), observed()
+    found, exact = bounds(model, pairs, 20_000), -model.log_evidence(pairs.targets, pairs.source)
+    torch.testing.assert_close(found["neg_elbo"], exact, rtol=0, atol=0.05)
+
+
+@pytest.fixture
+def batches():
+    return [
+        tiny.collate_pairs(tiny.pairs(*lengths)) for lengths in [((5, 1, 7), (2, 6, 4)), ((2, 9), (3, 3))]
+    ]
+
+
+@EACH
+def test_quantities_are_those_of_the_bounds(latent, batches):
+    model = tiny.seq2seq(latent_type=latent)
+    torch.manual_seed(3)
+    parts = [bounds(model, batch, 5) for batch in batches]
+    found = evaluate(model, batches, samples=5, seed=3, tokenizer=tiny.tokenizer())
+    for name in ("neg_elbo", "iw_nll", "kl"):
+        assert getattr(found, name) == pytest.approx(float(torch.cat([part[name] for part in parts]).mean()))
+    assert sum(found.kl_per_dimension) == pytest.approx(found.kl)
+    assert found.reconstruction == pytest.approx(found.neg_elbo - found.kl)
+    assert (found.sentences, found.tokens) == (5, 5 + 1 + 7 + 2 + 9 + 5)
+    assert found.mutual_information is None, "one target a source does not show it"
+    assert found.reconstruction_bleu is None, "the posterior has seen the target"
+    assert {"mutual_information", "reconstruction_bleu", "accuracy"}.isdisjoint(found.to_dict())
+
+
+@EACH
+def test_units_are_active_by_their_distance_from_the_prior(latent, batches):
+    model, shifts = tiny.seq2seq(latent_type=latent, initial_range=2.0), []
+    for batch in batches:
+        reading = model.read(batch.inputs, batch.targets, batch.mask, batch.source, batch.source_mask)
+        mean = reading.posterior.mean
+        shift = mean - along(reading.prior, mean).mean
+        shifts.append(shift[batch.mask] if latent != "sentence" else shift)
+    expected = int((torch.cat(shifts).detach().var(0) > 0.01).sum())
+    assert evaluate(model, batches, samples=1).active_units == expected > 0
+
+
+def test_a_posterior_that_is_the_prior_has_no_active_units(batches):
+    """However much the prior varies from source to source."""
+    model = tiny.seq2seq(latent_type="attention")
+    model.latent.distributions = lambda *given: (model.latent.generative(*given[:2], None),) * 2
+    found = evaluate(model, batches, samples=1)
+    assert (found.kl, found.active_units) == (0, 0)
+
+
+@EACH
+def test_the_latent_is_replaced_by_the_priors_and_by_the_pair_befores(monkeypatch, latent, batches):
+    """Without noise, and in batches of other widths, across which a z of each step is not handed on."""
+    monkeypatch.setattr(interventions, "drawn", lambda distribution, generator: distribution.mean)
+    model, lost = tiny.seq2seq(latent_type=latent), torch.zeros(2).double()
+    before = None
+    for batch in batches:
+        with torch.no_grad():
+            reading = model.read(batch.inputs, batch.targets, batch.mask, batch.source, batch.source_mask)
+            mean = reading.posterior.mean
+            first = mean[-1:] if before is None or latent != "sentence" else before
+            others = torch.cat([first, mean[:-1]])
+            lost -= reading.log_likelihood(torch.stack([reading.prior.mean, others])).sum(1)
+        before = mean[-1:]
+    found = evaluate(model, batches, samples=1)
+    assert found.reconstruction_prior_z == pytest.approx(float(lost[0]) / 5)
+    assert found.reconstruction_shuffled_z == pytest.approx(float(lost[1]) / 5)
+
+
+@EACH
+def test_the_seed_decides_the_draws(latent, batches):
+    model = tiny.seq2seq(latent_type=latent)
+    one, same, other = (evaluate(model, batches, samples=2, seed=seed) for seed in (0, 0, 1))
+    assert one == same
+    assert one.neg_elbo != other.neg_elbo
+    generator = torch.Generator().manual_seed(0)
+    reading = model.read(
+        *(batches[0][name] for name in ("inputs", "targets", "mask", "source", "source_mask"))
+    )
+    assert drawn(reading.prior, generator).shape == reading.posterior.mean.shape
+
+
+def test_rows_of_strings_are_measured():
+    tokenizer = tiny.tokenizer()
+    model = tiny.seq2seq(source_vocab_size=len(tokenizer), latent_size=0)
+    rows = Dataset.from_dict({"source": ["a b", "c"], "target": ["d e f", "g"]})
+    found = evaluate_rows(model, tokenizer, rows, source_tokenizer=tokenizer, show_progress_bar=False)
+    pairs = [{"ids": [7, 8, 9], "source_ids": [4, 5]}, {"ids": [10], "source_ids": [6]}]
+    exact = -model(**tiny.collate_pairs(pairs)).log_likelihood.detach()
+    assert found.neg_elbo == pytest.approx(float(exact.mean()))
+    assert (found.tokens, found.entropy) == (6, None)
+    assert found.ppl == pytest.approx(math.exp(float(exact.sum()) / 6))
+
+
+def test_posteriors_of_pairs_are_not_refined(batches):
+    with pytest.raises(UserError, match="expected a language model for the refinement of posteriors"):
+        bounds(tiny.seq2seq(), batches[0], refinement=Refinement())

@@ -1,0 +1,102 @@
+import math
+
+import pytest
+from sacrebleu import corpus_bleu
+
+from textvae.errors import UserError
+from textvae.evaluation.translation import bleu, bleu_by_latent, diversity, oracle_bleu
+
+REFERENCES = ["the dog sleeps in the sun", "a cat sits on the old mat"]
+OTHERS = ["the dog sleeps in the shade", "two boats on the sea"]
+
+
+def test_bleu_by_hand():
+    """6 words each: 5 of 6, 4 of 5, 3 of 4 and 2 of 3 n-grams are right, and there is no brevity penalty."""
+    expected = 100 * (5 / 6 * 4 / 5 * 3 / 4 * 2 / 3) ** (1 / 4)
+    assert bleu(OTHERS[:1], REFERENCES[:1]).score == pytest.approx(expected)
+
+
+def test_short_translations_are_punished():
+    """All n-grams of 5 of 6 words are right."""
+    assert bleu(["the dog sleeps in the"], REFERENCES[:1]).score == pytest.approx(100 * math.exp(1 - 6 / 5))
+
+
+def test_bleu_is_that_of_the_library_and_says_how_it_counted():
+    found = bleu(OTHERS, REFERENCES)
+    assert found.score == corpus_bleu(OTHERS, [REFERENCES]).score
+    assert "|tok:13a|" in found.signature
+    assert "|version:" in found.signature
+    assert str(found) == f"BLEU {found.score:.2f} ({found.signature})"
+
+
+@pytest.mark.parametrize(("tokenize", "score"), [("none", 0.0), ("13a", 100.0), ("char", 100.0)])
+def test_the_tokenizer_decides_what_a_word_is(tokenize, score):
+    """Full stops stand apart in the one and not in the other."""
+    found = bleu(["x. y. z. u."], ["x . y . z . u ."], tokenize)
+    assert found.score == pytest.approx(score, abs=1e-3)
+    assert f"|tok:{tokenize}|" in found.signature
+
+
+def test_mistakes_are_named():
+    with pytest.raises(UserError, match="expected translations and a reference for each, got 2 and 1"):
+        bleu(OTHERS, REFERENCES[:1])
+    with pytest.raises(UserError, match="expected translations and a reference for each, got 0 and 0"):
+        bleu([], [])
+    with pytest.raises(UserError, match=r"expected tokenize among none, zh, 13a, .*, got 'japanese'"):
+        bleu(OTHERS, REFERENCES, "japanese")
+
+
+def test_a_tokenizer_that_is_not_installed_is_named(monkeypatch):
+    def missing(*_, **__):
+        raise RuntimeError("Please install MeCab")
+
+    monkeypatch.setattr("textvae.evaluation.sample_quality.BLEU.__init__", missing)
+    with pytest.raises(UserError, match="expected what sacreBLEU needs for tokenize='ja-mecab', found none"):
+        bleu(OTHERS, REFERENCES, "ja-mecab")
+
+
+def test_bleu_by_latent_asks_for_each():
+    """Translations that are right only with the mean of the prior, and half right with 0."""
+    given = {"mean": REFERENCES, "zero": [REFERENCES[0], ""], "shuffled": REFERENCES[::-1]}
+    scores = bleu_by_latent(given.__getitem__, REFERENCES)
+    assert scores["bleu"] == pytest.approx(100)
+    assert scores["bleu_zero_z"] == pytest.approx(100 * math.exp(1 - 13 / 6))
+    assert scores["bleu_shuffled_z"] == bleu(REFERENCES[::-1], REFERENCES).score < 10
+    assert scores["bleu_signature"] == bleu(REFERENCES, REFERENCES).signature
+
+
+def test_the_oracle_takes_the_best_of_each_source():
+    sets = [[OTHERS[0], REFERENCES[0]], [REFERENCES[1], OTHERS[1]]]
+    assert oracle_bleu(sets, REFERENCES).score == pytest.approx(100)
+    worse = [[OTHERS[0], "no"], ["no", OTHERS[1]]]
+    assert oracle_bleu(worse, REFERENCES).score == bleu(OTHERS, REFERENCES).score
+
+
+def test_diversity_by_hand():
+    """One source has two translations that are alike, the other two that share nothing."""
+    sets = [[REFERENCES[0], REFERENCES[0]], [REFERENCES[1], "two boats"]]
+    found = diversity(sets, REFERENCES)
+    assert found.translations == 2
+    assert found.oracle_bleu == pytest.approx(100)
+    second = bleu([REFERENCES[0], "two boats"], REFERENCES).score
+    assert found.bleu == pytest.approx((100 + second) / 2)
+    assert 50 <= found.self_bleu < 60, "100 of the one, and next to nothing of the other"
+    assert found.distinct_1 == pytest.approx((5 / 12 + 9 / 9) / 2)
+    assert found.distinct_2 == pytest.approx((5 / 10 + 7 / 7) / 2)
+    assert found.to_dict().keys() >= {"self_bleu", "bleu_signature"}
+
+
+def test_pairs_of_words_do_not_cross_sentences():
+    assert diversity([["a", "b"]], ["a"]).distinct_2 == 0.0, "there are none"
+
+
+def test_diversity_splits_as_it_is_told():
+    found = diversity([["ab", "ba"]], ["ab"], "char")
+    assert found.distinct_1 == 0.5
+    assert found.distinct_2 == 1.0
+
+
+@pytest.mark.parametrize("sets", [[["a"]], [["a", "b"], ["c"]], []])
+def test_diversity_needs_several(sets):
+    with pytest.raises(UserError, match="expected 2 translations or more of each source"):
+        diversity(sets, ["a"] * len(sets))

@@ -1,0 +1,104 @@
+"""The chain of Gaussians, and what the three latents have in common."""
+
+import math
+
+import pytest
+import tiny
+import torch
+from torch.distributions import Independent, Normal, kl_divergence
+
+from textvae.modules.conditional_latents import RecurrentGaussian, RecurrentStep, along
+from textvae.modules.latents import diagonal_gaussian, drawn, kl_per_dimension, kl_per_sentence
+
+
+@pytest.fixture
+def chain():
+    """Two sentences of three steps, z of two dimensions."""
+    return RecurrentGaussian(RecurrentStep(4, 5, 2).double(), torch.randn(2, 3, 4).double())
+
+
+def test_each_step_depends_on_the_one_before(chain):
+    """The parameters along z, against the step's own, one after the other from 0."""
+    z, previous = torch.randn(6, 2, 3, 2).double(), torch.zeros(6, 2, 2).double()
+    gaussians = chain.at(z)
+    assert (gaussians.batch_shape, gaussians.event_shape) == ((6, 2), (3, 2))
+    for t in range(3):
+        one = chain.step(chain.known[:, t], previous)
+        torch.testing.assert_close(gaussians.mean[:, :, t], one.mean)
+        torch.testing.assert_close(gaussians.stddev[:, :, t], one.stddev)
+        previous = z[:, :, t]
+
+
+def test_draws_follow_the_density(chain):
+    """By the noise that a draw is made of: log q(z) = log N(noise) - sum of log s."""
+    noise = torch.randn(6, 2, 3, 2).double()
+    z = chain.path(noise)
+    gaussians = chain.at(z)
+    expected = Normal(0, 1).log_prob(noise) - gaussians.stddev.log()
+    torch.testing.assert_close(chain.log_prob(z), expected.sum((-1, -2)))
+    assert chain.rsample((7,)).shape == (7, 2, 3, 2)
+    torch.testing.assert_close(chain.at(chain.mean).mean, chain.mean)
+
+
+@torch.no_grad()
+def test_the_density_of_a_chain_integrates_to_one():
+    chain = RecurrentGaussian(RecurrentStep(4, 5, 1).double(), torch.randn(1, 2, 4).double())
+    axis = torch.linspace(-12, 12, 241).double()
+    z = torch.cartesian_prod(axis, axis)[:, None, :, None]
+    assert float(chain.log_prob(z).exp().sum()) * 0.1**2 == pytest.approx(1, abs=1e-6)
+
+
+def test_a_chain_goes_on_where_it_was_left(chain):
+    """As in generation, a step at a time."""
+    noise = torch.randn(2, 3, 2).double()
+    features, previous, written = torch.randn(2, 3, 4).double(), None, []
+    for t in range(3):
+        one = RecurrentGaussian(chain.step, features[:, t : t + 1], previous)
+        z = one.path(noise[:, t : t + 1])
+        previous = z[:, -1]
+        written.append(previous)
+    whole = RecurrentGaussian(chain.step, features).path(noise)
+    torch.testing.assert_close(torch.stack(written, 1), whole)
+
+
+def test_a_draw_with_a_generator_is_that_of_its_noise(chain):
+    one, same = (drawn(chain, torch.Generator().manual_seed(3)) for _ in range(2))
+    assert torch.equal(one, same)
+    noise = torch.randn(2, 3, 2, generator=torch.Generator().manual_seed(3), dtype=torch.double)
+    torch.testing.assert_close(one, chain.path(noise))
+
+
+def test_divergence_is_the_mean_over_draws_and_the_sum_over_steps():
+    shape = (6, 2, 3, 2)
+    q, p = (
+        Independent(Normal(torch.randn(shape).double(), torch.rand(shape).double() + 0.2), 2)
+        for _ in range(2)
+    )
+    each = kl_divergence(q.base_dist, p.base_dist)
+    torch.testing.assert_close(kl_per_dimension(q, p), each.sum(2).mean(0))
+    torch.testing.assert_close(kl_per_sentence(q, p), each.sum((2, 3)).mean(0))
+
+
+def test_divergence_of_gaussians_is_that_of_draws():
+    """With different covariances, and one that is not."""
+    q = diagonal_gaussian(torch.tensor([0.5, -1.0]).double(), torch.tensor([0.5, 2.0]).double())
+    p = diagonal_gaussian(torch.tensor([0.0, 0.3]).double(), torch.tensor([1.5, 0.9]).double())
+    z = q.sample((200_000,))
+    ratios = q.log_prob(z) - p.log_prob(z)
+    error = float(ratios.std()) / math.sqrt(len(ratios))
+    assert abs(float(ratios.mean() - kl_divergence(q, p))) < 4 * error < 0.05
+    assert float(kl_divergence(q, q)) == 0
+
+
+@pytest.mark.parametrize("latent", ["attention", "step"])
+@pytest.mark.parametrize("prior", ["source", "standard_normal"])
+def test_at_pads_the_posterior_is_the_prior(latent, prior):
+    model, batch = tiny.seq2seq(latent_type=latent, prior_type=prior), tiny.collate_pairs(tiny.pairs())
+    reading = model.read(batch.inputs, batch.targets, batch.mask, batch.source, batch.source_mask)
+    z = reading.posterior.rsample((5,))
+    q, p = along(reading.posterior, z).base_dist, along(reading.prior, z).base_dist
+    divergence, weight = kl_divergence(q, p), p.log_prob(z) - q.log_prob(z)
+    pads = ~batch.mask
+    assert (divergence[..., pads, :] == 0).all()
+    assert (weight[..., pads, :] == 0).all()
+    assert (divergence[..., batch.mask, :] > 0).all()

@@ -1,0 +1,103 @@
+"""Every recipe is read as it stands and runs for three steps on a stand-in for its corpus."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from textvae.models.seq2seq import Seq2SeqVAEConfig
+from textvae.training.recipe import read_recipe
+from textvae.training.run import run
+from textvae.translation import Translator
+
+FOLDER = Path(__file__).parents[2] / "recipes" / "translation"
+RECIPES = sorted(FOLDER.glob("*.yaml"))
+SMALL = [
+    "model.embedding_size=8",
+    "model.hidden_size=8",
+    "tokenizer.vocabulary_size=null",
+    "training.max_steps=3",
+    "training.warmup_steps=0",
+    "training.per_device_train_batch_size=8",
+    "evaluation.samples=2",
+    "evaluation.translation.num_beams=2",
+]
+
+
+@pytest.fixture(scope="module")
+def corpus(tmp_path_factory) -> list[str]:
+    """Overrides that put 45 pairs in the place of a corpus."""
+    folder = tmp_path_factory.mktemp("corpus")
+    words = {"cat": "Katze", "dog": "Hündin", "nurse": "Schwester", "singer": "Sängerin", "boat": "Fähre"}
+    whens = {"today": "heute", "twice": "zweimal", "": "gestern"}
+    pairs = [
+        (f"the {a} saw the {b} {when}.".replace(" .", "."), f"die {c} sah die {d} {wann}.")
+        for a, c in words.items()
+        for b, d in words.items()
+        for when, wann in whens.items()
+        if a != b
+    ]
+    for place, side in enumerate(("en", "de")):
+        (folder / f"pairs.{side}").write_text("\n".join(pair[place] for pair in pairs), encoding="utf-8")
+    files = f"{{source: {folder}/pairs.en, target: {folder}/pairs.de}}"
+    splits = [f"corpus.{split}={files}" for split in ("train", "validation", "test")]
+    return [*splits, *(f"corpus.{key}=null" for key in ("configuration", "columns"))]
+
+
+@pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.stem)
+def test_the_recipe_runs(path, corpus, tmp_path):
+    overrides = [*SMALL, *corpus, f"training.output_dir={tmp_path}"]
+    recipe = read_recipe(path, overrides, Seq2SeqVAEConfig)
+    result = run(recipe)
+    assert result.sentences == 60
+    found = json.loads((tmp_path / "evaluation.json").read_text())
+    assert found.keys() >= {"neg_elbo", "iw_nll", "kl", "bleu", "bleu_signature", "minutes"}
+    assert ("bleu_shuffled_z" in found) == bool(result.latent_size)
+    assert len(Translator.from_pretrained(tmp_path).translate(["the cat saw the dog."], samples=2)[0]) == 2
+
+
+@pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.stem)
+def test_the_header_says_what_to_run(path):
+    header = path.read_text(encoding="utf-8").split("\ncorpus:")[0]
+    assert f"python recipes/translation/train.py recipes/translation/{path.name}" in header
+    assert header.startswith("# ")
+    assert f"| `{path.name}` |" in (FOLDER / "README.md").read_text(encoding="utf-8")
+
+
+def script(name, *arguments) -> subprocess.CompletedProcess:
+    command = [sys.executable, str(FOLDER / name), *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, timeout=300)
+
+
+def test_the_scripts_report_and_compare(corpus, tmp_path):
+    options = [
+        FOLDER / "grammar.yaml",
+        *SMALL,
+        *corpus,
+        f"training.output_dir={tmp_path}",
+        "model.latent_size=2",
+    ]
+    first = script("train.py", *options)
+    assert first.returncode == 0, first.stderr
+    assert "tok:13a" in first.stdout
+    assert script("train.py", *options).returncode == 2
+    compared = script("diversity.py", tmp_path, "--translations", 3, "--sources", 4, "--temperatures", 0.5, 1)
+    assert compared.returncode == 0, compared.stderr
+    ways = ["z", "beam", "words at 0.5", "words at 1"]
+    numbers = json.loads((tmp_path / "diversity" / "diversity.json").read_text())
+    assert list(numbers) == ways
+    assert all(way["translations"] == 3 for way in numbers.values())
+    texts = json.loads((tmp_path / "diversity" / "translations.json").read_text(encoding="utf-8"))
+    assert [[len(own) for own in texts[way]] for way in ways] == [[3] * 4] * 4
+    assert (tmp_path / "diversity" / "diversity.png").read_bytes().startswith(b"\x89PNG")
+    assert sum("*" in line for line in compared.stdout.splitlines() if line.startswith("words at")) == 1
+
+
+def test_the_script_names_every_fault_in_one_line():
+    result = script("train.py", FOLDER / "grammar.yaml", "model.latent_sise=3", "training.max_step=2")
+    assert result.returncode == 2
+    assert result.stderr.count("\n") == 1
+    assert "did you mean latent_size" in result.stderr
+    assert "did you mean max_steps" in result.stderr

@@ -1,0 +1,108 @@
+"""What `TextVAE` and `Translator` share: strings in, batches of like length, options of decoding, bars."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+import torch
+from torch.utils.data import DataLoader
+from tqdm import tqdm
+from transformers import PreTrainedModel
+
+from textvae.errors import UserError
+from textvae.models.checkpoint import load_model
+from textvae.text.batches import Batch, Collator
+
+Model = TypeVar("Model", bound=PreTrainedModel)
+
+STOCHASTIC = ("temperature", "top_k", "top_p", "min_p", "typical_p")
+"""Options of `GenerationMixin.generate` that mean nothing unless words are drawn."""
+
+
+def load(
+    run: str | Path, kind: type[Model], device: str | torch.device | None, otherwise: str
+) -> tuple[Model, str]:
+    """The model of a run in evaluation mode, and the run's name as a string.
+
+    Args:
+        run: a run folder, one of its checkpoints, or a name on the Hub.
+        kind: the class that the model must be of.
+        device: where it goes; None: the GPU if there is one.
+        otherwise: what to do with a model of another class, as it ends an error.
+
+    Raises:
+        UserError: as `load_model`, or if the model is of another class.
+    """
+    path = Path(run).expanduser()
+    name = str(path) if path.exists() else str(run)
+    model = load_model(name)
+    if not isinstance(model, kind):
+        raise UserError(f"expected a {kind.__name__} in {name}, got a {type(model).__name__}: {otherwise}")
+    device = device or ("cuda" if torch.cuda.is_available() else "cpu")
+    torch.nn.Module.to(model, device)  # the model's own has lost its types to a decorator
+    return model.eval(), name
+
+
+def as_list(texts: str | Iterable[str]) -> list[str]:
+    """The texts, checked."""
+    listed = [texts] if isinstance(texts, str) else list(texts)
+    for place, text in enumerate(listed):
+        if not isinstance(text, str):
+            raise UserError(f"expected strings, got {text!r:.80} ({type(text).__name__}) at place {place}")
+    return listed
+
+
+def batches_of(
+    examples: Sequence[Mapping[str, Sequence[int]]],
+    collator: Collator,
+    batch_size: int,
+    device: torch.device,
+    show_progress_bar: bool | None,
+    what: str,
+) -> Iterator[tuple[list[int], Batch]]:
+    """Examples of like length together, each batch with the places that its rows have among ``examples``.
+
+    Args:
+        examples: each with ``ids`` and, of pairs, ``source_ids``.
+        collator: what makes the batches.
+        batch_size: examples at once.
+        device: where the batches go.
+        show_progress_bar: None: only on a terminal.
+        what: is done, for the bar.
+    """
+    if not examples:
+        return
+
+    def size(place: int) -> tuple[int, int]:
+        return len(examples[place]["ids"]), len(examples[place].get("source_ids", ()))
+
+    order = sorted(range(len(examples)), key=size)
+    # Rows are taken from a list faster than from a `datasets.Dataset`.
+    rows: Any = [examples[place] for place in order]
+    loader = DataLoader(rows, batch_size, collate_fn=collator)
+    with progress(len(rows), show_progress_bar, what) as bar:
+        for start, batch in zip(range(0, len(rows), batch_size), loader, strict=True):
+            yield order[start : start + batch_size], batch.to(device)
+            bar.update(len(batch.lengths))
+
+
+def decoding(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Options of `GenerationMixin.generate` with what they imply.
+
+    A ``temperature``, ``top_k`` or ``top_p`` implies ``do_sample``, and words are drawn from the model's own
+    distribution, not from its 50 likeliest words, unless ``top_k`` says so.
+
+    Example:
+        >>> decoding({"num_beams": 4}), decoding({"temperature": 0.5})
+        ({'do_sample': False, 'num_beams': 4}, {'top_k': 0, 'do_sample': True, 'temperature': 0.5})
+    """
+    drawn = any(options.get(name) is not None for name in STOCHASTIC)
+    chosen = {"do_sample": drawn, **options}
+    return ({"top_k": 0} if chosen["do_sample"] else {}) | chosen
+
+
+def progress(total: int, show: bool | None, what: str) -> tqdm:
+    """A bar of so many sentences; ``show`` None: only on a terminal."""
+    return tqdm(total=total, desc=what, unit=" sentences", disable=None if show is None else not show)
