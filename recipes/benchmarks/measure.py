@@ -1,0 +1,232 @@
+"""What the benchmarks share: models and text to work on, the FLOPs of a model, and how time and memory are taken."""
+
+from __future__ import annotations
+
+import argparse
+import ctypes
+import gc
+import json
+import re
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, suppress
+from fnmatch import fnmatch
+from pathlib import Path
+from statistics import median
+from time import perf_counter
+from typing import Any, TypeVar
+
+import numpy as np
+import torch
+from transformers import PreTrainedTokenizerBase
+
+from textvae.errors import UserError
+from textvae.models.language import TextVAEConfig, TextVAEModel
+from textvae.modules.decoders import DILATIONS
+from textvae.objectives.elbo import ELBO
+from textvae.text.batches import Batch
+from textvae.text.tokenizer import train_tokenizer
+
+Result = TypeVar("Result")
+
+BATCH = 32
+"""Sentences of a step of training, as published."""
+
+MODELS: dict[str, dict[str, Any]] = {
+    "lstm-256": {"embedding_size": 256, "hidden_size": 256},
+    "lstm-1024": {"embedding_size": 512, "hidden_size": 1024},
+    "dilated": {
+        "embedding_size": 256,
+        "hidden_size": 256,
+        "decoder_type": "dilated_convolution",
+        "dropout": 0.3,
+        "initial_range": None,
+    },
+}
+"""By name; Z is 32. The first is the published size on Penn Treebank, the last that of ``ptb_dilated.yaml``."""
+
+LENGTHS = {
+    0.0: 2, 0.01: 4, 0.05: 7, 0.1: 10, 0.2: 13, 0.3: 16, 0.4: 19, 0.5: 21, 0.6: 24, 0.7: 27, 0.8: 30, 0.9: 35,
+    0.95: 40, 0.99: 50, 0.999: 64, 1.0: 83,
+}  # fmt: skip
+"""Quantiles of the lengths of Penn Treebank's 42,068 training sentences, EOS counted: mean 22.1, deviation 10.1."""
+
+PRODUCT = {"cpu": 2048, "cuda": 8192}
+"""Rows and columns of the matrices whose product the machine is measured by."""
+
+
+# ---- what to work on
+
+
+def new_tokenizer(vocabulary_size: int) -> PreTrainedTokenizerBase:
+    """A tokenizer of as many made-up words as that allows, w0, w1, ..., behind the special tokens."""
+    return train_tokenizer([" ".join(f"w{word}" for word in range(vocabulary_size - 4))], "words")
+
+
+def random_sentences(count: int, vocabulary_size: int, seed: int = 0) -> Iterator[str]:
+    """Sentences of words of `new_tokenizer`: lengths distributed as in `LENGTHS`, the k-th word as 1 / k (Zipf)."""
+    generator = np.random.default_rng(seed)
+    shares = np.cumsum(1 / np.arange(1, vocabulary_size - 3))
+    words = np.array([f"w{word}" for word in range(vocabulary_size - 4)], dtype=object)
+    lengths = np.interp(generator.random(count), list(LENGTHS), list(LENGTHS.values())).round().astype(int)
+    for length in lengths:
+        drawn = np.searchsorted(shares, generator.random(length - 1) * shares[-1], side="right")
+        yield " ".join(words[drawn])
+
+
+def new_config(name: str, vocabulary_size: int) -> TextVAEConfig:
+    """The sizes of one of `MODELS`."""
+    return TextVAEConfig(vocab_size=vocabulary_size, latent_size=32, **MODELS[name])
+
+
+def new_model(config: TextVAEConfig, device: str) -> TextVAEModel:
+    """A model in evaluation mode, the same at each call."""
+    torch.manual_seed(0)
+    model = TextVAEModel(config).eval()
+    torch.nn.Module.to(model, device)  # the model's own has lost its types to a decorator
+    return model
+
+
+def endless(model: TextVAEModel) -> TextVAEModel:
+    """The model, which will never end a sentence, so that there are as many tokens to write as are asked for."""
+    with torch.no_grad():
+        model.output_layer.linear.bias[model.config.eos_token_id] = -1e4
+    return model
+
+
+def precision(dtype: str, device: str) -> AbstractContextManager:
+    """Where products are computed in "fp32" or in "bf16"."""
+    return torch.autocast(torch.device(device).type, torch.bfloat16, enabled=dtype == "bf16")
+
+
+def train_step(
+    model: torch.nn.Module, optimizer: torch.optim.Optimizer, batch: Batch, dtype: str, device: str
+) -> None:
+    """One step of training without the trainer."""
+    with precision(dtype, device):
+        output = model(**batch)
+    ELBO()(output, 1.0).loss.backward()
+    torch.nn.utils.clip_grad_norm_(model.parameters(), 5.0)
+    optimizer.step()
+    optimizer.zero_grad()
+
+
+# ---- what it costs
+
+
+def flops(config: TextVAEConfig, read: tuple[int, int] = (0, 0), written: tuple[int, int] = (0, 0)) -> int:
+    """Floating-point operations of a forward pass: two for each multiplication in a product of matrices, no others.
+
+    A token read costs an LSTM 2 · 4D (E + D), and one written, D being wider by z, 2 · 4D (E + Z + D); in the dilated
+    convolution with C channels 2C (E + Z), and in each block 2 · 2 · C C/2 for the outer and 2 · 3 (C/2)² for the inner
+    one; then 2DV for the logits. A sentence read costs 2 · 2DZ for its posterior, and a state to begin with 2DZ.
+
+    It is what the model needs: pads, and what is computed twice, are not counted. A backward pass costs twice as much.
+
+    Args:
+        config: of an LSTM encoder and a decoder, of one layer where they are LSTMs.
+        read: sentences, and tokens, that are encoded.
+        written: the same that are decoded or scored; each of K samples counts.
+    """
+    d, e, z = config.hidden_size, config.embedding_size, config.latent_size
+    if config.decoder_type == "lstm":
+        start, decoder = 2 * d * z, 8 * d * (e + z + d)
+    else:
+        inner = d // 2
+        blocks = len(DILATIONS[config.dilations])
+        start, decoder = 0, 2 * d * (e + z) + blocks * (4 * d * inner + 6 * inner**2)
+    token = decoder + 2 * d * config.vocab_size
+    return read[0] * 4 * d * z + read[1] * 8 * d * (e + d) + written[0] * start + written[1] * token
+
+
+def clock(device: str) -> float:
+    """Seconds, when all that was begun on the device is done."""
+    if torch.device(device).type == "cuda":
+        torch.cuda.synchronize()
+    return perf_counter()
+
+
+def seconds_of(call: Callable[[], Any], device: str) -> float:
+    """How long a call takes."""
+    begin = clock(device)
+    call()
+    return clock(device) - begin
+
+
+def gemm_rate(dtype: str, device: str) -> float:
+    """FLOPs per second of a large product of matrices, the best of three."""
+    size = PRODUCT[torch.device(device).type]
+    kind = torch.bfloat16 if dtype == "bf16" else torch.float32
+    a, b = torch.randn(2, size, size, device=device).to(kind)
+    torch.mm(a, b)
+    return 2 * size**3 / min(seconds_of(lambda: torch.mm(a, b), device) for _ in range(3))
+
+
+def with_peak(call: Callable[[], Result], device: str) -> tuple[Result, float | None]:
+    """What a call returns, and MiB in use at its peak: of the GPU, or resident in all the process; None: not known."""
+    gc.collect()
+    if torch.device(device).type == "cuda":
+        torch.cuda.reset_peak_memory_stats()
+        return call(), torch.cuda.max_memory_allocated() / 2**20
+    forget = Path("/proc/self/clear_refs")  # of Linux; a 5 there forgets the peak so far
+    if not forget.exists():
+        return call(), None
+    with suppress(AttributeError):
+        ctypes.CDLL(None).malloc_trim(0)  # glibc gives back what is free; other libraries do not know it
+    forget.write_text("5")
+    result = call()
+    found = re.search(r"VmHWM:\s+(\d+) kB", Path("/proc/self/status").read_text())
+    return result, int(found[1]) / 2**10 if found else None
+
+
+def ratio(these: list[float], those: list[float]) -> float:
+    """The median over the rounds of the ratio of seconds, so that a drift from round to round drops out."""
+    return median(a / b for a, b in zip(these, those, strict=True))
+
+
+# ---- the command line
+
+
+def new_parser(description: str, steps: int, rounds: int) -> argparse.ArgumentParser:
+    """A parser with the options that both benchmarks have."""
+    parser = argparse.ArgumentParser(description=description)
+    parser.add_argument("--only", action="append", metavar="PATTERN", help="again for more; left out: all")
+    parser.add_argument("--steps", type=int, default=steps, metavar="N", help="how much is done in a round")
+    parser.add_argument("--rounds", type=int, default=rounds, metavar="N", help="medians are over so many")
+    parser.add_argument("--threads", type=int, metavar="N", help="of the CPU; left out: torch's choice")
+    parser.add_argument("--device", default="cpu", help="cpu or cuda")
+    return parser
+
+
+def prepare(arguments: argparse.Namespace) -> None:
+    """Set up torch as the arguments, and training, have it."""
+    if arguments.threads:
+        torch.set_num_threads(arguments.threads)
+    # As the trainer does, for all alike: see there.
+    torch.set_flush_denormal(True)
+    # What the libraries have made stays, so that it need not be searched for garbage before each measurement.
+    gc.freeze()
+
+
+def chosen(names: list[str], patterns: list[str] | None) -> list[str]:
+    """The names that fit one of the patterns, such as ``train/*``.
+
+    Raises:
+        UserError: if none does.
+    """
+    found = [name for name in names if any(fnmatch(name, pattern) for pattern in patterns or ["*"])]
+    if not found:
+        raise UserError(f"expected --only to fit one of {', '.join(names)}, got {' '.join(patterns or [])}")
+    return found
+
+
+def emit(line: dict[str, Any]) -> None:
+    """Print a line of JSON, numbers with six digits."""
+
+    def rounded(value: Any) -> Any:
+        if isinstance(value, dict):
+            return {name: rounded(part) for name, part in value.items()}
+        if isinstance(value, list):
+            return [rounded(part) for part in value]
+        return float(f"{value:.6g}") if isinstance(value, float) else value
+
+    print(json.dumps(rounded(line)), flush=True)
