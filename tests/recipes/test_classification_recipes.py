@@ -48,6 +48,7 @@ def script(monkeypatch, capsys):
     return run_script
 
 
+@pytest.mark.slow
 def test_every_method_is_measured_once(script, corpus, tmp_path):
     arguments = [FOLDER / "agnews.yaml", *SMALL, *corpus, f"training.output_dir={tmp_path / 'runs' / 'm2'}"]
     code, out = script(*arguments, "--labels", 20)

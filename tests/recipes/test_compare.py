@@ -326,6 +326,7 @@ def test_its_end_is_that_of_its_processes_and_it_goes_on(compare, write, stand_i
     assert [call[0] for call in stand_in("long")] == ["seed0", "seed0"]
 
 
+@pytest.mark.slow
 def test_the_real_script_trains_and_goes_on_from_a_checkpoint(compare, tmp_path, capsys):
     sentences = tmp_path / "sentences.txt"
     nouns = ["cat", "dog", "nurse", "singer", "boat"]

@@ -5,6 +5,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
 import tiny
 
 from textvae.text_vae import TextVAE
@@ -17,6 +18,7 @@ def script(*arguments) -> subprocess.CompletedProcess:
     return subprocess.run(command, capture_output=True, text=True, timeout=300)
 
 
+@pytest.mark.slow
 def test_samples_are_measured(tmp_path):
     TextVAE(tiny.model(), tiny.tokenizer()).save_pretrained(tmp_path)
     file = tmp_path / "corpus.txt"

@@ -71,6 +71,7 @@ def script(name, *arguments) -> subprocess.CompletedProcess:
     return subprocess.run(command, capture_output=True, text=True, timeout=300)
 
 
+@pytest.mark.slow
 def test_the_scripts_report_and_compare(corpus, tmp_path):
     options = [
         FOLDER / "grammar.yaml",

@@ -49,6 +49,7 @@ def test_training_moves_it_in_every_step(tmp_path, accumulation):
     assert len(logged) == 4
 
 
+@pytest.mark.slow
 def test_the_rate_is_reached(tmp_path):
     """From a posterior far from the prior as from one on it, and the loss is weighted by the multiplier."""
     trainer = tiny.trainer(

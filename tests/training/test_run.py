@@ -361,6 +361,7 @@ def test_classes_need_labels(place):
         run(read(place, "unlabelled", "model.classes=true"))
 
 
+@pytest.mark.slow
 def test_a_run_resumes_in_either_stage(place):
     """As it would be after a kill in the midst of the first stage, and between both."""
     steps = ["training.max_steps=8", "pretraining.training.max_steps=8", "training.learning_rate=0.1"]
@@ -380,6 +381,7 @@ def test_a_run_resumes_in_either_stage(place):
         torch.testing.assert_close(load_file(folder / "model.safetensors"), weights, rtol=0, atol=0)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "options",
     [
