@@ -86,7 +86,6 @@ class Seq2SeqVAEConfig(PretrainedConfig):
     bos_token_id: int | None = 1
     eos_token_id: int | None = 2
     unk_token_id: int | None = 3
-    source_pad_token_id: int | None = 0
 
     def __post_init__(self, **kwargs: Any) -> None:
         check_choices(self, Seq2SeqVAEConfig)

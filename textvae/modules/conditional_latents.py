@@ -9,6 +9,7 @@ Each is a module with the same methods, which a model need not tell apart:
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from functools import singledispatch
 from typing import Any
@@ -236,11 +237,12 @@ class SentenceLatent(nn.Module):
         return decoder(inputs, z, source, cache)
 
 
-class _LatentOfEachStep(nn.Module):
+class _LatentOfEachStep(nn.Module, ABC):
     """What the latents with a z_t at each step share: the LSTM does not read z, so it runs once for all samples."""
 
     beside_words = 0
 
+    @abstractmethod
     def distributions(
         self, hidden: Tensor, contexts: Tensor, mask: Tensor, source: Source, target: Tensor | None
     ) -> tuple[Distribution, Distribution]:
@@ -253,15 +255,14 @@ class _LatentOfEachStep(nn.Module):
             source: of B sentences.
             target: states of the targets, (B, T, D); None where the latent does not read them.
         """
-        raise NotImplementedError
 
+    @abstractmethod
     def generative(self, hidden: Tensor, contexts: Tensor, previous: Tensor | None) -> Distribution:
         """What generation takes z_t from, event shape (T, Z), for h, contexts (N, T, D) and z before them, (N, Z)."""
-        raise NotImplementedError
 
+    @abstractmethod
     def beside(self, contexts: Tensor, z: Tensor) -> tuple[Tensor, ...]:
         """What stands beside h when states are written."""
-        raise NotImplementedError
 
     def forward(
         self, decoder: AttentiveDecoder, inputs: Tensor, mask: Tensor, source: Source, target: Tensor | None

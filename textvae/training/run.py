@@ -264,10 +264,7 @@ def build_model(
     """
     own: dict[str, Any] = {"classes": classes}
     if source_tokenizer is not None:
-        own = {
-            "source_vocab_size": len(source_tokenizer),
-            "source_pad_token_id": source_tokenizer.pad_token_id,
-        }
+        own = {"source_vocab_size": len(source_tokenizer)}
     config = recipe.config(
         **recipe.model,
         **own,
