@@ -11,6 +11,8 @@ import torch
 sys.path.insert(0, str(Path(__file__).parents[1]))
 import tiny
 
+from textvae.training.script import end_processes
+
 KINDS = {
     "sentences": {"per_device_train_batch_size": 8, "gradient_accumulation_steps": 2},
     "tokens": {"tokens_per_batch": 40, "gradient_accumulation_steps": 2},
@@ -46,9 +48,15 @@ def main(folder: Path, kind: str, rank: str) -> None:
     }
     (folder / f"{rank}.json").write_text(json.dumps(seen))
     torch.save(tiny.weights(trainer.model), folder / f"{rank}.pt")
-    torch.distributed.destroy_process_group()
+
+
+def threads() -> list[str]:
+    """The names of this process's threads, those of libraries with them."""
+    return [thread.read_text() for thread in Path("/proc/self/task").glob("*/comm")]
 
 
 if __name__ == "__main__":
     torch.set_num_threads(1)
     main(Path(sys.argv[1]), sys.argv[2], os.environ["RANK"])
+    end_processes()
+    assert not [thread for thread in threads() if "gloo" in thread]

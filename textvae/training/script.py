@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import gc
 
 from accelerate import PartialState
 
@@ -32,3 +33,14 @@ def train(description: str, config: Config = TextVAEConfig) -> None:
         result = run(recipe, resume=arguments.resume, overwrite=arguments.overwrite, quiet=arguments.quiet)
         if PartialState().is_main_process:
             print(f"{report(result)}\n\nrun folder: {recipe.folder}")
+    end_processes()
+
+
+def end_processes() -> None:
+    """Leave the group of processes, if this is one of several.
+
+    Its threads end with the last reference to it, which a trainer holds: one that still runs while the interpreter
+    ends may abort the process, and torchrun would report a run as failed that is whole.
+    """
+    gc.collect()
+    PartialState().destroy_process_group()
