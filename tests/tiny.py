@@ -141,6 +141,18 @@ def weights(of: TextVAEModel) -> dict[str, torch.Tensor]:
     return {name: tensor.detach().clone() for name, tensor in of.state_dict().items()}
 
 
+def recorded(patch, place, name) -> list:
+    """What the function ``name`` of a module will have returned, call by call."""
+    function, results = getattr(place, name), []
+
+    def recording(*given, **options):
+        results.append(function(*given, **options))
+        return results[-1]
+
+    patch.setattr(place, name, recording)
+    return results
+
+
 def without_noise(patch) -> None:
     """Let every model take the posterior's mean for z, so that two runs need not draw alike to be alike."""
     patch.setattr(language, "sample", lambda posterior, samples: posterior.mean.expand(samples, -1, -1))

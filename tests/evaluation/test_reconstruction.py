@@ -17,9 +17,10 @@ def batches():
     return [tiny.batch(5, 6, 7, 6), tiny.batch(4), tiny.batch(9, 5)]
 
 
-def update(meter, model, batches):
-    for batch in batches:
-        meter.update(model, batch, {"posterior": model.encode(batch.targets, batch.mask)})
+def measured(meter, model, batches):
+    for number, batch in enumerate(batches):
+        found = {"posterior": model.encode(batch.targets, batch.mask)}
+        meter.add(meter.measure(model, batch, found, number))
     return meter.quantities()
 
 
@@ -40,7 +41,7 @@ class Copying:
 @pytest.mark.parametrize("wrong", [[], [1], [0, 3]], ids=str)
 def test_bleu_is_that_of_all_sentences_at_once(batches, wrong):
     model, tokenizer = tiny.model(), tiny.tokenizer()
-    found = update(Reconstructions(tokenizer), Copying(model, batches, wrong), batches)
+    found = measured(Reconstructions(tokenizer), Copying(model, batches, wrong), batches)
     references = [text for batch in batches for text in decode_rows(tokenizer, batch.targets.tolist())]
     copies = Copying(model, batches, wrong)
     texts = [text for _ in batches for text in decode_rows(tokenizer, copies.generate(None, 0).tolist())]
@@ -58,7 +59,7 @@ def test_accuracy_by_hand(batches):
         model.output_layer.linear.weight.zero_()
         model.output_layer.linear.bias.zero_()
         model.output_layer.linear.bias[7] = 1
-    found = update(Reconstructions(tiny.tokenizer()), model, batches)
+    found = measured(Reconstructions(tiny.tokenizer()), model, batches)
     words = torch.cat([batch.targets[batch.mask] for batch in batches])
     assert found["token_accuracy"] == pytest.approx(float((words == 7).double().mean()))
 
@@ -68,12 +69,7 @@ def test_a_part_of_the_batches_stands_for_all(monkeypatch, known, expected):
     """Twelve batches of two sentences, six sentences wanted: the first three, or each fourth if the number is known."""
     monkeypatch.setattr(reconstruction, "SENTENCES", 6)
     meter, done = Reconstructions(tiny.tokenizer(), known), []
-
-    def reconstruct(model, batch, mean):
-        done.append(mean)
-        meter.sentences += len(batch.lengths)
-
-    monkeypatch.setattr(meter, "_reconstruct", reconstruct)
+    monkeypatch.setattr(meter, "_reconstruct", lambda model, batch, mean: done.append(mean))
     for number in range(12):
-        meter.update(None, tiny.batch(2, 3), {"posterior": SimpleNamespace(mode=number)})
+        meter.measure(None, tiny.batch(2, 3), {"posterior": SimpleNamespace(mode=number)}, number)
     assert done == expected

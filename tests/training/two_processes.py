@@ -11,7 +11,7 @@ import torch
 sys.path.insert(0, str(Path(__file__).parents[1]))
 import tiny
 
-from textvae.training.script import end_processes
+from textvae.processes import leave
 
 KINDS = {
     "sentences": {"per_device_train_batch_size": 8, "gradient_accumulation_steps": 2},
@@ -58,5 +58,5 @@ def threads() -> list[str]:
 if __name__ == "__main__":
     torch.set_num_threads(1)
     main(Path(sys.argv[1]), sys.argv[2], os.environ["RANK"])
-    end_processes()
+    leave()
     assert not [thread for thread in threads() if "gloo" in thread]

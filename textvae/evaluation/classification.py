@@ -14,14 +14,20 @@ class Classification:
     def __init__(self) -> None:
         self.right = self.labelled = 0
 
-    def update(self, model: TextVAEModel, batch: Batch, found: dict[str, Any]) -> None:
-        """Take in what `bounds` found of a batch."""
+    def measure(
+        self, model: TextVAEModel, batch: Batch, found: dict[str, Any], number: int
+    ) -> tuple[int, int]:
+        """How many classes are right, of how many that are known."""
         if (labels := batch.get("labels")) is None:
-            return
+            return 0, 0
         known = labels >= 0
         right = found["posterior"].probabilities.argmax(-1) == labels
-        self.right += int((right & known).sum())
-        self.labelled += int(known.sum())
+        return int((right & known).sum()), int(known.sum())
+
+    def add(self, measured: tuple[int, int]) -> None:
+        """Take in what was measured of the next batch."""
+        self.right += measured[0]
+        self.labelled += measured[1]
 
     def quantities(self) -> dict[str, Any]:
         """The accuracy, if there are labels."""

@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
+from itertools import count
 from operator import length_hint
 from typing import Any, Protocol
 
@@ -23,14 +24,21 @@ from textvae.evaluation.reconstruction import Reconstructions
 from textvae.models.base import VAEModel
 from textvae.models.refinement import Refinement
 from textvae.models.seq2seq import Seq2SeqVAEModel
+from textvae.processes import is_first, shared
 from textvae.text.batches import Batch, Collator, evaluation_loader, tokenize
 
 
 class Meter(Protocol):
-    """What is taken from each batch, and the quantities of an `Evaluation` that come of it."""
+    """What is taken from each batch, and the quantities of an `Evaluation` that come of it.
 
-    def update(self, model: Any, batch: Batch, found: dict[str, Any]) -> None:
-        """Take in a batch and what `bounds` found of it."""
+    A batch is measured by one process, and what is found is added up by all of them.
+    """
+
+    def measure(self, model: Any, batch: Batch, found: dict[str, Any], number: int) -> Any:
+        """What there is to say of a batch, the ``number``-th from 0, by what `bounds` found of it."""
+
+    def add(self, measured: Any) -> None:
+        """Take in what was measured of the next batch."""
 
     def quantities(self) -> dict[str, Any]:
         """The quantities of all batches, by name."""
@@ -127,7 +135,8 @@ def evaluate(
     """The `Evaluation` of ``model`` on ``batches``, in their order and in memory that does not grow with them.
 
     The model's mode and the global random state are as before afterwards, so that an evaluation in the midst of
-    training changes nothing of it.
+    training changes nothing of it. Several processes share the batches, all of which each must be given; the result is
+    that of one.
 
     Args:
         model: on any device.
@@ -142,21 +151,28 @@ def evaluate(
     Raises:
         ValueError: if there is no batch.
     """
-    sums = BoundSums(samples)
+    # A model without z gives its exact likelihood.
+    sums = BoundSums(samples if model.config.latent_size else 1)
     meters: list[Meter] = [sums]
     if model.config.latent_size and isinstance(model, Seq2SeqVAEModel):
         # A target that is decoded from its own posterior would have seen what it is to say.
-        meters += [ConditionalLatentUse(), ReplacedLatents(seed)]
+        meters += [ConditionalLatentUse(), ReplacedLatents()]
     elif model.config.latent_size:
-        meters += [LatentUse(seed), ReplacedLatents(seed)]
+        meters += [LatentUse(seed), ReplacedLatents()]
         meters += [Reconstructions(tokenizer, length_hint(batches))] if tokenizer else []
         meters += [Classification()] if model.config.classes else []
+
+    def measured(item: tuple[int, Batch, int]) -> list[Any]:
+        number, batch, own_seed = item
+        torch.manual_seed(own_seed)
+        here = batch.to(model.device)
+        found = bounds(model, here, samples, refinement)
+        return [meter.measure(model, here, found, number) for meter in meters]
+
     with evaluating(model, seed):
-        for batch in batches:
-            here = batch.to(model.device)
-            found = bounds(model, here, samples, refinement)
-            for meter in meters:
-                meter.update(model, here, found)
+        for results in shared(zip(count(), batches, _seeds(seed)), measured):
+            for meter, result in zip(meters, results, strict=True):
+                meter.add(result)
     if not sums.sentences:
         raise ValueError("expected one batch or more to evaluate, got none")
     quantities = {name: value for meter in meters for name, value in meter.quantities().items()}
@@ -201,7 +217,7 @@ def evaluate_rows(
     tokens = tokenize(rows, tokenizer, source_tokenizer=source_tokenizer, maximum_length=maximum_length)
     collator = collator_for(model, tokenizer, source_tokenizer)
     loader = evaluation_loader(tokens, collator, batch_size)
-    hidden = None if show_progress_bar is None else not show_progress_bar
+    hidden = (None if show_progress_bar is None else not show_progress_bar) if is_first() else True
     stored = isinstance(rows, Dataset)
     cut = stored and maximum_length is not None and max(tokens["length"], default=0) >= maximum_length
     written = "text" if source_tokenizer is None else "target"
@@ -242,6 +258,13 @@ def spells_exactly(tokenizer: PreTrainedTokenizerBase) -> bool:
 def _characters(texts: Iterable[str]) -> int:
     """Unicode characters of sentences, the end of each counted as one."""
     return sum(len(text) + 1 for text in texts)
+
+
+def _seeds(seed: int) -> Iterator[int]:
+    """One of each batch, so that its draws do not depend on which others a process has measured before."""
+    generator = torch.Generator().manual_seed(seed)
+    while True:
+        yield int(torch.randint(2**63 - 1, (), generator=generator))
 
 
 @contextmanager

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -77,6 +78,30 @@ class MomentsOfMeans:
         return int((self.squares / max(1, self.count - 1) > ACTIVE_VARIANCE).sum())
 
 
+@dataclass(frozen=True)
+class _Use:
+    """The posteriors of a batch.
+
+    Attributes:
+        means: of the posteriors, less those of a learnt prior, (n, Z).
+        kl: of all sentences together, for each dimension, (Z,).
+        sentences: how many.
+        scales: the posteriors' standard deviations, (n, Z), if they are asked for.
+    """
+
+    means: Tensor
+    kl: Tensor
+    sentences: int
+    scales: Tensor | None = None
+
+    @classmethod
+    def of(cls, means: Tensor, found: dict[str, Any], scales: Tensor | None = None) -> _Use:
+        """By what `bounds` found."""
+        kl = found["kl_per_dimension"]
+        scales = None if scales is None else scales.cpu()
+        return cls(means.cpu(), kl.double().sum(0).cpu(), len(kl), scales)
+
+
 class ConditionalLatentUse:
     """KL and active units of a model that is given a source, in memory that does not grow with the data.
 
@@ -93,17 +118,17 @@ class ConditionalLatentUse:
         self.kl = torch.zeros(())
         self.sentences = 0
 
-    def update(self, model: VAEModel, batch: Batch, found: dict[str, Any]) -> None:
-        """Take in what `bounds` found of a batch."""
+    def measure(self, model: VAEModel, batch: Batch, found: dict[str, Any], number: int) -> _Use:
+        """What the posteriors of a batch are."""
         mean = found["posterior"].mean - found["prior_mean"]
-        self._count(mean[batch.mask] if mean.ndim > 2 else mean, found)
+        return _Use.of(mean[batch.mask] if mean.ndim > 2 else mean, found)
 
-    def _count(self, means: Tensor, found: dict[str, Any]) -> None:
-        """Take in the posterior means, (n, Z), and the divergences of a batch."""
-        self.moments = self.moments or MomentsOfMeans(means.shape[1])
-        self.moments.update(means)
-        self.kl = self.kl + found["kl_per_dimension"].double().sum(0).cpu()
-        self.sentences += len(found["kl_per_dimension"])
+    def add(self, measured: _Use) -> None:
+        """Take in what was measured of the next batch."""
+        self.moments = self.moments or MomentsOfMeans(measured.means.shape[1])
+        self.moments.update(measured.means)
+        self.kl = self.kl + measured.kl
+        self.sentences += measured.sentences
 
     def quantities(self) -> dict[str, Any]:
         """The quantities of `Evaluation` that say how much of z is used."""
@@ -129,12 +154,16 @@ class LatentUse(ConditionalLatentUse):
         self.seed = seed
         self.kept: list[tuple[Tensor, Tensor]] = []
 
-    def update(self, model: VAEModel, batch: Batch, found: dict[str, Any]) -> None:
-        """Take in what `bounds` found of a batch."""
+    def measure(self, model: VAEModel, batch: Batch, found: dict[str, Any], number: int) -> _Use:
+        """What the posteriors of a batch are."""
         gaussian = as_gaussian(found["posterior"])
-        if self.sentences < POSTERIORS:
-            self.kept.append((gaussian.mean.cpu(), gaussian.stddev.cpu()))
-        self._count(gaussian.mean, found)
+        return _Use.of(gaussian.mean, found, gaussian.stddev)
+
+    def add(self, measured: _Use) -> None:
+        """Take in what was measured of the next batch."""
+        if self.sentences < POSTERIORS and measured.scales is not None:
+            self.kept.append((measured.means, measured.scales))
+        super().add(measured)
 
     def quantities(self) -> dict[str, Any]:
         """The quantities of `Evaluation` that say how much of z is used."""

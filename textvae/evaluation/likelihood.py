@@ -118,23 +118,31 @@ class BoundSums:
 
     def __init__(self, samples: int) -> None:
         self.samples = samples
-        self.sums = dict.fromkeys(("neg_elbo", "iw_nll"), 0.0)
-        self.tokens = self.sentences = 0
+        self.neg_elbo, self.iw_nll = 0.0, 0.0
+        self.tokens, self.sentences = 0, 0
 
-    def update(self, model: Model, batch: Batch, found: dict[str, Any]) -> None:
-        """Take in what `bounds` found of a batch."""
-        for name in self.sums:
-            self.sums[name] += float(found[name].double().sum())
-        self.samples = self.samples if model.config.latent_size else 1
-        self.tokens += int(batch.lengths.sum())
-        self.sentences += len(batch.lengths)
+    def measure(
+        self, model: Model, batch: Batch, found: dict[str, Any], number: int
+    ) -> tuple[float, float, int, int]:
+        """The bounds of all sentences together, their tokens, and how many they are."""
+        neg_elbo, iw_nll = (float(found[name].double().sum()) for name in ("neg_elbo", "iw_nll"))
+        return neg_elbo, iw_nll, int(batch.lengths.sum()), len(batch.lengths)
+
+    def add(self, measured: tuple[float, float, int, int]) -> None:
+        """Take in what was measured of the next batch."""
+        neg_elbo, iw_nll, tokens, sentences = measured
+        self.neg_elbo += neg_elbo
+        self.iw_nll += iw_nll
+        self.tokens += tokens
+        self.sentences += sentences
 
     def quantities(self) -> dict[str, Any]:
         """The bounds in nats per sentence, K, the perplexity per token, and the numbers of both."""
         return {
-            **{name: total / self.sentences for name, total in self.sums.items()},
+            "neg_elbo": self.neg_elbo / self.sentences,
+            "iw_nll": self.iw_nll / self.sentences,
             "iw_samples": self.samples,
-            "ppl": _exp(self.sums["iw_nll"] / self.tokens),
+            "ppl": _exp(self.iw_nll / self.tokens),
             "tokens": self.tokens,
             "sentences": self.sentences,
         }

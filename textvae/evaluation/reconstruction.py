@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 from sacrebleu.metrics.bleu import BLEU
 from torch import Tensor
 from transformers import PreTrainedTokenizerBase
@@ -29,40 +30,53 @@ class Reconstructions:
 
     def __init__(self, tokenizer: PreTrainedTokenizerBase, batches: int = 0) -> None:
         self.tokenizer, self.batches = tokenizer, batches
-        self.seen = self.sentences = 0
         self.metric = BLEU(force=True)  # without its advice on text that is already split
-        self.matches, self.ngrams = [0] * self.metric.max_ngram_order, [0] * self.metric.max_ngram_order
-        self.written = self.expected = self.right = self.tokens = 0
+        self.sums: dict[str, Any] = {}
 
-    def update(self, model: TextVAEModel, batch: Batch, found: dict[str, Any]) -> None:
+    def measure(
+        self, model: TextVAEModel, batch: Batch, found: dict[str, Any], number: int
+    ) -> dict[str, Any]:
         """Reconstruct a batch from the posterior means, or leave it out."""
-        number, self.seen = self.seen, self.seen + 1
-        stride = max(1, round(self.batches * len(batch.lengths) / SENTENCES))
-        if number % stride == 0 and self.sentences < SENTENCES:
-            self._reconstruct(model, batch, found["posterior"].mode)
+        sentences = len(batch.lengths)
+        stride = max(1, round(self.batches * sentences / SENTENCES))
+        if number % stride or number // stride * sentences >= SENTENCES:
+            return {}
+        return self._reconstruct(model, batch, found["posterior"].mode)
 
-    def _reconstruct(self, model: TextVAEModel, batch: Batch, mean: Tensor) -> None:
+    def add(self, measured: dict[str, Any]) -> None:
+        """Take in what was measured of the next batch."""
+        for name, count in measured.items():
+            self.sums[name] = self.sums.get(name, 0) + count
+
+    def _reconstruct(self, model: TextVAEModel, batch: Batch, mean: Tensor) -> dict[str, Any]:
         ids = model.generate(mean, max_new_tokens=batch.targets.shape[1] + LONGER)
         references = decode_rows(self.tokenizer, batch.targets.tolist())
         score = self.metric.corpus_score(decode_rows(self.tokenizer, ids.tolist()), [references])
-        self.matches = [sum(pair) for pair in zip(self.matches, score.counts, strict=True)]
-        self.ngrams = [sum(pair) for pair in zip(self.ngrams, score.totals, strict=True)]
-        self.written += score.sys_len
-        self.expected += score.ref_len
         states, _ = model.decoder(batch.inputs, mean[None])
         likeliest = model.output_layer.likeliest(states[0, batch.mask])
-        self.right += int((likeliest == batch.targets[batch.mask]).sum())
-        self.tokens += len(likeliest)
-        self.sentences += len(mean)
+        return {
+            "matches": np.array(score.counts),
+            "ngrams": np.array(score.totals),
+            "written": score.sys_len,
+            "expected": score.ref_len,
+            "right": int((likeliest == batch.targets[batch.mask]).sum()),
+            "tokens": len(likeliest),
+            "sentences": len(mean),
+        }
 
     def quantities(self) -> dict[str, Any]:
         """The quantities of `Evaluation` that say how much comes back."""
+        sums = self.sums
         score = BLEU.compute_bleu(
-            self.matches, self.ngrams, self.written, self.expected, smooth_method=self.metric.smooth_method
+            sums["matches"].tolist(),
+            sums["ngrams"].tolist(),
+            sums["written"],
+            sums["expected"],
+            smooth_method=self.metric.smooth_method,
         )
         return {
             "reconstruction_bleu": score.score,
-            "token_accuracy": self.right / self.tokens,
-            "reconstructed_sentences": self.sentences,
+            "token_accuracy": sums["right"] / sums["tokens"],
+            "reconstructed_sentences": sums["sentences"],
             "bleu_signature": str(self.metric.get_signature()),
         }

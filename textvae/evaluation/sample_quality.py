@@ -20,8 +20,7 @@ from sacrebleu.metrics.bleu import BLEU
 from transformers import PreTrainedTokenizerBase
 
 from textvae.errors import UserError
-from textvae.evaluation.evaluate import evaluating
-from textvae.evaluation.likelihood import BoundSums, bounds
+from textvae.evaluation.evaluate import evaluate
 from textvae.models.language import TextVAEModel
 from textvae.text.batches import Collator, evaluation_loader, tokenize
 
@@ -135,10 +134,4 @@ def perplexity(
     if not texts:
         raise UserError("expected texts to measure, got none")
     tokens = tokenize(Dataset.from_dict({"text": list(texts)}), tokenizer)
-    sums = BoundSums(samples=1)
-    # The data loader draws a number, hence a seed.
-    with evaluating(model, seed=0):
-        for batch in evaluation_loader(tokens, Collator.for_tokenizer(tokenizer), batch_size):
-            here = batch.to(model.device)
-            sums.update(model, here, bounds(model, here))
-    return sums.quantities()["ppl"]
+    return evaluate(model, evaluation_loader(tokens, Collator.for_tokenizer(tokenizer), batch_size)).ppl

@@ -130,7 +130,7 @@ def _along_recurrent(distribution: RecurrentGaussian, z: Tensor) -> Independent:
 
 
 @drawn.register
-def _drawn_along(distribution: RecurrentGaussian, generator: torch.Generator) -> Tensor:
+def _drawn_along(distribution: RecurrentGaussian, generator: torch.Generator | None = None) -> Tensor:
     start = distribution.start
     shape = distribution.batch_shape + distribution.event_shape
     return distribution.path(torch.randn(shape, generator=generator, dtype=start.dtype).to(start.device))

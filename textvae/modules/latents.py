@@ -221,14 +221,21 @@ def as_gaussian(posterior: Any) -> Independent:
 
 
 @singledispatch
-def drawn(distribution: Any, generator: torch.Generator) -> Tensor:
-    """One draw of each in the batch, (B, Z), its randomness from a generator on the CPU: every device draws alike."""
+def drawn(distribution: Any, generator: torch.Generator | None = None) -> Tensor:
+    """One draw of each in the batch, (B, Z), its randomness from the CPU, so that every device draws alike.
+
+    Args:
+        distribution: B of them, diagonal Gaussians or mixtures.
+        generator: where the randomness is from; None: the global random state.
+    """
     noise = torch.randn(distribution.mean.shape, generator=generator, dtype=distribution.mean.dtype)
     return distribution.mean + distribution.stddev * noise.to(distribution.mean.device)
 
 
 @drawn.register
-def _drawn_of_mixture(distribution: DiagonalGaussianMixture, generator: torch.Generator) -> Tensor:
+def _drawn_of_mixture(
+    distribution: DiagonalGaussianMixture, generator: torch.Generator | None = None
+) -> Tensor:
     choice = torch.multinomial(distribution.mixture_distribution.probs.cpu(), 1, generator=generator)[:, 0]
     parts, rows = distribution.components, torch.arange(len(choice))
     return drawn(diagonal_gaussian(parts.mean[rows, choice], parts.stddev[rows, choice]), generator)

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import argparse
-import gc
-
-from accelerate import PartialState
 
 from textvae.errors import reported_to_user
 from textvae.evaluation.report import report
 from textvae.models.language import TextVAEConfig
+from textvae.processes import is_first, leave
 from textvae.training.recipe import Config, read_recipe
 from textvae.training.run import run
 
@@ -31,16 +29,6 @@ def train(description: str, config: Config = TextVAEConfig) -> None:
     with reported_to_user():
         recipe = read_recipe(arguments.recipe, arguments.overrides, config)
         result = run(recipe, resume=arguments.resume, overwrite=arguments.overwrite, quiet=arguments.quiet)
-        if PartialState().is_main_process:
+        if is_first():
             print(f"{report(result)}\n\nrun folder: {recipe.folder}")
-    end_processes()
-
-
-def end_processes() -> None:
-    """Leave the group of processes, if this is one of several.
-
-    Its threads end with the last reference to it, which a trainer holds: one that still runs while the interpreter
-    ends may abort the process, and torchrun would report a run as failed that is whole.
-    """
-    gc.collect()
-    PartialState().destroy_process_group()
+    leave()

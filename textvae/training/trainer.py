@@ -291,7 +291,6 @@ class TextVAETrainer(Trainer):
     ) -> dict[str, float]:
         """The quantities of `evaluation.evaluate` on a data set, each name behind ``metric_key_prefix``."""
         model = self.accelerator.unwrap_model(self.model)
-        # Every process evaluates every sentence, so that the result does not depend on how many there are.
         dataset = eval_dataset if eval_dataset is not None else self.eval_dataset
         loader = evaluation_loader(dataset, self.collator, self.args.per_device_eval_batch_size)
         with self.compute_loss_context_manager():
