@@ -6,6 +6,7 @@ os.environ["TOKENIZERS_PARALLELISM"] = "false"
 
 import pytest
 import torch
+from matplotlib.figure import Figure
 
 # Products this small lose by being split.
 torch.set_num_threads(1)
@@ -18,3 +19,11 @@ torch.set_warn_always(True)
 def seeded():
     """Every test draws the same numbers, whichever ran before it."""
     torch.manual_seed(0)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def blank_curves():
+    """Runs of tiny models draw nothing, which would take most of their time; where curves are tested, they do."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("textvae.training.curves.draw_curves", lambda logs: Figure((1, 1)))
+        yield

@@ -34,6 +34,17 @@ def is_first() -> bool:
     return _place()[0] == 0
 
 
+def hidden_bar(show: bool | None) -> bool | None:
+    """What a progress bar takes as ``disable``: there is one, the first process's.
+
+    Args:
+        show: None: only on a terminal.
+    """
+    if not is_first():
+        return True
+    return None if show is None else not show
+
+
 def shared(items: Iterable[Item], work: Callable[[Item], Result]) -> Iterator[Result]:
     """What ``work`` makes of each item, in their order, the same on every process.
 

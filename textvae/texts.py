@@ -13,6 +13,7 @@ from transformers import PreTrainedModel
 
 from textvae.errors import UserError
 from textvae.models.checkpoint import load_model
+from textvae.processes import hidden_bar
 from textvae.text.batches import Batch, Collator
 
 Model = TypeVar("Model", bound=PreTrainedModel)
@@ -105,4 +106,4 @@ def decoding(options: Mapping[str, Any]) -> dict[str, Any]:
 
 def progress(total: int, show: bool | None, what: str) -> tqdm:
     """A bar of so many sentences; ``show`` None: only on a terminal."""
-    return tqdm(total=total, desc=what, unit=" sentences", disable=None if show is None else not show)
+    return tqdm(total=total, desc=what, unit=" sentences", disable=hidden_bar(show))

@@ -8,6 +8,7 @@ import os
 import shutil
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,6 +21,7 @@ from tqdm import tqdm
 
 from textvae.errors import UserError
 from textvae.files import replacing
+from textvae.processes import hidden_bar, is_first, shared
 
 if TYPE_CHECKING:
     from textvae.text_vae import TextVAE
@@ -45,7 +47,8 @@ def write_vectors(
     the columns row (from 0), text, vector and, if asked for, deviation.
 
     Parts of `ROWS` texts are kept in the folder ``PATH.parts`` until the file is whole. A call that finds such parts
-    goes on behind them, and the file is, byte for byte, the one that it would have been without a break.
+    goes on behind them, and the file is, byte for byte, the one that it would have been without a break. Several
+    processes share the parts, all texts of which each must be given; the file is that of one.
 
     Args:
         vae: what encodes.
@@ -72,29 +75,31 @@ def write_vectors(
     settings = {"model": vae.fingerprint(), **options, "rows": ROWS}
     folder = path.with_name(f"{path.name}.parts")
     done = _digests(folder, settings)
-    strings = (text if isinstance(text, str) else text["text"] for text in texts)
     digests: list[str] = []
     rows = 0
-    hidden = None if show_progress_bar is None else not show_progress_bar
+    hidden = hidden_bar(show_progress_bar)
+
+    def kept(item: tuple[int, list[str]]) -> tuple[str, int]:
+        """The digest of a part, which is written, and the number of its texts."""
+        number, part = item
+        if number >= len(done):
+            with replacing(folder / _name(number)) as unfinished:
+                parquet.write_table(_table(vae, part, **options), unfinished)
+        return hashlib.sha256(json.dumps(part).encode()).hexdigest(), len(part)
+
     with tqdm(desc="encoding", unit=" sentences", disable=hidden) as bar:
-        while part := list(islice(strings, ROWS)):
-            digests.append(hashlib.sha256(json.dumps(part).encode()).hexdigest())
-            if len(digests) > len(done):
-                with replacing(folder / _name(len(digests) - 1)) as partial:
-                    parquet.write_table(_table(vae, part, **options), partial)
-                _write_manifest(folder, settings, digests)
-            elif digests[-1] != done[len(digests) - 1]:
+        for number, (digest, count) in enumerate(shared(enumerate(_parts_of(texts)), kept)):
+            digests.append(digest)
+            if number < len(done) and digest != done[number]:
                 raise _others(folder, f"its texts from row {rows} on")
-            rows += len(part)
-            bar.update(len(part))
+            if number >= len(done) and is_first():
+                _write_manifest(folder, settings, digests)
+            rows += count
+            bar.update(count)
     if len(digests) < len(done):
         raise _others(folder, "the number of its texts")
-    folder.mkdir(parents=True, exist_ok=True)
     parts = _Parts(folder, len(digests), rows, _table(vae, [], **options).schema)
-    (_assemble_table if path.suffix == ".parquet" else _assemble_arrays)(parts, path)
-    # First, so that no folder that is half deleted looks like one to go on with.
-    (folder / MANIFEST).unlink(missing_ok=True)
-    shutil.rmtree(folder)
+    list(shared([parts], partial(_assemble, path)))
     return rows
 
 
@@ -116,6 +121,13 @@ def check_target(path: Path) -> None:
 
 
 MANIFEST = "manifest.json"
+
+
+def _parts_of(texts: Iterable[str | Mapping[str, Any]]) -> Iterator[list[str]]:
+    """The strings, so many at a time."""
+    strings = (text if isinstance(text, str) else text["text"] for text in texts)
+    while part := list(islice(strings, ROWS)):
+        yield part
 
 
 def _name(part: int) -> str:
@@ -187,6 +199,15 @@ class _Parts:
         """One after the other, with these columns alone or with all."""
         for part in range(self.count):
             yield parquet.read_table(self.folder / _name(part), columns=columns)
+
+
+def _assemble(path: Path, parts: _Parts) -> None:
+    """Make one file of the parts, and delete them."""
+    parts.folder.mkdir(parents=True, exist_ok=True)
+    (_assemble_table if path.suffix == ".parquet" else _assemble_arrays)(parts, path)
+    # First, so that no folder that is half deleted looks like one to go on with.
+    (parts.folder / MANIFEST).unlink(missing_ok=True)
+    shutil.rmtree(parts.folder)
 
 
 def _assemble_table(parts: _Parts, path: Path) -> None:

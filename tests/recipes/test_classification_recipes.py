@@ -1,12 +1,11 @@
 """Every method of the classification recipe, for a few steps on a stand-in for its corpus."""
 
 import json
-import runpy
-import sys
 from pathlib import Path
 
 import pytest
 
+SCRIPT = "classification/classify.py"
 FOLDER = Path(__file__).parents[2] / "recipes" / "classification"
 SMALL = [
     "model.embedding_size=8",
@@ -31,35 +30,18 @@ def corpus(tmp_path) -> list[str]:
     return [f"corpus.{split}={file}" for split in ("train", "validation", "test")]
 
 
-@pytest.fixture
-def script(monkeypatch, capsys):
-    """Runs the script: exit code, standard output."""
-    monkeypatch.syspath_prepend(FOLDER)
-
-    def run_script(*arguments):
-        monkeypatch.setattr(sys, "argv", ["classify.py", *map(str, arguments)])
-        code = 0
-        try:
-            runpy.run_path(str(FOLDER / "classify.py"), run_name="__main__")
-        except SystemExit as end:
-            code = end.code
-        return code, capsys.readouterr().out
-
-    return run_script
-
-
 @pytest.mark.slow
 def test_every_method_is_measured_once(script, corpus, tmp_path):
     arguments = [FOLDER / "agnews.yaml", *SMALL, *corpus, f"training.output_dir={tmp_path / 'runs' / 'm2'}"]
-    code, out = script(*arguments, "--labels", 20)
-    assert code == 0
+    ended = script(SCRIPT, *arguments, "--labels", 20)
+    assert ended.code == 0
     methods = ["tfidf", "lstm", "fine-tuned", "m1", "m2", "m1+m2"]
-    assert [line.split("|")[1].strip() for line in out.splitlines()[-6:]] == methods
+    assert [line.split("|")[1].strip() for line in ended.out.splitlines()[-6:]] == methods
     results = json.loads((tmp_path / "runs" / "accuracy.json").read_text())
     found = {result["method"]: result["accuracy"] for result in results}
     assert list(found) == methods
     assert found["tfidf"] == 1.0, "the classes share no word"
     assert found["lstm"] > 0.6
     assert min(found.values()) >= 0.4
-    _, again = script(*arguments, "--labels", 20)
-    assert again.splitlines() == out.splitlines()[-8:], "nothing is measured twice"
+    again = script(SCRIPT, *arguments, "--labels", 20)
+    assert again.out.splitlines() == ended.out.splitlines()[-8:], "nothing is measured twice"

@@ -1,8 +1,6 @@
 """The clustering recipes as they stand, for three steps on a stand-in for their corpora, and what they write."""
 
 import json
-import runpy
-import sys
 from pathlib import Path
 
 import pytest
@@ -37,23 +35,6 @@ def corpus(tmp_path_factory) -> list[str]:
     return [*splits, "corpus.columns=null"]
 
 
-@pytest.fixture
-def script(monkeypatch, capsys):
-    """Runs a script: exit code, standard output, standard error."""
-    monkeypatch.syspath_prepend(FOLDER)
-
-    def run_script(name, *arguments):
-        monkeypatch.setattr(sys, "argv", [name, *map(str, arguments)])
-        code = 0
-        try:
-            runpy.run_path(str(FOLDER / name), run_name="__main__")
-        except SystemExit as end:
-            code = end.code
-        return (code, *capsys.readouterr())
-
-    return run_script
-
-
 @pytest.mark.parametrize("recipe", RECIPES, ids=lambda path: path.stem)
 def test_the_recipe_runs(recipe, corpus, tmp_path):
     result = run(read_recipe(recipe, [*SMALL, *corpus, f"training.output_dir={tmp_path}"]), quiet=True)
@@ -62,19 +43,22 @@ def test_the_recipe_runs(recipe, corpus, tmp_path):
 
 def test_a_finished_run_is_clustered_but_not_trained_again(script, corpus, tmp_path):
     options = [FOLDER / "agnews.yaml", *SMALL, *corpus, f"training.output_dir={tmp_path}", "--quiet"]
-    assert script("cluster.py", *options, "--method", "k-means", "--method", "diagonal-mixture")[0] == 0
+    assert (
+        script("clustering/cluster.py", *options, "--method", "k-means", "--method", "diagonal-mixture").code
+        == 0
+    )
     results = json.loads((tmp_path / "clustering.json").read_text())
     assert [result["method"] for result in results] == ["k-means", "diagonal-mixture"]
     assert all(0.5 <= result["accuracy"] <= 1 and result["clusters"] <= 2 for result in results)
     trained = (tmp_path / "evaluation.json").stat().st_mtime_ns
-    code, out, _ = script("cluster.py", *options, "--method", "k-means", "--clusters", 5)
-    assert (code, out.split()[:2]) == (0, ["method", "seed"])
+    ended = script("clustering/cluster.py", *options, "--method", "k-means", "--clusters", 5)
+    assert (ended.code, ended.out.split()[:2]) == (0, ["method", "seed"])
     assert (tmp_path / "evaluation.json").stat().st_mtime_ns == trained
     (result,) = json.loads((tmp_path / "clustering.json").read_text())
     assert 2 < result["clusters"] <= 5
-    code, _, err = script("cluster.py", *options, "model.latent_size=5")
-    assert (code, err.count("\n")) == (2, 1)
-    assert "expected a run of this recipe" in err
+    ended = script("clustering/cluster.py", *options, "model.latent_size=5")
+    assert (ended.code, ended.err.count("\n")) == (2, 1)
+    assert "expected a run of this recipe" in ended.err
 
 
 @pytest.mark.parametrize("recipe", RECIPES, ids=lambda path: path.stem)
@@ -93,7 +77,7 @@ def test_the_variants_of_the_header_are_recipes(recipe):
 
 def test_baselines_tell_topics_apart(script, corpus, tmp_path):
     options = [FOLDER / "agnews.yaml", *corpus, f"training.output_dir={tmp_path}", "--seeds", 1]
-    assert script("baselines.py", *options)[0] == 0
+    assert script("clustering/baselines.py", *options).code == 0
     results = json.loads((tmp_path / "baselines.json").read_text())
     assert [result["method"] for result in results] == ["tfidf-svd-mixture", "tfidf-svd-k-means", "lda"]
     assert [result["accuracy"] for result in results] == [1, 1, 1]
@@ -102,22 +86,22 @@ def test_baselines_tell_topics_apart(script, corpus, tmp_path):
 def test_a_corpus_without_labels_is_refused(script, tmp_path):
     (tmp_path / "plain.txt").write_text("cat dog\n" * 40)
     plain = [f"corpus.train={tmp_path}/plain.txt", "corpus.test=null", "corpus.columns=null"]
-    code, _, err = script("cluster.py", FOLDER / "agnews.yaml", *plain, "corpus.validation_size=3")
-    assert (code, err.count("\n")) == (2, 1)
-    assert "expected a corpus with labels" in err
+    ended = script("clustering/cluster.py", FOLDER / "agnews.yaml", *plain, "corpus.validation_size=3")
+    assert (ended.code, ended.err.count("\n")) == (2, 1)
+    assert "expected a corpus with labels" in ended.err
 
 
 def test_news_are_prepared(script, tmp_path):
     (tmp_path / "classes.txt").write_text("World\nSports\n")
     (tmp_path / "train.csv").write_text('class_index,title,description\n1,"A, b","c ""d"""\n2,E,f\n')
     (tmp_path / "test.official.csv").write_text('"2","G","f"\n')
-    assert script("prepare.py", "agnews", tmp_path, "-o", tmp_path / "new")[0] == 0
+    assert script("clustering/prepare.py", "agnews", tmp_path, "-o", tmp_path / "new").code == 0
     train, test = ((tmp_path / "new" / f"{split}.jsonl").read_text() for split in ("train", "test"))
     assert json.loads(train) == {"text": 'A, b c "d"', "label": "World"}
     assert json.loads(test) == {"text": "G f", "label": "Sports"}
-    code, _, err = script("prepare.py", "20ng", tmp_path)
-    assert (code, err.count("\n")) == (2, 1)
-    assert "expected one file train.jsonl" in err
+    ended = script("clustering/prepare.py", "20ng", tmp_path)
+    assert (ended.code, ended.err.count("\n")) == (2, 1)
+    assert "expected one file train.jsonl" in ended.err
 
 
 def test_messages_lose_what_gives_their_class_away(script, tmp_path, monkeypatch):
@@ -127,7 +111,7 @@ def test_messages_lose_what_gives_their_class_away(script, tmp_path, monkeypatch
     lines = [json.dumps(row | {"text": message}), json.dumps(row | {"text": "Subject: atheism\n\n> old"})]
     for split in ("train", "test"):
         (tmp_path / f"{split}.jsonl").write_text("\n".join(lines) + "\n")
-    assert script("prepare.py", "20ng", tmp_path)[0] == 0
+    assert script("clustering/prepare.py", "20ng", tmp_path).code == 0
     for split in ("train", "test"):
         written = (tmp_path / "20ng" / f"{split}.jsonl").read_text()
         assert json.loads(written) == {"text": "my own words", "label": "alt.atheism"}
@@ -141,7 +125,7 @@ def test_reviews_are_split_anew(script, tmp_path):
     (tmp_path / "test.1").write_text("\n".join(positive))
     made = []
     for folder in ("one", "two"):
-        assert script("prepare.py", "yelp", tmp_path, "-o", tmp_path / folder)[0] == 0
+        assert script("clustering/prepare.py", "yelp", tmp_path, "-o", tmp_path / folder).code == 0
         files = [tmp_path / folder / f"{split}.jsonl" for split in ("train", "validation", "test")]
         made.append([file.read_text().splitlines() for file in files])
     assert made[0] == made[1]
@@ -152,6 +136,6 @@ def test_reviews_are_split_anew(script, tmp_path):
     assert texts < {*negative, *positive}
     assert all(row["label"] == ("positive" if row["text"].startswith("good") else "negative") for row in rows)
     (tmp_path / "dev.0").unlink()
-    code, _, err = script("prepare.py", "yelp", tmp_path)
-    assert (code, err.count("\n")) == (2, 1)
-    assert "found 60,011" in err
+    ended = script("clustering/prepare.py", "yelp", tmp_path)
+    assert (ended.code, ended.err.count("\n")) == (2, 1)
+    assert "found 60,011" in ended.err

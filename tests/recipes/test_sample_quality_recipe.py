@@ -1,25 +1,17 @@
 """The recipe runs, on a tiny model and a few sentences, and goes on where it was."""
 
 import json
-import subprocess
-import sys
-from pathlib import Path
 
 import pytest
 import tiny
 
 from textvae.text_vae import TextVAE
 
-SCRIPT = Path(__file__).parents[2] / "recipes" / "language_model" / "sample_quality.py"
-
-
-def script(*arguments) -> subprocess.CompletedProcess:
-    command = [sys.executable, str(SCRIPT), *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, timeout=300)
+SCRIPT = "language_model/sample_quality.py"
 
 
 @pytest.mark.slow
-def test_samples_are_measured(tmp_path):
+def test_samples_are_measured(script, tmp_path):
     TextVAE(tiny.model(), tiny.tokenizer()).save_pretrained(tmp_path)
     file = tmp_path / "corpus.txt"
     file.write_text("\n".join(f"a {x} c {y}" for x in "defgh" for y in "uvwxyz"))
@@ -27,21 +19,21 @@ def test_samples_are_measured(tmp_path):
     recipe = f"corpus: {corpus}\ntokenizer: {{kind: words, maximum_length: 8}}\ntraining: {{output_dir: {tmp_path}}}\n"
     (tmp_path / "recipe.yaml").write_text(recipe)
     options = (tmp_path, "--samples", 30, "--epochs", 2)
-    first = script(*options)
-    assert first.returncode == 0, first.stderr
+    first = script(SCRIPT, *options)
+    assert first.code == 0, first.err
     written = tmp_path / "sample_quality" / "30-0" / "quality.json"
     quality = json.loads(written.read_text())
     assert list(quality) == ["data", "prior", "mixture"]
     assert quality["data"]["reverse_ppl"] < quality["prior"]["reverse_ppl"], "noise teaches less than data"
     assert quality["data"]["distinct_2"] < quality["prior"]["distinct_2"]
     assert (tmp_path / "priors" / "mixture.safetensors").exists()
-    assert str(written) in first.stdout
-    second = script(*options)
-    assert second.returncode == 0, second.stderr
+    assert str(written) in first.out
+    second = script(SCRIPT, *options)
+    assert second.code == 0, second.err
     assert json.loads(written.read_text()) == quality
 
 
-def test_a_run_without_a_recipe_is_named(tmp_path):
-    result = script(tmp_path)
-    assert (result.returncode, result.stderr.count("\n")) == (2, 1)
-    assert f"expected a recipe in {tmp_path}/recipe.yaml" in result.stderr
+def test_a_run_without_a_recipe_is_named(script, tmp_path):
+    result = script(SCRIPT, tmp_path)
+    assert (result.code, result.err.count("\n")) == (2, 1)
+    assert f"expected a recipe in {tmp_path}/recipe.yaml" in result.err

@@ -1,8 +1,6 @@
 """Every recipe is read as it stands and runs for three steps on a stand-in for its corpus."""
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -66,13 +64,8 @@ def test_the_header_says_what_to_run(path):
     assert f"| `{path.name}` |" in (FOLDER / "README.md").read_text(encoding="utf-8")
 
 
-def script(name, *arguments) -> subprocess.CompletedProcess:
-    command = [sys.executable, str(FOLDER / name), *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, timeout=300)
-
-
 @pytest.mark.slow
-def test_the_scripts_report_and_compare(corpus, tmp_path):
+def test_the_scripts_report_and_compare(script, corpus, tmp_path):
     options = [
         FOLDER / "grammar.yaml",
         *SMALL,
@@ -80,12 +73,14 @@ def test_the_scripts_report_and_compare(corpus, tmp_path):
         f"training.output_dir={tmp_path}",
         "model.latent_size=2",
     ]
-    first = script("train.py", *options)
-    assert first.returncode == 0, first.stderr
-    assert "tok:13a" in first.stdout
-    assert script("train.py", *options).returncode == 2
-    compared = script("diversity.py", tmp_path, "--translations", 3, "--sources", 4, "--temperatures", 0.5, 1)
-    assert compared.returncode == 0, compared.stderr
+    first = script("translation/train.py", *options)
+    assert first.code == 0, first.err
+    assert "tok:13a" in first.out
+    assert script("translation/train.py", *options).code == 2
+    compared = script(
+        "translation/diversity.py", tmp_path, "--translations", 3, "--sources", 4, "--temperatures", 0.5, 1
+    )
+    assert compared.code == 0, compared.err
     ways = ["z", "beam", "words at 0.5", "words at 1"]
     numbers = json.loads((tmp_path / "diversity" / "diversity.json").read_text())
     assert list(numbers) == ways
@@ -93,12 +88,14 @@ def test_the_scripts_report_and_compare(corpus, tmp_path):
     texts = json.loads((tmp_path / "diversity" / "translations.json").read_text(encoding="utf-8"))
     assert [[len(own) for own in texts[way]] for way in ways] == [[3] * 4] * 4
     assert (tmp_path / "diversity" / "diversity.png").read_bytes().startswith(b"\x89PNG")
-    assert sum("*" in line for line in compared.stdout.splitlines() if line.startswith("words at")) == 1
+    assert sum("*" in line for line in compared.out.splitlines() if line.startswith("words at")) == 1
 
 
-def test_the_script_names_every_fault_in_one_line():
-    result = script("train.py", FOLDER / "grammar.yaml", "model.latent_sise=3", "training.max_step=2")
-    assert result.returncode == 2
-    assert result.stderr.count("\n") == 1
-    assert "did you mean latent_size" in result.stderr
-    assert "did you mean max_steps" in result.stderr
+def test_the_script_names_every_fault_in_one_line(script):
+    result = script(
+        "translation/train.py", FOLDER / "grammar.yaml", "model.latent_sise=3", "training.max_step=2"
+    )
+    assert result.code == 2
+    assert result.err.count("\n") == 1
+    assert "did you mean latent_size" in result.err
+    assert "did you mean max_steps" in result.err

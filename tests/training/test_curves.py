@@ -13,6 +13,11 @@ from textvae.training.curves import Curves, draw_curves
 OF_LATENT = ["nats per sentence", "nats", "KL weight", "active units"]
 
 
+@pytest.fixture(scope="module", autouse=True)
+def blank_curves():
+    """Here they are drawn."""
+
+
 def training(step, **changed):
     return {
         "step": step,

@@ -39,11 +39,13 @@ def encode(
     """Write the posterior means as a float32 array (n, Z), or as a table with the texts.
 
     Row i belongs to line i, blank lines counted; rows of a table whose text is blank are left out. A call that was
-    killed goes on where it was when it is repeated.
+    killed goes on where it was when it is repeated. Under torchrun, processes share the rows of a file.
     """
+    from textvae.processes import join, leave
     from textvae.vectors import check_target, write_vectors
 
     check_target(output)
+    join()
     hide_bars(context)
     texts = _rows_of(file, column) if _is_table(file, column) else lines_of(file)
     write_vectors(
@@ -55,6 +57,7 @@ def encode(
         deviations=deviations,
         **context.obj,
     )
+    leave()
 
 
 def _is_table(file: str, column: str | None) -> bool:

@@ -45,8 +45,11 @@ def evaluate(
 ) -> None:
     """Measure likelihood, perplexity and how far the latent is used.
 
-    Sentences are cut where the run's recipe says so.
+    Sentences are cut where the run's recipe says so. Under torchrun, processes share the sentences.
     """
+    from textvae.processes import is_first, join, leave
+
+    join()
     vae = load(run)
     from textvae.evaluation.diagnosis import described
     from textvae.evaluation.evaluate import evaluate_rows
@@ -67,7 +70,9 @@ def evaluate(
         refinement=Refinement(steps=refinement_steps) if refinement_steps else None,
         **context.obj,
     )
-    print(json.dumps(described(result)) if as_json else report(result))
+    if is_first():
+        print(json.dumps(described(result)) if as_json else report(result))
+    leave()
 
 
 def _own_test_split(run: str, recipe: Recipe | None) -> Dataset | IterableDataset:

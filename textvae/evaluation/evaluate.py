@@ -24,7 +24,7 @@ from textvae.evaluation.reconstruction import Reconstructions
 from textvae.models.base import VAEModel
 from textvae.models.refinement import Refinement
 from textvae.models.seq2seq import Seq2SeqVAEModel
-from textvae.processes import is_first, shared
+from textvae.processes import hidden_bar, shared
 from textvae.text.batches import Batch, Collator, evaluation_loader, tokenize
 
 
@@ -217,13 +217,12 @@ def evaluate_rows(
     tokens = tokenize(rows, tokenizer, source_tokenizer=source_tokenizer, maximum_length=maximum_length)
     collator = collator_for(model, tokenizer, source_tokenizer)
     loader = evaluation_loader(tokens, collator, batch_size)
-    hidden = (None if show_progress_bar is None else not show_progress_bar) if is_first() else True
     stored = isinstance(rows, Dataset)
     cut = stored and maximum_length is not None and max(tokens["length"], default=0) >= maximum_length
     written = "text" if source_tokenizer is None else "target"
     return evaluate(
         model,
-        tqdm(loader, desc="evaluating", unit=" batches", disable=hidden),
+        tqdm(loader, desc="evaluating", unit=" batches", disable=hidden_bar(show_progress_bar)),
         samples=samples,
         seed=seed,
         refinement=refinement,

@@ -129,7 +129,7 @@ def _of_likeliest_class(posterior: ClassGaussian) -> Independent:
 
 
 @drawn.register
-def _drawn_with_class(distribution: ClassGaussian, generator: torch.Generator) -> Tensor:
+def _drawn_with_class(distribution: ClassGaussian, generator: torch.Generator | None = None) -> Tensor:
     y = torch.multinomial(distribution.probabilities.cpu(), 1, generator=generator)[:, 0]
     given = distribution.given
     noise = torch.randn(given.mean.shape, generator=generator, dtype=given.mean.dtype)

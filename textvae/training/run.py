@@ -7,6 +7,7 @@ import shutil
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -24,10 +25,11 @@ from textvae.files import replacing, replacing_files_in
 from textvae.models.checkpoint import last_whole_checkpoint, without_bars
 from textvae.models.language import TextVAEConfig, TextVAEModel
 from textvae.models.seq2seq import Latent, Seq2SeqVAEConfig, Seq2SeqVAEModel
+from textvae.processes import shared
 from textvae.text.batches import Collator, tokenize
 from textvae.text.corpus import load_corpus
 from textvae.text.tokenizer import load_tokenizer, train_tokenizer, train_tokenizers
-from textvae.texts import load
+from textvae.texts import load, progress
 from textvae.training.clock import Clock
 from textvae.training.curves import Curves
 from textvae.training.prior import start_prior
@@ -217,18 +219,29 @@ def _translated(
 ) -> dict[str, Any]:
     """The quantities of `Evaluation` that say how good the translations of a split are."""
     pairs = list(rows.select_columns(["source", "target"]))
+    # Those of like length together, as each part is one batch, for one of the processes.
+    pairs.sort(key=lambda pair: len(pair["source"]))
     sources, references = ([pair[side] for pair in pairs] for side in ("source", "target"))
+    parts = [
+        sources[start : start + options.batch_size] for start in range(0, len(pairs), options.batch_size)
+    ]
     how = options.translation
 
     def translate(latent: Latent) -> list[str]:
-        return translator.translate(
-            sources,
+        translated = partial(
+            translator.translate,
             latent=latent,
             num_beams=how.num_beams,
             length_penalty=how.length_penalty,
             batch_size=options.batch_size,
-            show_progress_bar=False if quiet else None,
+            show_progress_bar=False,
         )
+        done: list[str] = []
+        with progress(len(pairs), False if quiet else None, "translating") as bar:
+            for texts in shared(parts, translated):
+                done += texts
+                bar.update(len(texts))
+        return done
 
     return bleu_by_latent(translate, references, how.tokenize, latent=translator.model.config.latent_size > 0)
 

@@ -1,0 +1,108 @@
+"""Work that several processes share has the results of one."""
+
+import json
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import tiny
+from pyarrow import parquet
+
+from textvae import processes
+from textvae.processes import hidden_bar, shared
+from textvae.text_vae import TextVAE
+
+
+def take_part(monkeypatch, rank, count, others=()):
+    """This process as one of several; ``others`` are what those before and behind it find, turn by turn."""
+    monkeypatch.setattr(processes, "_place", lambda: (rank, count))
+    turns = iter(others)
+    monkeypatch.setattr(processes, "_gathered", lambda own: next(turns)(own))
+
+
+def test_one_process_does_all():
+    done = []
+    results = shared("abc", lambda item: done.append(item) or item.upper())
+    assert next(results) == "A"
+    assert done == ["a"], "nothing is done before it is asked for"
+    assert list(results) == ["B", "C"]
+
+
+def test_each_item_is_for_one_process(monkeypatch):
+    done = []
+    turns = [lambda own: ["A", *own, "C"], lambda own: ["D", *own]]
+    take_part(monkeypatch, 1, 3, turns)
+    assert list(shared("abcde", lambda item: done.append(item) or item.upper())) == list("ABCDE")
+    assert done == ["b", "e"]
+
+
+def test_a_process_without_an_item_waits_for_the_others(monkeypatch):
+    done = []
+    take_part(monkeypatch, 2, 3, [lambda own: ["A", "B", *own]])
+    assert list(shared("ab", done.append)) == ["A", "B"]
+    assert not done
+
+
+def test_only_the_first_shows_a_bar(monkeypatch):
+    assert [hidden_bar(show) for show in (True, False, None)] == [False, True, None]
+    take_part(monkeypatch, 1, 2)
+    assert [hidden_bar(show) for show in (True, False, None)] == [True, True, True]
+
+
+def launched(count, *arguments) -> str:
+    """What so many processes of ``textvae`` print, of which each has one thread."""
+    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={count}"]
+    ended = subprocess.run(
+        [*torchrun, "-m", "textvae.cli", *map(str, arguments)],
+        env=os.environ | {"OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""},
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert ended.returncode == 0, ended.stderr
+    return ended.stdout
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("run")
+    TextVAE(tiny.model(initial_range=1.0), tiny.tokenizer()).save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def file(tmp_path_factory):
+    """More than two parts of vectors, the last of them short."""
+    path = tmp_path_factory.mktemp("file") / "text.txt"
+    path.write_text("".join(f"{'abcde'[i % 5]} {'fgh'[i % 3]}{' i j' * (i % 7)}\n" for i in range(9_000)))
+    return path
+
+
+@pytest.mark.slow
+def test_an_evaluation_is_that_of_one_process(run, tmp_path):
+    file = tmp_path / "text.txt"
+    file.write_text("".join(f"a{' b' * (i % 9)} c\n" for i in range(101)))
+    options = ("evaluate", run, file, "--samples", 7, "--batch-size", 8, "--json")
+    first, *others = (json.loads(launched(count, *options)) for count in (1, 2, 3))
+    assert first["sentences"] == 101
+    for other in others:
+        assert other.keys() == first.keys()
+        for name, value in first.items():
+            assert other[name] == (value if isinstance(value, str) else pytest.approx(value, rel=1e-6)), name
+
+
+@pytest.mark.slow
+def test_vectors_are_those_of_one_process(run, file, tmp_path):
+    for count in (1, 2, 3):
+        for name in ("z.npy", "z.parquet"):
+            launched(count, "encode", run, file, "-o", tmp_path / str(count) / name)
+    expected = np.load(tmp_path / "1" / "z.npy")
+    assert expected.shape == (9_000, 3)
+    for count in ("2", "3"):
+        np.testing.assert_array_equal(np.load(tmp_path / count / "z.npy"), expected)
+        assert parquet.read_table(tmp_path / count / "z.parquet").equals(
+            parquet.read_table(tmp_path / "1" / "z.parquet")
+        )
+        assert {path.name for path in (tmp_path / count).iterdir()} == {"z.npy", "z.parquet"}
