@@ -66,6 +66,26 @@ def test_two_processes_log_the_means_of_one(processes, alone, name):
     assert logged
 
 
+@pytest.mark.slow
+def test_what_two_processes_began_one_ends(tmp_path, alone):
+    """In the midst of an epoch; a step has as many sentences as before."""
+    two_processes(tmp_path, "kept")
+    with pytest.MonkeyPatch.context() as patch:
+        tiny.without_noise(patch)
+        trainer = tiny.trainer(tmp_path, max_steps=5, per_device_train_batch_size=32)
+        trainer.train(resume_from_checkpoint=str(tmp_path / "checkpoint-2"))
+    torch.testing.assert_close(tiny.weights(trainer.model), tiny.weights(alone.model))
+
+
+@pytest.mark.slow
+def test_what_one_process_began_two_end(tmp_path, alone):
+    one_process(
+        tmp_path, per_device_train_batch_size=32, save_strategy="steps", save_steps=2, save_total_limit=5
+    )
+    (_, weights), _ = two_processes(tmp_path, "resumed")
+    torch.testing.assert_close(weights, tiny.weights(alone.model))
+
+
 def test_two_processes_draw_different_numbers(processes):
     assert processes[0][0]["draw"] != processes[1][0]["draw"]
 

@@ -15,6 +15,13 @@ from textvae.processes import leave
 
 KINDS = {
     "sentences": {"per_device_train_batch_size": 8, "gradient_accumulation_steps": 2},
+    "kept": {
+        "per_device_train_batch_size": 16,
+        "save_strategy": "steps",
+        "save_steps": 2,
+        "save_total_limit": 5,
+    },
+    "resumed": {"per_device_train_batch_size": 8, "gradient_accumulation_steps": 2},
     "tokens": {"tokens_per_batch": 40, "gradient_accumulation_steps": 2},
     # 96 sentences: 24 steps see each of them once.
     "stream": {"per_device_train_batch_size": 2, "max_steps": 24},
@@ -39,7 +46,7 @@ def main(folder: Path, kind: str, rank: str) -> None:
 
         trainer.data_collator = remembered
         draw = torch.rand(()).item()
-        trainer.train()
+        trainer.train(resume_from_checkpoint=str(folder / "checkpoint-2") if kind == "resumed" else None)
     seen = {
         "logs": trainer.state.log_history,
         "draw": draw,

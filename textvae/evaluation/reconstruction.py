@@ -31,6 +31,8 @@ class Reconstructions:
     def __init__(self, tokenizer: PreTrainedTokenizerBase, batches: int = 0) -> None:
         self.tokenizer, self.batches = tokenizer, batches
         self.metric = BLEU(force=True)  # without its advice on text that is already split
+        # How it counts it says only after it has, which of several processes not all have.
+        self.metric.corpus_score([""], [[""]])
         self.sums: dict[str, Any] = {}
 
     def measure(
