@@ -283,12 +283,12 @@ def test_samples_are_decoded_draws_of_the_prior(vae):
 def test_log_likelihood_is_that_of_evaluate_in_the_order_of_the_texts(vae, texts):
     tokens = tokenize(Dataset.from_dict({"text": texts}), vae.tokenizer)
     loader = evaluation_loader(tokens, Collator.for_tokenizer(vae.tokenizer), 3)
-    scores = vae.log_likelihood(texts, samples=20, seed=5, batch_size=3)
+    scores = vae.log_likelihood(texts, samples=400)
     assert scores.shape == (8,)
-    assert -scores.mean() == pytest.approx(evaluate(vae.model, loader, samples=20, seed=5).iw_nll, rel=1e-9)
     # The draws are others, so it is only about the same; the lengths tell the rows apart.
+    assert -scores.mean() == pytest.approx(evaluate(vae.model, loader, samples=400).iw_nll, abs=0.1)
     alone = [vae.log_likelihood(text, samples=400)[0] for text in texts]
-    np.testing.assert_allclose(vae.log_likelihood(texts, samples=400), alone, atol=0.5)
+    np.testing.assert_allclose(scores, alone, atol=0.5)
 
 
 def test_a_language_model_scores_exactly_and_draws_its_words(language_model, texts):

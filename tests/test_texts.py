@@ -2,8 +2,9 @@ import pytest
 import tiny
 import torch
 
+from textvae import texts
 from textvae.errors import UserError
-from textvae.texts import as_list, batches_of, decoding
+from textvae.texts import as_list, at_once, batches_of, decoding
 
 
 def test_batches_hold_like_lengths_and_know_their_places():
@@ -14,6 +15,18 @@ def test_batches_hold_like_lengths_and_know_their_places():
         for row, place in enumerate(places):
             assert batch.targets[row, : int(batch.lengths[row]) - 1].tolist() == rows[place]["ids"]
             assert batch.source[row, : len(rows[place]["source_ids"])].tolist() == rows[place]["source_ids"]
+
+
+def test_without_a_size_a_batch_has_so_many_tokens(monkeypatch):
+    """Pads, ends of sentences and sources counted; what is longer is a batch alone."""
+    monkeypatch.setattr(texts, "TOKENS", 12)
+    rows = tiny.pairs(lengths=(5, 1, 2, 1, 30), source_lengths=(4, 2, 2, 1, 3))
+    found = [
+        places for places, _ in batches_of(rows, tiny.collate_pairs, None, torch.device("cpu"), False, "")
+    ]
+    assert found == [[3, 1], [2], [0], [4]]
+    assert at_once(5) == 51
+    assert at_once(1_000) == 1
 
 
 def test_nothing_has_no_batches():

@@ -93,7 +93,7 @@ def cluster_texts(
     words: int = 10,
     nearest: int = 3,
     draws: int = 3,
-    batch_size: int = 32,
+    batch_size: int | None = None,
     maximum_length: int = 100,
     show_progress_bar: bool | None = None,
 ) -> TextClusters:
@@ -111,7 +111,7 @@ def cluster_texts(
         words: how many describe a cluster.
         nearest: how many texts describe it; one that occurs several times counts once.
         draws: how many decoded draws describe it.
-        batch_size: sentences at once.
+        batch_size: sentences at once; None: as many as are fast in little memory.
         maximum_length: decoded sentences end after so many tokens at the latest.
         show_progress_bar: None: only on a terminal.
 

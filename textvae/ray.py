@@ -34,7 +34,7 @@ class Encoder:
     Args:
         model: a run folder that every machine sees, or the Hub's ``owner/name``.
         column: with the texts.
-        batch_size: texts at once.
+        batch_size: texts at once; None: as many as have 4,096 tokens.
         normalize: scale each vector to length 1, and its deviations with it.
         deviations: put the posterior's standard deviations there too.
 
@@ -53,7 +53,7 @@ class Encoder:
         self,
         model: str,
         column: str = "text",
-        batch_size: int = 32,
+        batch_size: int | None = None,
         normalize: bool = False,
         deviations: bool = False,
     ) -> None:
@@ -83,7 +83,7 @@ def write_vectors(
     folder: str,
     *,
     column: str = "text",
-    batch_size: int = 32,
+    batch_size: int | None = None,
     normalize: bool = False,
     deviations: bool = False,
     workers: int = 2,
@@ -105,7 +105,7 @@ def write_vectors(
         source: a file or a folder of files, Parquet or text (.txt; also .gz, in one piece).
         folder: where the vectors go.
         column: of Parquet files, with the texts.
-        batch_size: texts at once.
+        batch_size: texts at once; None: as many as have 4,096 tokens.
         normalize: scale each vector to length 1, and its deviations with it.
         deviations: write the posterior's standard deviations too.
         workers: actors that encode at the same time.

@@ -30,7 +30,7 @@ from textvae.text.batches import Batch, Collator
 from textvae.text.blanks import pattern, spellings
 from textvae.text.chunks import chunks
 from textvae.text.tokenizer import decode_rows, load_tokenizer
-from textvae.texts import as_list, batches_of, decoding, load, progress
+from textvae.texts import as_list, at_once, batches_of, decoding, load, progress
 
 MTEB_TASK = {"task_name", "task_metadata", "hf_split", "hf_subset", "prompt_type"}
 """What the versions of MTEB tell a model of the task that it is to encode for."""
@@ -95,7 +95,7 @@ class TextVAE:
         sentences: str | Iterable[Any],
         prompt_name: str | None = None,
         prompt: str | None = None,
-        batch_size: int = 32,
+        batch_size: int | None = None,
         show_progress_bar: bool | None = None,
         output_value: str | None = "sentence_embedding",
         precision: str = "float32",
@@ -116,7 +116,7 @@ class TextVAE:
             sentences: n of them, or a single one; also batches of them, as MTEB's loaders give: dicts with ``text``.
             prompt_name: None, as these models have no named prompts.
             prompt: put before each sentence.
-            batch_size: sentences at once.
+            batch_size: sentences at once; None: as many as have 4,096 tokens.
             show_progress_bar: None: only on a terminal.
             output_value: "sentence_embedding", as there is one vector a sentence.
             precision: "float32".
@@ -205,7 +205,7 @@ class TextVAE:
         z: NDArray[np.floating] | Tensor,
         *,
         maximum_length: int = 100,
-        batch_size: int = 32,
+        batch_size: int | None = None,
         seed: int | None = None,
         show_progress_bar: bool | None = None,
         **options: Any,
@@ -215,7 +215,7 @@ class TextVAE:
         Args:
             z: (n, Z), or (Z,) for one.
             maximum_length: a sentence ends after so many tokens at the latest.
-            batch_size: vectors at once.
+            batch_size: vectors at once; None: as many as have 256 beams, or draws.
             seed: of the draws, if there are any; None takes them from the global random state.
             show_progress_bar: None: only on a terminal.
             **options: of `GenerationMixin.generate`: ``num_beams``, ``do_sample``, ``top_p``, ... A ``temperature``,
@@ -231,18 +231,21 @@ class TextVAE:
         vectors = self._vectors(z)
         options = decoding(options) | {"max_new_tokens": maximum_length}
         texts: list[str] = []
+        each = max(options.get("num_beams") or 1, options.get("num_return_sequences") or 1)
         with evaluating(self.model, seed), progress(len(vectors), show_progress_bar, "decoding") as bar:
-            for part in vectors.split(batch_size):
+            for part in vectors.split(batch_size or at_once(each)):
                 texts += decode_rows(self.tokenizer, self.model.generate(part, **options).tolist())
                 bar.update(len(part))
         return texts
 
-    def reconstruct(self, texts: str | Sequence[str], *, batch_size: int = 32, **options: Any) -> list[str]:
+    def reconstruct(
+        self, texts: str | Sequence[str], *, batch_size: int | None = None, **options: Any
+    ) -> list[str]:
         """Each text decoded from its posterior mean.
 
         Args:
             texts: n of them, or a single one.
-            batch_size: sentences at once.
+            batch_size: sentences at once; None: as many as are fast in little memory.
             **options: of `decode`.
         """
         means = self._means(as_list(texts), batch_size, show_progress_bar=False)
@@ -283,13 +286,17 @@ class TextVAE:
             return self.decode(z, **({} if self.model.config.latent_size else {"do_sample": True}) | options)
 
     def classify(
-        self, texts: str | Sequence[str], *, batch_size: int = 32, show_progress_bar: bool | None = None
+        self,
+        texts: str | Sequence[str],
+        *,
+        batch_size: int | None = None,
+        show_progress_bar: bool | None = None,
     ) -> NDArray[np.float32]:
         """q(y | x) of each text, (n, C), in the order of ``model.config.classes``.
 
         Args:
             texts: n of them, or a single one.
-            batch_size: sentences at once.
+            batch_size: sentences at once; None: as many as have 4,096 tokens.
             show_progress_bar: None: only on a terminal.
 
         Raises:
@@ -383,7 +390,7 @@ class TextVAE:
         k: int = 10,
         *,
         metric: Metric = "cosine",
-        batch_size: int = 32,
+        batch_size: int | None = None,
         show_progress_bar: bool | None = None,
     ) -> tuple[NDArray[np.intp], NDArray[np.float64]]:
         """Where in a corpus the k nearest are of each query, nearest first, and their distances; both (m, k).
@@ -393,7 +400,7 @@ class TextVAE:
             corpus: n texts or vectors (n, Z), which may be memory-mapped and larger than memory.
             k: how many.
             metric: of the posterior means.
-            batch_size: sentences at once.
+            batch_size: sentences at once; None: as many as have 4,096 tokens.
             show_progress_bar: None: only on a terminal.
 
         Raises:
@@ -414,7 +421,7 @@ class TextVAE:
         texts: Sequence[str],
         kind: Literal["mixture", "flow"] = "mixture",
         *,
-        batch_size: int = 32,
+        batch_size: int | None = None,
         seed: int = 0,
         show_progress_bar: bool | None = None,
         **options: Any,
@@ -426,7 +433,7 @@ class TextVAE:
         Args:
             texts: those the model was trained on, or others like them.
             kind: a mixture of Gaussians, or a flow, which needs `zuko`.
-            batch_size: sentences at once.
+            batch_size: sentences at once; None: as many as have 4,096 tokens.
             seed: of the fit.
             show_progress_bar: None: only on a terminal.
             **options: of `fit_mixture`, such as ``components``, or of `fit_flow`, such as ``epochs``.
@@ -479,7 +486,7 @@ class TextVAE:
         samples: int = 100,
         *,
         seed: int = 0,
-        batch_size: int = 32,
+        batch_size: int | None = None,
         show_progress_bar: bool | None = None,
     ) -> NDArray[np.float64]:
         """The importance-weighted lower bound on log p(x) of each text in nats, (n,), in their order.
@@ -491,7 +498,7 @@ class TextVAE:
             texts: n of them, or a single one.
             samples: K.
             seed: of the draws from the posteriors.
-            batch_size: sentences at once.
+            batch_size: sentences at once; None: as many as have 4,096 tokens.
             show_progress_bar: None: only on a terminal.
         """
         if samples < 1:
@@ -505,14 +512,14 @@ class TextVAE:
         return scores
 
     def log_likelihood_given(
-        self, texts: str | Sequence[str], z: NDArray[np.floating] | Tensor, *, batch_size: int = 32
+        self, texts: str | Sequence[str], z: NDArray[np.floating] | Tensor, *, batch_size: int | None = None
     ) -> NDArray[np.float64]:
         """log p(x | z) of each text with its own z in nats, (n,): how probable the decoder finds it.
 
         Args:
             texts: n of them, or a single one.
             z: (n, Z), or (Z,) for one.
-            batch_size: sentences at once.
+            batch_size: sentences at once; None: as many as have 4,096 tokens.
 
         Raises:
             UserError: if the vectors are not as many as the texts, or not of the model's size.
@@ -522,20 +529,19 @@ class TextVAE:
             raise UserError(f"expected a vector for each of {len(texts)} texts, got {len(vectors)}")
         rows = [ids for document in chunks(texts, self.tokenizer, None) for ids in document]
         scores = np.zeros(len(rows))
-        # The data loader draws a number, hence a seed.
-        with evaluating(self.model, seed=0):
+        with evaluating(self.model):
             for places, batch in self._batches(rows, batch_size, False, "scoring"):
                 own = vectors[None, places]
                 found = self.model.log_likelihood(own, batch.inputs, batch.targets, batch.mask)
                 scores[places] = found[0].double().cpu().numpy()
         return scores
 
-    def _means(self, texts: list[str], batch_size: int, show_progress_bar: bool | None) -> Tensor:
+    def _means(self, texts: list[str], batch_size: int | None, show_progress_bar: bool | None) -> Tensor:
         """The posterior means of the texts in their order, (n, Z) in single precision, on the model's device."""
         return self._posteriors(texts, batch_size, show_progress_bar)[0]
 
     def _posteriors(
-        self, texts: list[str], batch_size: int, show_progress_bar: bool | None
+        self, texts: list[str], batch_size: int | None, show_progress_bar: bool | None
     ) -> tuple[Tensor, Tensor]:
         """The means and the deviations of the texts in their order, each as `_means` has them."""
         size = self.model.config.vector_size
@@ -548,8 +554,7 @@ class TextVAE:
             documents = chunks(texts, self.tokenizer, self.maximum_length)
         rows = [ids for document in documents for ids in document]
         means, deviations = torch.zeros(2, len(rows), size, device=self.model.device)
-        # The data loader draws a number, hence a seed.
-        with evaluating(self.model, seed=0):
+        with evaluating(self.model):
             for places, batch in self._batches(rows, batch_size, show_progress_bar, "encoding"):
                 posterior = self.model.encode(batch.targets, batch.mask)
                 means[places], deviations[places] = posterior.mean.float(), posterior.stddev.float()
@@ -558,7 +563,7 @@ class TextVAE:
         return means, deviations
 
     def _batches(
-        self, rows: list[list[int]], batch_size: int, show_progress_bar: bool | None, what: str
+        self, rows: list[list[int]], batch_size: int | None, show_progress_bar: bool | None, what: str
     ) -> Iterator[tuple[list[int], Batch]]:
         """Sentences, given as ids, of like length together, with the places they have in ``rows``."""
         collator = Collator.for_tokenizer(self.tokenizer)

@@ -7,16 +7,19 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import torch
-from torch.utils.data import DataLoader
 from tqdm import tqdm
 from transformers import PreTrainedModel
 
 from textvae.errors import UserError
 from textvae.models.checkpoint import load_model
 from textvae.processes import hidden_bar
-from textvae.text.batches import Batch, Collator
+from textvae.text.batches import Batch, Collator, alike
 
 Model = TypeVar("Model", bound=PreTrainedModel)
+
+TOKENS, HYPOTHESES = 4096, 256
+"""So many tokens are read, and so many sentences are written, at once where no batch size is given: enough for products
+of matrices to be fast, and little memory."""
 
 STOCHASTIC = ("temperature", "top_k", "top_p", "min_p", "typical_p")
 """Options of `GenerationMixin.generate` that mean nothing unless words are drawn."""
@@ -58,7 +61,7 @@ def as_list(texts: str | Iterable[str]) -> list[str]:
 def batches_of(
     examples: Sequence[Mapping[str, Sequence[int]]],
     collator: Collator,
-    batch_size: int,
+    batch_size: int | None,
     device: torch.device,
     show_progress_bar: bool | None,
     what: str,
@@ -68,7 +71,7 @@ def batches_of(
     Args:
         examples: each with ``ids`` and, of pairs, ``source_ids``.
         collator: what makes the batches.
-        batch_size: examples at once.
+        batch_size: examples at once; None: as many as have `TOKENS` tokens together, pads and sources counted.
         device: where the batches go.
         show_progress_bar: None: only on a terminal.
         what: is done, for the bar.
@@ -76,17 +79,12 @@ def batches_of(
     if not examples:
         return
 
-    def size(place: int) -> tuple[int, int]:
-        return len(examples[place]["ids"]), len(examples[place].get("source_ids", ()))
-
-    order = sorted(range(len(examples)), key=size)
-    # Rows are taken from a list faster than from a `datasets.Dataset`.
-    rows: Any = [examples[place] for place in order]
-    loader = DataLoader(rows, batch_size, collate_fn=collator)
-    with progress(len(rows), show_progress_bar, what) as bar:
-        for start, batch in zip(range(0, len(rows), batch_size), loader, strict=True):
-            yield order[start : start + batch_size], batch.to(device)
-            bar.update(len(batch.lengths))
+    sides = [side for side in ("ids", "source_ids") if side in examples[0]]
+    counts = torch.tensor([[len(example[side]) + 1 for side in sides] for example in examples])
+    with progress(len(examples), show_progress_bar, what) as bar:
+        for places in alike(counts, batch_size, TOKENS):
+            yield places, collator([examples[place] for place in places]).to(device)
+            bar.update(len(places))
 
 
 def decoding(options: Mapping[str, Any]) -> dict[str, Any]:
@@ -102,6 +100,15 @@ def decoding(options: Mapping[str, Any]) -> dict[str, Any]:
     drawn = any(options.get(name) is not None for name in STOCHASTIC)
     chosen = {"do_sample": drawn, **options}
     return ({"top_k": 0} if chosen["do_sample"] else {}) | chosen
+
+
+def at_once(each: int) -> int:
+    """How many sentences are written at once where no batch size is given.
+
+    Args:
+        each: hypotheses of one: its beams, or its draws.
+    """
+    return max(1, HYPOTHESES // each)
 
 
 def progress(total: int, show: bool | None, what: str) -> tqdm:

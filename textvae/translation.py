@@ -19,7 +19,7 @@ from textvae.models.checkpoint import silenced
 from textvae.models.seq2seq import Latent, Seq2SeqVAEModel
 from textvae.text.batches import Batch, Collator
 from textvae.text.tokenizer import decode_rows, load_tokenizer
-from textvae.texts import as_list, batches_of, decoding, load
+from textvae.texts import as_list, at_once, batches_of, decoding, load
 
 BEAMS = 5
 """Of a beam search, where nothing else is said."""
@@ -102,7 +102,7 @@ class Translator:
         rescore: int | None = None,
         latent: Latent | None = None,
         maximum_length: int = 100,
-        batch_size: int = 32,
+        batch_size: int | None = None,
         seed: int | None = None,
         show_progress_bar: bool | None = None,
         **options: Any,
@@ -122,7 +122,7 @@ class Translator:
                 without ``samples``, those are the ones in the beam, and the best is taken. None: as they were found.
             latent: where z is from; None: a draw from the prior with ``samples``, otherwise its mean.
             maximum_length: a translation ends after so many tokens at the latest.
-            batch_size: sentences at once.
+            batch_size: sentences at once; None: as many as have 256 beams, or draws.
             seed: of all draws; None takes them from the global random state.
             show_progress_bar: None: only on a terminal.
             **options: of `GenerationMixin.generate`; a ``temperature``, ``top_k`` or ``top_p`` implies ``do_sample``.
@@ -162,7 +162,7 @@ class Translator:
         latents: int,
         together: int,
         options: dict[str, Any],
-        batch_size: int,
+        batch_size: int | None,
         show_progress_bar: bool | None,
     ) -> list[list[str]]:
         """Translations of each text: of each of so many latents so many."""
@@ -175,7 +175,8 @@ class Translator:
         rows = [{"ids": [], "source_ids": ids} for ids in _ids(self.source_tokenizer, texts)]
         found: list[list[str]] = [[] for _ in rows]
         each = latents * together
-        for places, batch in self._batches(rows, batch_size, show_progress_bar, "translating"):
+        at_most = batch_size or at_once(latents * max(beams, together))
+        for places, batch in self._batches(rows, at_most, show_progress_bar, "translating"):
             source, mask = (batch[name].repeat_interleave(latents, 0) for name in ("source", "source_mask"))
             written = self.model.translate(
                 source, mask, latent=latent, num_return_sequences=together, **options
@@ -192,7 +193,7 @@ class Translator:
         samples: int = 100,
         *,
         seed: int | None = 0,
-        batch_size: int = 32,
+        batch_size: int | None = None,
         show_progress_bar: bool | None = None,
     ) -> NDArray[np.float64]:
         """The importance-weighted lower bound on log p(target | source) of each pair in nats, (n,), in their order.
@@ -205,7 +206,7 @@ class Translator:
             targets: as many.
             samples: K.
             seed: of the draws from the posteriors; None takes them from the global random state.
-            batch_size: pairs at once.
+            batch_size: pairs at once; None: as many as have 4,096 tokens.
             show_progress_bar: None: only on a terminal.
 
         Raises:
@@ -251,7 +252,11 @@ class Translator:
         return [{"ids": target, "source_ids": source} for target, source in ids]
 
     def _batches(
-        self, rows: list[dict[str, list[int]]], batch_size: int, show_progress_bar: bool | None, what: str
+        self,
+        rows: list[dict[str, list[int]]],
+        batch_size: int | None,
+        show_progress_bar: bool | None,
+        what: str,
     ) -> Iterator[tuple[list[int], Batch]]:
         """Pairs of like length together, with the places they have in ``rows``."""
         return batches_of(rows, self.collator, batch_size, self.model.device, show_progress_bar, what)
@@ -262,7 +267,7 @@ class Translator:
         found: list[list[str]],
         samples: int,
         seed: int | None,
-        batch_size: int,
+        batch_size: int | None,
         show_progress_bar: bool | None,
     ) -> list[list[str]]:
         """The translations of each source, the likeliest first."""

@@ -35,7 +35,7 @@ def write_vectors(
     texts: Iterable[str | Mapping[str, Any]],
     path: str | Path,
     *,
-    batch_size: int = 32,
+    batch_size: int | None = None,
     normalize: bool = False,
     deviations: bool = False,
     show_progress_bar: bool | None = None,
@@ -55,7 +55,7 @@ def write_vectors(
         texts: as many as there are, read once: strings, or rows with a column ``text``, as a streamed split of
             `load_corpus` has them.
         path: the file to write.
-        batch_size: texts at once.
+        batch_size: texts at once; None: as many as have 4,096 tokens.
         normalize: scale each vector to length 1, and its deviations with it.
         deviations: write the posterior's standard deviations too.
         show_progress_bar: None: only on a terminal.
@@ -134,7 +134,9 @@ def _name(part: int) -> str:
     return f"{part:08d}.parquet"
 
 
-def _table(vae: TextVAE, texts: list[str], batch_size: int, normalize: bool, deviations: bool) -> pa.Table:
+def _table(
+    vae: TextVAE, texts: list[str], batch_size: int | None, normalize: bool, deviations: bool
+) -> pa.Table:
     """A part: columns text, vector and, if asked for, deviation."""
     means, scales = vae.encode(
         texts,

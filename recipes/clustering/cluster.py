@@ -39,7 +39,7 @@ def main() -> None:
         corpus = load_corpus(**recipe.corpus)
         labels, classes = labels_of(corpus)
         vae = trained(recipe, arguments)
-        shown: dict[str, Any] = {"batch_size": 128, "show_progress_bar": False if arguments.quiet else None}
+        shown: dict[str, Any] = {"show_progress_bar": False if arguments.quiet else None}
         train, test = (
             np.asarray(vae.encode(corpus[split]["text"][:], **shown)) for split in ("train", "test")
         )

@@ -89,7 +89,7 @@ def sentences(
     data = [row["text"] for row in islice(shuffled, arguments.samples)]
     fitted = vae.fit_prior(data, arguments.kind, seed=arguments.seed)
     save_prior(fitted, arguments.run, arguments.kind)
-    options: dict[str, Any] = {"maximum_length": recipe.tokenizer.maximum_length or 100, "batch_size": 256}
+    options: dict[str, Any] = {"maximum_length": recipe.tokenizer.maximum_length or 100}
     options |= {} if arguments.greedy else {"temperature": 1.0}
     sets = {"data": data}
     for name, prior in (("prior", None), (arguments.kind, fitted)):

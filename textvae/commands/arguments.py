@@ -22,7 +22,10 @@ Run = Annotated[
 ]
 Lines = Annotated[str, typer.Argument(metavar="FILE", help="Text, one sentence a line; - is standard input.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON and nothing else.")]
-BatchSize = Annotated[int, typer.Option(min=1, help="Sentences at once.")]
+BatchSize = Annotated[
+    int | None,
+    typer.Option(min=1, help="Sentences at once; left out: as many as are fast in little memory."),
+]
 MaximumLength = Annotated[int, typer.Option(min=1, help="Tokens after which a sentence ends at the latest.")]
 
 

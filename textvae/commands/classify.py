@@ -14,7 +14,7 @@ def classify(
     context: typer.Context,
     run: Run,
     file: Lines,
-    batch_size: BatchSize = 32,
+    batch_size: BatchSize = None,
     as_json: Json = False,
 ) -> None:
     """Write the likeliest class of each sentence, its probability and the sentence, separated by tabs.

@@ -33,7 +33,7 @@ def cluster(
     words: Annotated[int, typer.Option(min=0, help="Characteristic words of each cluster.")] = 10,
     nearest: Annotated[int, typer.Option(min=0, help="Lines nearest to each cluster's centre.")] = 3,
     draws: Annotated[int, typer.Option(min=0, help="Sentences from draws around each cluster's centre.")] = 3,
-    batch_size: BatchSize = 32,
+    batch_size: BatchSize = None,
     maximum_length: MaximumLength = 100,
     seed: Annotated[int, typer.Option(help="Of the fit and the draws.")] = 0,
     as_json: Json = False,

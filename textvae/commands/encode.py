@@ -34,7 +34,7 @@ def encode(
     deviations: Annotated[
         bool, typer.Option("--deviations", help="Write the posteriors' standard deviations too.")
     ] = False,
-    batch_size: BatchSize = 32,
+    batch_size: BatchSize = None,
 ) -> None:
     """Write the posterior means as a float32 array (n, Z), or as a table with the texts.
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from textvae.commands.arguments import BatchSize, Json, Run, hide_bars, load, recipe_of
+from textvae.commands.arguments import Json, Run, hide_bars, load, recipe_of
 from textvae.errors import UserError
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ def evaluate(
         ),
     ] = None,
     samples: Annotated[int, typer.Option(min=1, help="K of the importance-weighted bound.")] = 500,
-    batch_size: BatchSize = 32,
+    batch_size: Annotated[int, typer.Option(min=1, help="Sentences at once.")] = 32,
     seed: Annotated[int, typer.Option(help="Of all draws.")] = 0,
     refinement_steps: Annotated[
         int,

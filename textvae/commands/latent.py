@@ -79,7 +79,7 @@ def neighbours(
     vectors: Annotated[
         Path | None, typer.Option(help="The .npy that encode wrote of FILE; left out: FILE is encoded now.")
     ] = None,
-    batch_size: BatchSize = 32,
+    batch_size: BatchSize = None,
     as_json: Json = False,
 ) -> None:
     """Write the lines of FILE whose vectors are nearest to that of QUERY, with their distances."""
@@ -130,7 +130,7 @@ def fit_prior(
     ] = "mixture",
     components: Annotated[int, typer.Option(min=1, help="Gaussians of a mixture.")] = 10,
     name: Annotated[str | None, typer.Option(help="What the prior is called; left out: its kind.")] = None,
-    batch_size: BatchSize = 32,
+    batch_size: BatchSize = None,
     seed: Annotated[int, typer.Option(help="Of the fit.")] = 0,
 ) -> None:
     """Fit a prior to where the sentences of FILE are, and keep it in the run for sample --prior."""

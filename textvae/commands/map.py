@@ -71,7 +71,7 @@ def map_corpus(
     limit: Annotated[
         int, typer.Option(min=1, help="Draw at most so many sentences, chosen at random.")
     ] = 10_000,
-    batch_size: BatchSize = 32,
+    batch_size: BatchSize = None,
     seed: Annotated[int, typer.Option(min=0, help="Of the choice, the clusters and the map.")] = 0,
     as_json: Json = False,
 ) -> None:

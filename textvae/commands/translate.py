@@ -42,7 +42,7 @@ def translate(
         str,
         typer.Option(help="How sacreBLEU splits: 13a, char, none for text that is split already, ..."),
     ] = "13a",
-    batch_size: BatchSize = 32,
+    batch_size: BatchSize = None,
     maximum_length: MaximumLength = 100,
     seed: Annotated[int | None, typer.Option(help="Of all draws; left out, each call gives others.")] = None,
     as_json: Json = False,

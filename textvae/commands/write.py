@@ -88,7 +88,7 @@ def reconstruct(
     run: Run,
     file: Lines,
     n: Annotated[int | None, typer.Option("-n", min=1, help="Only the first n sentences.")] = None,
-    batch_size: BatchSize = 32,
+    batch_size: BatchSize = None,
     maximum_length: MaximumLength = 100,
     as_json: Json = False,
 ) -> None:

@@ -288,7 +288,24 @@ class TokenBatchSampler(Sampler[list[int]]):
             yield batches[batch].tolist()
 
 
-def _sizes(lengths: Tensor, tokens: int, multiple: int) -> list[int]:
+def alike(counts: Tensor, size: int | None, tokens: int) -> Iterator[list[int]]:
+    """Places of examples, those of (nearly) one length together, from the shortest on.
+
+    Args:
+        counts: tokens of each sentence and, of pairs, of its source, (N, C).
+        size: how many are together; None: as many as have so many tokens, pads counted.
+        tokens: which counts if there is no size.
+
+    Example:
+        >>> list(alike(torch.tensor([[5], [1], [2], [4]]), None, 8))
+        [[1, 2], [3], [0]]
+    """
+    order = torch.argsort(_key(counts), stable=True)
+    for part in order.split(_sizes(counts[order], tokens) if size is None else size):
+        yield part.tolist()
+
+
+def _sizes(lengths: Tensor, tokens: int, multiple: int = 1) -> list[int]:
     """How many sentences of the sorted lengths (N, C) are in each batch."""
     sizes: list[int] = []
     start = 0
