@@ -265,6 +265,18 @@ def test_training_in_lower_precision(tmp_path, precision):
     assert all(math.isfinite(loss) for loss in history(trainer, "loss").values())
 
 
+@pytest.mark.parametrize("amx", [True, False])
+@pytest.mark.parametrize("avx", [True, False])
+def test_bf16_is_for_hardware_that_has_it_unless_told(tmp_path, monkeypatch, amx, avx):
+    monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: amx)
+    monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: avx)
+    made = [
+        TextVAETrainingArguments(output_dir=str(tmp_path), use_cpu=True, **options)
+        for options in ({}, {"bf16": True}, {"bf16": False})
+    ]
+    assert [arguments.bf16 for arguments in made] == [amx or avx, True, False]
+
+
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 @pytest.mark.parametrize("decoder", tiny.DECODERS.values(), ids=tiny.DECODERS)

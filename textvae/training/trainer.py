@@ -62,6 +62,8 @@ class TextVAETrainingArguments(TrainingArguments):
         refinement: arguments of `Refinement`: each sentence's posterior is improved by gradient steps before the loss
             is taken, and in the evaluations during training.
         early_stopping_patience: training ends after so many evaluations without a new best; None: it does not.
+        bf16: products of matrices are computed in bf16; parameters, the optimiser's state, soft-max sums and the KL
+            stay fp32. None: where the hardware is fast at it, see `bf16_is_fast`.
         metric_for_best_model: the best checkpoint is that of the best bound at KL weight 1, whatever the schedule.
         logging_nan_inf_filter: off, since a loss that is no number must end the run and not be averaged away.
         save_total_limit: the best and the last; with 1, `transformers` deletes the last when training ends, and a
@@ -76,6 +78,7 @@ class TextVAETrainingArguments(TrainingArguments):
     aggressive: dict[str, Any] | None = None
     refinement: dict[str, Any] | None = None
     early_stopping_patience: int | None = None
+    bf16: bool | None = None  # type: ignore[assignment]
     metric_for_best_model: str | None = "neg_elbo"
     greater_is_better: bool | None = False
     load_best_model_at_end: bool = True
@@ -95,6 +98,8 @@ class TextVAETrainingArguments(TrainingArguments):
         self.remove_unused_columns = False
         # The batches carry their targets in the model's own terms, so there are no "labels" to look for.
         self.label_names = []
+        if self.bf16 is None:
+            self.bf16 = not self.fp16 and bf16_is_fast(self.use_cpu)
         if self.accelerator_config is None:
             # Each process reads its own part of a stream: handed around, batches would have to be of one width. And
             # batches of so many tokens cannot be made even; there are as many for each process already.
@@ -103,6 +108,19 @@ class TextVAETrainingArguments(TrainingArguments):
                 "even_batches": self.tokens_per_batch is None,
             }
         super().__post_init__()
+
+
+def bf16_is_fast(use_cpu: bool = False) -> bool:
+    """Whether products of matrices are faster in bf16 than in fp32 here.
+
+    They are on NVIDIA GPUs from Ampere on, and on CPUs with AMX or AVX-512-BF16; others emulate it, and are slower.
+
+    Args:
+        use_cpu: also where there is a GPU.
+    """
+    if torch.cuda.is_available() and not use_cpu:
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    return torch.cpu._is_amx_tile_supported() or torch.cpu._is_avx512_bf16_supported()
 
 
 class TextVAETrainer(Trainer):
