@@ -18,7 +18,7 @@ from transformers.tokenization_utils_base import VERY_LARGE_INTEGER
 
 from textvae.errors import UserError
 from textvae.evaluation.evaluate import evaluating
-from textvae.evaluation.likelihood import bounds
+from textvae.evaluation.likelihood import bounds, tokens_at_once
 from textvae.files import replacing_files_in
 from textvae.latent_space.fitted_priors import FittedPrior, fit_flow, fit_mixture, load_prior
 from textvae.latent_space.neighbours import Metric, nearest
@@ -498,7 +498,7 @@ class TextVAE:
             texts: n of them, or a single one.
             samples: K.
             seed: of the draws from the posteriors.
-            batch_size: sentences at once; None: as many as have 4,096 tokens.
+            batch_size: sentences at once; None: one with many samples, more with few.
             show_progress_bar: None: only on a terminal.
         """
         if samples < 1:
@@ -507,7 +507,9 @@ class TextVAE:
         rows = [ids for document in chunks(texts, self.tokenizer, None) for ids in document]
         scores = np.zeros(len(rows))
         with evaluating(self.model, seed):
-            for places, batch in self._batches(rows, batch_size, show_progress_bar, "scoring"):
+            for places, batch in self._batches(
+                rows, batch_size, show_progress_bar, "scoring", tokens_at_once(samples)
+            ):
                 scores[places] = -bounds(self.model, batch, samples)["iw_nll"].double().cpu().numpy()
         return scores
 
@@ -563,12 +565,18 @@ class TextVAE:
         return means, deviations
 
     def _batches(
-        self, rows: list[list[int]], batch_size: int | None, show_progress_bar: bool | None, what: str
+        self,
+        rows: list[list[int]],
+        batch_size: int | None,
+        show_progress_bar: bool | None,
+        what: str,
+        tokens: int | None = None,
     ) -> Iterator[tuple[list[int], Batch]]:
         """Sentences, given as ids, of like length together, with the places they have in ``rows``."""
         collator = Collator.for_tokenizer(self.tokenizer)
         examples = [{"ids": ids} for ids in rows]
-        return batches_of(examples, collator, batch_size, self.model.device, show_progress_bar, what)
+        device = self.model.device
+        return batches_of(examples, collator, batch_size, device, show_progress_bar, what, tokens)
 
     def _vectors(self, z: NDArray[np.floating] | Tensor) -> Tensor:
         """``z`` as (n, Z) in the model's precision and on its device."""

@@ -65,16 +65,18 @@ def batches_of(
     device: torch.device,
     show_progress_bar: bool | None,
     what: str,
+    tokens: int | None = None,
 ) -> Iterator[tuple[list[int], Batch]]:
     """Examples of like length together, each batch with the places that its rows have among ``examples``.
 
     Args:
         examples: each with ``ids`` and, of pairs, ``source_ids``.
         collator: what makes the batches.
-        batch_size: examples at once; None: as many as have `TOKENS` tokens together, pads and sources counted.
+        batch_size: examples at once; None: as many as have so many tokens together.
         device: where the batches go.
         show_progress_bar: None: only on a terminal.
         what: is done, for the bar.
+        tokens: which count if there is no batch size, pads and sources too; None: `TOKENS`.
     """
     if not examples:
         return
@@ -82,7 +84,7 @@ def batches_of(
     sides = [side for side in ("ids", "source_ids") if side in examples[0]]
     counts = torch.tensor([[len(example[side]) + 1 for side in sides] for example in examples])
     with progress(len(examples), show_progress_bar, what) as bar:
-        for places in alike(counts, batch_size, TOKENS):
+        for places in alike(counts, batch_size, tokens or TOKENS):
             yield places, collator([examples[place] for place in places]).to(device)
             bar.update(len(places))
 

@@ -13,7 +13,7 @@ from transformers import PreTrainedTokenizerBase
 
 from textvae.errors import UserError
 from textvae.evaluation.evaluate import evaluating
-from textvae.evaluation.likelihood import bounds
+from textvae.evaluation.likelihood import bounds, tokens_at_once
 from textvae.files import replacing_files_in
 from textvae.models.checkpoint import silenced
 from textvae.models.seq2seq import Latent, Seq2SeqVAEModel
@@ -206,7 +206,7 @@ class Translator:
             targets: as many.
             samples: K.
             seed: of the draws from the posteriors; None takes them from the global random state.
-            batch_size: pairs at once; None: as many as have 4,096 tokens.
+            batch_size: pairs at once; None: one with many samples, more with few.
             show_progress_bar: None: only on a terminal.
 
         Raises:
@@ -217,7 +217,9 @@ class Translator:
         rows = self._pairs(as_list(sources), as_list(targets))
         scores = np.zeros(len(rows))
         with evaluating(self.model, seed):
-            for places, batch in self._batches(rows, batch_size, show_progress_bar, "scoring"):
+            for places, batch in self._batches(
+                rows, batch_size, show_progress_bar, "scoring", tokens_at_once(samples)
+            ):
                 scores[places] = -bounds(self.model, batch, samples)["iw_nll"].double().cpu().numpy()
         return scores
 
@@ -257,9 +259,11 @@ class Translator:
         batch_size: int | None,
         show_progress_bar: bool | None,
         what: str,
+        tokens: int | None = None,
     ) -> Iterator[tuple[list[int], Batch]]:
         """Pairs of like length together, with the places they have in ``rows``."""
-        return batches_of(rows, self.collator, batch_size, self.model.device, show_progress_bar, what)
+        device = self.model.device
+        return batches_of(rows, self.collator, batch_size, device, show_progress_bar, what, tokens)
 
     def _rescored(
         self,

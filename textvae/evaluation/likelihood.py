@@ -26,6 +26,11 @@ TOKEN_SAMPLES = 8192
 Model = TextVAEModel | Seq2SeqVAEModel
 
 
+def tokens_at_once(samples: int) -> int:
+    """How many tokens a batch needs: with many samples one sentence fills it, which has no pads."""
+    return max(1, TOKEN_SAMPLES // samples)
+
+
 def reading_of(model: Model, batch: Batch, posterior: Distribution | None = None) -> Reading:
     """What ``model`` makes of a batch before it draws z.
 
