@@ -1,0 +1,55 @@
+"""The demo of translation: train a model on the embedded corpus, English to German, measure it, and use it.
+
+make demo
+"""
+
+import argparse
+from pathlib import Path
+
+from textvae.errors import reported_to_user
+from textvae.evaluation.report import report
+from textvae.models.seq2seq import Seq2SeqVAEConfig
+from textvae.pictures.attention import draw_attention
+from textvae.text.corpus import load_corpus
+from textvae.training.recipe import read_recipe
+from textvae.training.run import run
+from textvae.translation import Translator
+
+RECIPE = Path(__file__).with_name("grammar.yaml")
+
+SENTENCES = 5
+"""That are shown."""
+
+
+def main() -> None:
+    """Train, measure, translate and draw."""
+    parser = argparse.ArgumentParser(
+        description="Train a translation model on the embedded corpus and use it."
+    )
+    parser.add_argument(
+        "overrides", nargs="*", metavar="section.key=value", help="replaces a value of grammar.yaml"
+    )
+    print(f"\n== Training on pairs of the embedded corpus ({RECIPE.name})\n", flush=True)
+    with reported_to_user():
+        recipe = read_recipe(RECIPE, parser.parse_args().overrides, Seq2SeqVAEConfig)
+        result = run(recipe, overwrite=True)
+        pairs = load_corpus(**recipe.corpus)["test"].select(range(SENTENCES))
+    translator = Translator.from_pretrained(recipe.folder)
+
+    print(f"\n== Held-out pairs\n\n{report(result)}")
+
+    print("\n== Translations; where they differ, the reference below\n")
+    sources, references = pairs["source"][:], pairs["target"][:]
+    translations = translator.translate(sources)
+    for source, translation, reference in zip(sources, translations, references, strict=True):
+        print(f"{source}\n    {translation}" + (f"\n    {reference}" if translation != reference else ""))
+
+    picture = recipe.folder / "attention.png"
+    pair = sources[0], translations[0]
+    of_source, of_target = translator.tokens(*pair)
+    draw_attention(translator.attention(*pair), of_source, of_target, picture)
+    print(f"\n== Written\n\n{recipe.folder}/   the run\n{picture}   where the first translation looks")
+
+
+if __name__ == "__main__":
+    main()
