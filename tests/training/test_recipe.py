@@ -33,6 +33,11 @@ def read(tmp_path):
     return read
 
 
+def test_no_is_a_strategy_and_not_false(read):
+    recipe = read(MINIMAL, "training.save_strategy=no", "training.bf16=no")
+    assert (recipe.training["save_strategy"], recipe.training["bf16"]) == ("no", False)
+
+
 def test_defaults(read):
     recipe = read(MINIMAL)
     assert recipe.corpus == {"train": "some.txt"}

@@ -204,6 +204,12 @@ def _recipe(source: dict[str, Any], config: Config = TextVAEConfig) -> tuple[Rec
         if section == "objective":
             # So that an override can take back what the file says.
             given = {key: value for key, value in given.items() if value is not None}
+        if section == "training":
+            # YAML reads a bare no as false.
+            given = {
+                key: "no" if value is False and key.endswith("_strategy") else value
+                for key, value in given.items()
+            }
         values[section], found = _check(given, types, f"{section}.")
         faults += found
     faults += [
