@@ -4,7 +4,7 @@ BIN := .venv/bin
 export HF_HUB_OFFLINE ?= 1
 export TOKENIZERS_PARALLELISM ?= false
 
-.PHONY: setup demo test test-slow lint clean
+.PHONY: setup demo demo-translation test test-slow lint clean
 
 setup: .venv/ready
 
@@ -16,6 +16,9 @@ setup: .venv/ready
 
 demo: setup
 	$(BIN)/python recipes/language_model/demo.py
+
+demo-translation: setup
+	$(BIN)/python recipes/translation/demo.py
 
 lint: setup
 	$(BIN)/ruff check .

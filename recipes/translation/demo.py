@@ -1,6 +1,6 @@
 """The demo of translation: train a model on the embedded corpus, English to German, measure it, and use it.
 
-make demo
+make demo-translation
 """
 
 import argparse
