@@ -23,8 +23,10 @@ def test_the_darker_the_further(tmp_path):
 
 def test_tokens_stand_on_both_axes(tmp_path):
     draw_attention(np.full((3, 2), 0.5), [" a", "$5"], [" ein", "<0xC3>", "</s>"], tmp_path / "x.svg")
-    found = re.findall(r"<text[^>]*>([^<]*)</text>", (tmp_path / "x.svg").read_text())
-    assert found == ["a", "$5", "ein", "&lt;0xC3&gt;", "&lt;/s&gt;"]
+    found = re.findall(r"<text([^>]*)>([^<]*)</text>", (tmp_path / "x.svg").read_text())
+    assert [text for _, text in found] == ["a", "$5", "ein", "&lt;0xC3&gt;", "&lt;/s&gt;"]
+    upright = ["rotate(-90" in how for how, _ in found]
+    assert upright == [True, True, False, False, False], "those along the top would overlap"
 
 
 def test_a_long_source_fits_on_a_page(tmp_path):

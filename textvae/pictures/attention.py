@@ -47,7 +47,6 @@ def draw_attention(
     size = min(SIZE, 72 * 0.9 * cell)
     axes.set_xticks(range(len(source)), [plain(token, 40) for token in source], fontsize=size)
     axes.set_yticks(range(len(target)), [plain(token, 40) for token in target], fontsize=size)
-    for name in axes.get_xticklabels():
-        name.set(rotation=90, ha="center")
     axes.tick_params(length=0, top=False, bottom=False, labeltop=True, labelbottom=False, pad=2)
+    axes.tick_params(axis="x", labelrotation=90)
     write(figure, path)
