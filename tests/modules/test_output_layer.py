@@ -7,7 +7,7 @@ import torch
 from textvae.modules import output_layer
 from textvae.modules.output_layer import BagOfWords, OutputLayer
 
-SLABS = pytest.mark.parametrize("slab", [1, 7 * 3, 2**21], ids=["one-token", "three-tokens", "all-tokens"])
+SLABS = pytest.mark.parametrize("rows", [1, 3, 512], ids=["one-token", "three-tokens", "all-tokens"])
 
 
 def plain(layer, states, targets, mask):
@@ -35,8 +35,8 @@ def gradients(function, layer, states, upstream):
 
 
 @SLABS
-def test_value_is_that_of_log_softmax(monkeypatch, layer, inputs, slab):
-    monkeypatch.setattr(output_layer, "SLAB", slab)
+def test_value_is_that_of_log_softmax(monkeypatch, layer, inputs, rows):
+    monkeypatch.setattr(output_layer, "_slab_rows", lambda weight: rows)
     torch.testing.assert_close(layer.log_likelihood(*inputs), plain(layer, *inputs))
 
 
@@ -47,8 +47,8 @@ def test_value_is_that_of_log_softmax(monkeypatch, layer, inputs, slab):
     [torch.ones(2, 3), torch.full((2, 3), -0.25), torch.arange(6.0).view(2, 3) - 2, torch.zeros(2, 3)],
     ids=["ones", "mean", "uneven", "zeros"],
 )
-def test_gradient_is_that_of_log_softmax(monkeypatch, inputs, slab, weight_size, upstream):
-    monkeypatch.setattr(output_layer, "SLAB", slab)
+def test_gradient_is_that_of_log_softmax(monkeypatch, inputs, rows, weight_size, upstream):
+    monkeypatch.setattr(output_layer, "_slab_rows", lambda weight: rows)
     layer, states = OutputLayer(5, 7, weight_size).double(), inputs[0]
     expected = gradients(plain(layer, *inputs), layer, states, upstream.double())
     found = gradients(layer.log_likelihood(*inputs), layer, states, upstream.double())
@@ -139,7 +139,7 @@ def test_bf16_autocast_is_close(inputs, upstream):
 
 
 def test_never_more_logits_at_once_than_a_slab(monkeypatch, layer, inputs):
-    monkeypatch.setattr(output_layer, "SLAB", 21)
+    monkeypatch.setattr(output_layer, "_slab_rows", lambda weight: 3)
     rows, product = [], torch.mm
 
     def counting(left, right):
@@ -153,6 +153,11 @@ def test_never_more_logits_at_once_than_a_slab(monkeypatch, layer, inputs):
     assert max(logits) == 3
 
 
+def test_a_slab_is_small_but_worth_reading_the_weight_for():
+    for words, rows in ((1_000, 2**21 // 1_000), (10_000, 512), (100_000, 512)):
+        assert output_layer._slab_rows(torch.empty(words, 1)) == rows
+
+
 def test_tied_to_smaller_word_vectors():
     model = tiny.model(tie_word_embeddings=True)
     assert model.output_layer.linear.weight is model.decoder.embedding.weight
@@ -160,8 +165,8 @@ def test_tied_to_smaller_word_vectors():
 
 
 @SLABS
-def test_likeliest_token_is_that_of_the_largest_logit(monkeypatch, layer, slab):
-    monkeypatch.setattr(output_layer, "SLAB", slab)
+def test_likeliest_token_is_that_of_the_largest_logit(monkeypatch, layer, rows):
+    monkeypatch.setattr(output_layer, "_slab_rows", lambda weight: rows)
     states = torch.randn(9, 5).double()
     assert torch.equal(layer.likeliest(states), layer.logits(states).argmax(-1))
 

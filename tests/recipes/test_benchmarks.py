@@ -24,7 +24,7 @@ KINDS = ("lstm", "dilated")
 def scripts(monkeypatch) -> SimpleNamespace:
     """The modules of the benchmarks, with tiny models and products."""
     monkeypatch.syspath_prepend(FOLDER)
-    names = ("measure", "textbook", "jobs", "throughput", "scaling")
+    names = ("measure", "textbook", "jobs", "throughput", "scaling", "output_layer")
     found = {name: importlib.import_module(name) for name in names}
     sizes = {"embedding_size": 6, "hidden_size": 8}
     models = {"lstm-256": sizes, "dilated": sizes | {"decoder_type": "dilated_convolution"}}
@@ -254,3 +254,42 @@ def test_scaling_prints_a_line_for_each_point_and_draws_them(scripts, lines, mon
     assert points["position", 30]["tokens"] == 20 * 64
     assert points["stream", 40]["tokens"] == points["encode", 40]["tokens"] > points["stream", 5]["tokens"]
     assert picture.read_bytes().startswith(b"\x89PNG")
+
+
+def test_output_layers_agree_and_are_timed_in_turn(scripts, lines, monkeypatch):
+    monkeypatch.setattr(scripts.output_layer, "SIZES", {"ptb-256": (3, 5, 8, 50)})
+    compiled = []
+    monkeypatch.setattr(torch, "compile", lambda function: compiled.append(function) or function)
+    found = lines("output_layer", "--only", "*/ptb-256/*", "--steps", 1, "--rounds", 2, "--threads", 1)
+    assert [(line["job"], line["dtype"]) for line in found] == [
+        ("train", "fp32"), ("train", "bf16"), ("score", "fp32"), ("score", "bf16")
+    ]  # fmt: skip
+    assert compiled[0] is scripts.output_layer.logits
+    for line in found:
+        names = {"ours", "logits", "compiled"} | ({"chunks"} & set(line["nll"]))
+        for table in ("milliseconds", "fraction_of_gemm", "peak_mib", "nll"):
+            assert set(line[table]) == names
+            assert all(value > 0 for value in line[table].values())
+        assert set(line["ratio"]) == names - {"ours"}
+        expected = pytest.approx(line["nll"]["logits"], rel=1e-5 if line["dtype"] == "fp32" else 0.01)
+        assert all(nll == expected for nll in line["nll"].values())
+
+
+@pytest.mark.parametrize("name", ["ours", "chunks"])
+def test_output_layers_have_the_gradients_of_all_logits(scripts, monkeypatch, name):
+    monkeypatch.setattr(scripts.output_layer, "SIZES", {"ptb-256": (3, 5, 8, 50)})
+    monkeypatch.setattr(torch, "compile", lambda function: function)
+    if name not in (candidates := scripts.output_layer.candidates("cpu")):
+        pytest.skip("this torch has no chunked cross-entropy")
+
+    def gradients(name):
+        given = []
+        work = scripts.output_layer.Setting("train", "ptb-256", "fp32", "cpu").work(
+            lambda *arguments: given.append(arguments) or candidates[name](*arguments)
+        )
+        work()
+        states, layer, _ = given[0]
+        return [tensor.grad for tensor in (states, *layer.parameters())]
+
+    for found, expected in zip(gradients(name), gradients("logits"), strict=True):
+        torch.testing.assert_close(found, expected)

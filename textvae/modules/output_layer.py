@@ -12,10 +12,14 @@ from torch.nn import functional
 SLAB = 2**21
 """Logits held at once; at 8 MiB in fp32 they stay in a core's cache between the passes over them."""
 
+ROWS = {"cpu": 512, "cuda": 4096}
+"""Tokens of a slab at the least: each slab reads the whole weight, and adds to its whole gradient, which must not take
+longer than the products themselves."""
 
-def _slab_rows(vocabulary_size: int) -> int:
-    """How many tokens' logits are held at once."""
-    return max(1, SLAB // vocabulary_size)
+
+def _slab_rows(weight: Tensor) -> int:
+    """How many tokens' logits are held at once, for a weight (V, D)."""
+    return max(ROWS.get(weight.device.type, ROWS["cpu"]), SLAB // len(weight))
 
 
 def _product_dtype(tensor: Tensor) -> torch.dtype:
@@ -74,7 +78,7 @@ def _slabs(
         d_states = torch.empty_like(states, dtype=precise)
         d_weight = torch.zeros_like(weight, dtype=precise)
         d_bias = torch.zeros_like(bias, dtype=precise)
-    rows = _slab_rows(len(weight))
+    rows = _slab_rows(weight)
     for start in range(0, len(states), rows):
         part = slice(start, start + rows)
         target = targets[part, None]
@@ -139,7 +143,7 @@ class OutputLayer(nn.Module):
 
     def likeliest(self, states: Tensor) -> Tensor:
         """The token of the largest probability for each of N states (N, D), ids (N,)."""
-        rows = _slab_rows(self.linear.out_features)
+        rows = _slab_rows(self.linear.weight)
         return torch.cat([self.logits(part).argmax(-1) for part in states.split(rows)])
 
 
