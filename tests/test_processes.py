@@ -4,15 +4,21 @@ import json
 import os
 import subprocess
 import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import tiny
+from datasets import Dataset
 from pyarrow import parquet
 
 from textvae import processes
 from textvae.processes import hidden_bar, shared
 from textvae.text_vae import TextVAE
+from textvae.training.recipe import EvaluationOptions
+from textvae.training.run import _translated
 
 
 def take_part(monkeypatch, rank, count, others=()):
@@ -49,6 +55,58 @@ def test_only_the_first_shows_a_bar(monkeypatch):
     assert [hidden_bar(show) for show in (True, False, None)] == [False, True, None]
     take_part(monkeypatch, 1, 2)
     assert [hidden_bar(show) for show in (True, False, None)] == [True, True, True]
+
+
+def results_of_threads(monkeypatch, count, work) -> list:
+    """What each of so many threads, which take themselves for processes, makes of ``work``."""
+    ranks = {}
+    found = [[]] * count
+    barrier = threading.Barrier(count, timeout=60)
+
+    def gathered(own):
+        found[ranks[threading.get_ident()]] = own
+        barrier.wait()
+        result = [item for part in found for item in part]
+        barrier.wait()
+        return result
+
+    def take_part(rank):
+        ranks[threading.get_ident()] = rank
+        return work()
+
+    monkeypatch.setattr(processes, "_place", lambda: (ranks[threading.get_ident()], count))
+    monkeypatch.setattr(processes, "_gathered", gathered)
+    with ThreadPoolExecutor(count) as pool:
+        return list(pool.map(take_part, range(count)))
+
+
+class Capitals:
+    """A translator into capitals, and of nothing where z is zero; it says what it was asked for."""
+
+    model = SimpleNamespace(config=SimpleNamespace(latent_size=1))
+
+    def __init__(self):
+        self.asked = []
+
+    def translate(self, texts, latent, **options):
+        self.asked.append(texts)
+        return ["" if latent == "zero" else text.upper() for text in texts]
+
+
+@pytest.mark.parametrize("count", [1, 2, 3])
+def test_translations_meet_their_references(monkeypatch, count):
+    sources = [" ".join("abcdefghi"[: 4 + i % 5]) for i in range(7)]
+    rows = Dataset.from_dict({"source": sources, "target": [text.upper() for text in sources]})
+    translator = Capitals()
+    found = results_of_threads(
+        monkeypatch, count, lambda: _translated(translator, rows, EvaluationOptions(batch_size=2), quiet=True)
+    )
+    assert len(found) == count
+    for scores in found:
+        assert scores["bleu"] == pytest.approx(100)
+        assert scores["bleu_zero_z"] == 0
+    ways = len([name for name in found[0] if name.startswith("bleu") and name != "bleu_signature"])
+    assert sum(map(len, translator.asked)) == ways * len(sources), "each is translated once"
 
 
 def launched(count, *arguments) -> str:
