@@ -104,6 +104,15 @@ def test_evaluate_refines_on_request(textvae, trained, file):
     assert found[1] < found[0]
 
 
+def test_evaluate_is_in_bf16_on_request(textvae, trained, file):
+    precise, fast = (
+        json.loads(textvae("evaluate", trained, file, "--samples", 5, "--json", *options)[1])["iw_nll"]
+        for options in ((), ("--bf16",))
+    )
+    assert fast != precise
+    assert fast == pytest.approx(precise, rel=0.02)
+
+
 def test_evaluate_takes_the_test_split_of_the_recipe(textvae, trained):
     code, out, err = textvae("evaluate", trained, "--samples", 2)
     assert (code, err) == (0, "")

@@ -2,6 +2,7 @@
 
 import importlib
 import json
+import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -293,3 +294,16 @@ def test_output_layers_have_the_gradients_of_all_logits(scripts, monkeypatch, na
 
     for found, expected in zip(gradients(name), gradients("logits"), strict=True):
         torch.testing.assert_close(found, expected)
+
+
+@pytest.mark.slow
+def test_processes_are_compared():
+    options = ("--only", "lstm-256", "--steps", "2", "--rounds", "1", "--processes", "1", "2")
+    ended = subprocess.run(
+        [sys.executable, FOLDER / "processes.py", *options], capture_output=True, text=True, timeout=600
+    )
+    assert ended.returncode == 0, ended.stderr
+    (line,) = map(json.loads, ended.stdout.splitlines())
+    assert set(line["tokens_per_second"]) == {"1", "2"}
+    one, two = (line["tokens_per_second"][count] for count in "12")
+    assert line["speedup"] == {"1": 1, "2": pytest.approx(two / one, rel=1e-4)}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, dataclass
 from itertools import count
 from operator import length_hint
@@ -128,6 +128,7 @@ def evaluate(
     samples: int = 500,
     seed: int = 0,
     refinement: Refinement | None = None,
+    bf16: bool = False,
     tokenizer: PreTrainedTokenizerBase | None = None,
     entropy: float | None = None,
     characters: int | None = None,
@@ -144,6 +145,7 @@ def evaluate(
         samples: K of the importance-weighted bound.
         seed: of all draws; the same seed gives the same result.
         refinement: how each sentence's posterior is improved first, for all quantities; None: as the encoder gives it.
+        bf16: compute products of matrices in bf16; False: as the caller has it, which is fp32 outside of autocast.
         tokenizer: the model's, if sentences are to be reconstructed, which those of a conditional model never are.
         entropy: handed through to the result.
         characters: of all sentences, if their bits are to be given per character.
@@ -166,8 +168,9 @@ def evaluate(
         number, batch, own_seed = item
         torch.manual_seed(own_seed)
         here = batch.to(model.device)
-        found = bounds(model, here, samples, refinement)
-        return [meter.measure(model, here, found, number) for meter in meters]
+        with torch.autocast(model.device.type, torch.bfloat16) if bf16 else nullcontext():
+            found = bounds(model, here, samples, refinement)
+            return [meter.measure(model, here, found, number) for meter in meters]
 
     with evaluating(model, seed):
         for results in shared(zip(count(), batches, _seeds(seed)), measured):
@@ -197,6 +200,7 @@ def evaluate_rows(
     samples: int = 500,
     seed: int = 0,
     refinement: Refinement | None = None,
+    bf16: bool = False,
     show_progress_bar: bool | None = None,
 ) -> Evaluation:
     """The `Evaluation` of ``model`` on a split of a corpus.
@@ -212,6 +216,7 @@ def evaluate_rows(
         samples: K of the importance-weighted bound.
         seed: of all draws.
         refinement: how each sentence's posterior is improved first; None: as the encoder gives it.
+        bf16: compute products of matrices in bf16, which is faster where the hardware is.
         show_progress_bar: None: only on a terminal.
     """
     tokens = tokenize(rows, tokenizer, source_tokenizer=source_tokenizer, maximum_length=maximum_length)
@@ -226,6 +231,7 @@ def evaluate_rows(
         samples=samples,
         seed=seed,
         refinement=refinement,
+        bf16=bf16,
         tokenizer=tokenizer,
         entropy=exact_entropy(rows) if stored and written == "text" else None,
         characters=_characters(rows[written]) if stored and not cut and spells_exactly(tokenizer) else None,

@@ -94,6 +94,7 @@ def _run(recipe: Recipe, resume: bool, overwrite: bool, quiet: bool) -> Evaluati
         samples=recipe.evaluation.samples,
         seed=arguments.seed,
         refinement=recipe.evaluation.refinement,
+        bf16=recipe.evaluation.bf16,
         show_progress_bar=False if quiet else None,
     )
     if source_tokenizer is not None:

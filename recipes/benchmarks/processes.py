@@ -1,0 +1,94 @@
+"""Time training on one process and on several, each of as many threads, in alternating rounds: a line of JSON each.
+
+python recipes/benchmarks/processes.py --processes 1 2 --only lstm-256
+
+README.md says how to read a line.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+from statistics import median
+
+import measure
+from datasets import Dataset
+from jobs import Setting, training
+from measure import BATCH, MODELS, ratio
+
+from textvae.errors import reported_to_user
+from textvae.processes import is_first, join, leave
+from textvae.text.batches import tokenize
+
+VOCABULARY = 10_000
+
+
+def main() -> None:
+    """Launch the processes, or be one of them."""
+    parser = measure.new_parser("Time training on one process and on several.", steps=20, rounds=3)
+    parser.add_argument("--processes", type=int, nargs="+", default=[1, 2], metavar="N", help="of each round")
+    # How this program starts itself: as one of so many.
+    parser.add_argument("--part-of", type=int, help=argparse.SUPPRESS)
+    arguments = parser.parse_args()
+    with reported_to_user():
+        names = measure.chosen(list(MODELS), arguments.only)
+    if arguments.part_of:
+        take_part(names[0], arguments.device, arguments.steps, arguments.part_of)
+    else:
+        compare(names, arguments)
+
+
+def compare(names: list[str], arguments: argparse.Namespace) -> None:
+    """Launch a round after the other, and print a line for each model."""
+    threads, counts = arguments.threads or 1, arguments.processes
+    for name in names:
+        options = ["--only", name, "--steps", str(arguments.steps), "--device", arguments.device]
+        rounds: dict[int, list[float]] = {count: [] for count in counts}
+        for _ in range(arguments.rounds):
+            for count in counts:
+                rounds[count].append(launched(count, threads, options))
+        measure.emit(
+            {
+                "model": name,
+                "device": arguments.device,
+                "threads_each": threads,
+                "tokens_per_second": {count: median(speeds) for count, speeds in rounds.items()},
+                "speedup": {count: ratio(speeds, rounds[counts[0]]) for count, speeds in rounds.items()},
+                "rounds": rounds,
+            }
+        )
+
+
+def launched(count: int, threads: int, options: list[str]) -> float:
+    """Tokens a second of so many processes together."""
+    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={count}"]
+    ended = subprocess.run(
+        [*torchrun, __file__, *options, "--part-of", str(count)],
+        env=os.environ | {"OMP_NUM_THREADS": str(threads)},
+        stdout=subprocess.PIPE,
+        text=True,
+        check=True,
+    )
+    return json.loads(ended.stdout.splitlines()[-1])["tokens_per_second"]
+
+
+def take_part(name: str, device: str, steps: int, processes: int) -> None:
+    """As one of the processes, train so many steps of `BATCH` sentences each, twice; the first prints the second's."""
+    join()
+    texts = list(measure.random_sentences(steps * BATCH * processes, VOCABULARY))
+    tokenizer = measure.new_tokenizer(VOCABULARY)
+    rows = tokenize(Dataset.from_dict({"text": texts}), tokenizer)
+    run = training(Setting(name, "fp32", device, steps, texts, tokenizer), rows)
+    run()
+    seconds = run()
+    del run  # with it the trainer goes, which holds the processes together
+    if is_first():
+        measure.emit({"tokens_per_second": sum(rows["length"]) / seconds})
+    leave()
+
+
+if __name__ == "__main__":
+    main()
