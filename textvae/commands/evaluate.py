@@ -41,7 +41,8 @@ def evaluate(
     bf16: Annotated[
         bool,
         typer.Option(
-            "--bf16", help="Products of matrices in bf16: faster on GPUs, and CPUs with AMX; a little less exact."
+            "--bf16",
+            help="Products of matrices in bf16: faster on GPUs, and CPUs with AMX; a little less exact.",
         ),
     ] = False,
     column: Annotated[
