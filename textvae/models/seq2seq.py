@@ -55,7 +55,8 @@ class Seq2SeqVAEConfig(PretrainedConfig):
         share_embeddings: source and target have the same word vectors, and so one vocabulary.
         bag_of_words: with a second decoder of the words in no order (`BagOfWords`), whose loss helps in training; for
             one z a pair.
-        initial_range: weights are drawn from U(-r, r); None leaves torch's defaults.
+        initial_range: weights are drawn from U(-r, r); None leaves torch's defaults. With smaller weights and word
+            vectors the decoder hardly sees the source for the first hundreds of steps.
         initial_embedding_range: the same for the word vectors.
 
     Raises:
@@ -80,8 +81,8 @@ class Seq2SeqVAEConfig(PretrainedConfig):
     tie_word_embeddings: bool = False
     share_embeddings: bool = False
     bag_of_words: bool = False
-    initial_range: float | None = None
-    initial_embedding_range: float = 0.1
+    initial_range: float | None = 0.1
+    initial_embedding_range: float = 0.5
     pad_token_id: int | None = 0
     bos_token_id: int | None = 1
     eos_token_id: int | None = 2
