@@ -162,6 +162,12 @@ def test_a_failing_run_names_its_fault_before_any_work(place):
     assert not (place / "none").exists()
 
 
+def test_values_that_do_not_go_together_are_the_users(place):
+    with pytest.raises(UserError, match=r"training: .*fp16 and bf16"):
+        run(read(place, "none", "training.fp16=true", "training.bf16=true"))
+    assert not (place / "none").exists()
+
+
 # ---- killed and resumed
 
 

@@ -270,8 +270,9 @@ def test_training_in_lower_precision(tmp_path, precision):
 def test_bf16_is_for_hardware_that_has_it_unless_told(tmp_path, monkeypatch, amx, avx):
     monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: amx)
     monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: avx)
+    monkeypatch.setattr(torch.accelerator, "is_available", lambda: False)
     made = [
-        TextVAETrainingArguments(output_dir=str(tmp_path), use_cpu=True, **options)
+        TextVAETrainingArguments(output_dir=str(tmp_path), **options)
         for options in ({}, {"bf16": True}, {"bf16": False})
     ]
     assert [arguments.bf16 for arguments in made] == [amx or avx, True, False]

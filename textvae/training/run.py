@@ -65,7 +65,7 @@ def run(recipe: Recipe, *, resume: bool = False, overwrite: bool = False, quiet:
 def _run(recipe: Recipe, resume: bool, overwrite: bool, quiet: bool) -> Evaluation:
     """What `run` does, step by step."""
     folder = recipe.folder
-    arguments = TextVAETrainingArguments(**recipe.training)
+    arguments = _arguments(recipe)
     # Of several processes the first makes way, the corpus's files and the tokenizer; the others then find them.
     with arguments.main_process_first(local=False):
         first = arguments.process_index == 0
@@ -125,7 +125,7 @@ def _trained(
     source_tokenizer: PreTrainedTokenizerBase | None = None,
 ) -> TextVAETrainer:
     """The trainer of a new model of ``recipe``, after training."""
-    arguments = TextVAETrainingArguments(**recipe.training)
+    arguments = _arguments(recipe)
     # Also what a resumed run needs: the weights of a module without a checkpoint, and the draws before the first.
     set_seed(arguments.seed)
     classes = _classes(tokens["train"]) if recipe.classes else None
@@ -205,7 +205,7 @@ def _take_over(
     else:
         model.keep_inference_network(source)
     if model.config.prior_components is not None:
-        arguments = TextVAETrainingArguments(**recipe.training)
+        arguments = _arguments(recipe)
         start_prior(
             model,
             rows,
@@ -245,6 +245,14 @@ def _translated(
         return done
 
     return bleu_by_latent(translate, references, how.tokenize, latent=translator.model.config.latent_size > 0)
+
+
+def _arguments(recipe: Recipe) -> TextVAETrainingArguments:
+    """The recipe's section for the trainer, which must also like how its values go together."""
+    try:
+        return TextVAETrainingArguments(**recipe.training)
+    except ValueError as error:
+        raise UserError(f"training: {error}") from error
 
 
 def _clock(trainer: TextVAETrainer) -> Clock:

@@ -98,6 +98,8 @@ class TextVAETrainingArguments(TrainingArguments):
         self.remove_unused_columns = False
         # The batches carry their targets in the model's own terms, so there are no "labels" to look for.
         self.label_names = []
+        # Else the parent takes bf16 for a GPU's, and refuses it where there is none.
+        self.use_cpu = self.use_cpu or not torch.accelerator.is_available()
         if self.bf16 is None:
             self.bf16 = not self.fp16 and bf16_is_fast(self.use_cpu)
         if self.accelerator_config is None:
