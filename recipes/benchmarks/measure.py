@@ -28,6 +28,9 @@ from textvae.text.tokenizer import train_tokenizer
 
 Result = TypeVar("Result")
 
+VOCABULARY = 10_000
+"""Words, as Penn Treebank has, unless they are what varies."""
+
 BATCH = 32
 """Sentences of a step of training, as published."""
 

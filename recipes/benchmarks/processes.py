@@ -17,13 +17,11 @@ from statistics import median
 import measure
 from datasets import Dataset
 from jobs import Setting, training
-from measure import BATCH, MODELS, ratio
+from measure import BATCH, MODELS, VOCABULARY, ratio
 
 from textvae.errors import reported_to_user
 from textvae.processes import is_first, join, leave
 from textvae.text.batches import tokenize
-
-VOCABULARY = 10_000
 
 
 def main() -> None:

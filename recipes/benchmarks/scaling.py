@@ -17,7 +17,17 @@ from typing import Any
 import measure
 import torch
 from datasets import IterableDataset
-from measure import BATCH, clock, endless, new_config, new_model, new_tokenizer, seconds_of, with_peak
+from measure import (
+    BATCH,
+    VOCABULARY,
+    clock,
+    endless,
+    new_config,
+    new_model,
+    new_tokenizer,
+    seconds_of,
+    with_peak,
+)
 from transformers import StoppingCriteria, StoppingCriteriaList
 
 from textvae.errors import reported_to_user
@@ -29,8 +39,8 @@ from textvae.text.corpus import load_corpus
 from textvae.text_vae import TextVAE
 from textvae.vectors import write_vectors
 
-VOCABULARY, LENGTH, WRITTEN = 10_000, 22, 64
-"""Tokens that there are, tokens of a sentence, which is PTB's mean, and sentences written at once."""
+LENGTH, WRITTEN = 22, 64
+"""Tokens of a sentence, which is PTB's mean, and sentences written at once."""
 
 WINDOW = 20
 """Positions over which the time of one is taken."""

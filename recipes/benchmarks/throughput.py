@@ -15,14 +15,12 @@ from typing import Any
 import measure
 import torch
 from jobs import JOBS, Job, Setting
-from measure import BATCH, gemm_rate, ratio, with_peak
+from measure import BATCH, VOCABULARY, gemm_rate, ratio, with_peak
 from transformers import PreTrainedTokenizerBase
 
 from textvae.errors import reported_to_user
 from textvae.text.corpus import load_corpus
 from textvae.text.tokenizer import train_tokenizer
-
-VOCABULARY = 10_000
 
 
 def measured(job: Job, setting: Setting, rounds: int) -> dict[str, Any]:

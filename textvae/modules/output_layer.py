@@ -10,11 +10,11 @@ from torch.autograd.function import once_differentiable
 from torch.nn import functional
 
 SLAB = 2**21
-"""Logits held at once; at 8 MiB in fp32 they stay in a core's cache between the passes over them."""
+"""Logits held at once, where they are those of `ROWS` tokens or more: 8 MiB in fp32, which a core's cache can hold."""
 
 ROWS = {"cpu": 512, "cuda": 4096}
 """Tokens of a slab at the least: each slab reads the whole weight, and adds to its whole gradient, which must not take
-longer than the products themselves."""
+longer than the products themselves. Measured on a CPU alone."""
 
 
 def _slab_rows(weight: Tensor) -> int:
@@ -31,7 +31,7 @@ def _product_dtype(tensor: Tensor) -> torch.dtype:
 class _TokenLogLikelihood(torch.autograd.Function):
     """log softmax(h W^T + b)[y] of N tokens, the gradient computed slab by slab while the logits are at hand.
 
-    d log p / d logits = onehot(y) - softmax, so with the logits of a slab in the cache both matrix products of the
+    d log p / d logits = onehot(y) - softmax, so with the logits of a slab at hand both matrix products of the
     backward pass can be done at once, and the logits are forgotten. The weight's gradient is a sum over tokens,
     so it is only right if all tokens get the same gradient from above; they do when the loss is a mean over
     sentences of sums over tokens. Otherwise the backward pass computes the logits anew.
