@@ -8,7 +8,7 @@ README.md says what each axis is, and how to read its lines.
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import median
@@ -182,23 +182,21 @@ AXES = {
 }
 
 
-def measured(axis: Axis, setup: Setup, values: Sequence[int], rounds: int) -> list[dict[str, Any]]:
-    """The numbers of each value's line; a round visits them all, as machines drift."""
+def measured(axis: Axis, setup: Setup, values: Sequence[int], rounds: int) -> Iterator[dict[str, Any]]:
+    """The numbers of each value's line, as the last round brings them; a round visits all, as machines drift."""
     rounds_of: dict[int, list[float]] = {value: [] for value in values}
-    lines = {}
-    for _ in range(rounds):
+    for count in range(1, rounds + 1):
         for value in values:
             (seconds, tokens), peak = with_peak(axis.work(setup, value), setup.device)
             rounds_of[value].append(seconds)
-            each = 1e6 * median(rounds_of[value]) / tokens
-            lines[value] = {
-                "value": value,
-                "tokens": tokens,
-                "microseconds_per_token": each,
-                "peak_mib": peak,
-                "rounds": rounds_of[value],
-            }
-    return list(lines.values())
+            if count == rounds:
+                yield {
+                    "value": value,
+                    "tokens": tokens,
+                    "microseconds_per_token": 1e6 * median(rounds_of[value]) / tokens,
+                    "peak_mib": peak,
+                    "rounds": rounds_of[value],
+                }
 
 
 def draw(lines: Sequence[dict[str, Any]], path: Path) -> None:
