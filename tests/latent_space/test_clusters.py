@@ -50,7 +50,9 @@ def test_probabilities_are_bayes_rule(shape):
     np.testing.assert_allclose(found.probabilities(z), joint / joint.sum(1, keepdims=True))
 
 
-@pytest.mark.parametrize(("method", "shape"), [("mixture", "full"), ("diagonal-mixture", "diag")])
+@pytest.mark.parametrize(
+    ("method", "shape"), [("mixture", "full"), ("tied-mixture", "tied"), ("diagonal-mixture", "diag")]
+)
 def test_a_mixture_is_that_of_scikit_learn(method, shape, drawn):
     vectors, _ = drawn
     mixture = GaussianMixture(
@@ -73,7 +75,7 @@ def test_k_means_is_the_nearest_centre_however_far_from_the_origin(method, drawn
     assert (np.diff(np.bincount(found.predict(vectors))) <= 0).all(), "the largest first"
 
 
-@pytest.mark.parametrize("method", ["mixture", "diagonal-mixture"])
+@pytest.mark.parametrize("method", ["mixture", "tied-mixture", "diagonal-mixture"])
 def test_bic_finds_the_number(method, drawn):
     vectors, labels = drawn
     found = fit_clusters(vectors, None, method)
@@ -147,7 +149,8 @@ def test_mistakes_are_named(method, vectors, clusters, message):
 
 def test_wrong_choices_are_named(drawn):
     with pytest.raises(
-        UserError, match="one of mixture, diagonal-mixture, k-means, mini-batch-k-means, got 'em'"
+        UserError,
+        match="one of mixture, tied-mixture, diagonal-mixture, k-means, mini-batch-k-means, got 'em'",
     ):
         fit_clusters(drawn[0], 3, "em")
     with pytest.raises(UserError, match="a number of clusters for k-means, got none"):

@@ -18,10 +18,10 @@ def cluster(
     file: Lines,
     clusters: Annotated[str, typer.Option(help="How many, or auto: chosen by BIC.")] = "10",
     method: Annotated[
-        Literal["mixture", "diagonal-mixture", "k-means", "mini-batch-k-means", "prior"],
+        Literal["mixture", "tied-mixture", "diagonal-mixture", "k-means", "mini-batch-k-means", "prior"],
         typer.Option(
-            help="A Gaussian mixture, with full or diagonal covariances; k-means, for large files; or the components "
-            "of the model's own prior, if that is a mixture."
+            help="A Gaussian mixture, with full, tied or diagonal covariances; k-means, for large files; or the "
+            "components of the model's own prior, if that is a mixture."
         ),
     ] = "mixture",
     output: Annotated[

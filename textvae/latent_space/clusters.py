@@ -21,7 +21,10 @@ from textvae.errors import UserError
 from textvae.files import replacing
 
 Vectors = NDArray[np.floating]
-Method = Literal["mixture", "diagonal-mixture", "k-means", "mini-batch-k-means"]
+Method = Literal["mixture", "tied-mixture", "diagonal-mixture", "k-means", "mini-batch-k-means"]
+
+SHAPES = {"mixture": "full", "tied-mixture": "tied", "diagonal-mixture": "diag"}
+"""Of the covariances of a method's mixture, as scikit-learn calls them."""
 
 CANDIDATES = (2, 3, 4, 5, 6, 7, 8, 10, 12, 14, 16, 20, 24, 30)
 """Numbers of clusters among which BIC chooses."""
@@ -115,13 +118,15 @@ def fit_clusters(
 ) -> Clusters:
     """Clusters of the vectors, the largest first.
 
-    A mixture's clusters may be long, overlap and differ in size; k-means finds round ones of one width, in a fraction
-    of the time, and its mini-batch variant, on large sets, in a fraction of that.
+    A mixture's clusters may be long, overlap and differ in size; those of a tied one share their shape, which leaves
+    it less to mistake for a cluster. K-means finds round ones of one width, in a fraction of the time, and its
+    mini-batch variant, on large sets, in a fraction of that.
 
     Args:
         vectors: (n, Z), such as the posterior means of texts.
         clusters: k; None: the one of ``candidates`` with the least BIC = -2 log p(vectors) + (free parameters) log n.
-        method: a Gaussian mixture with full covariances or with diagonal ones, or k-means.
+        method: a Gaussian mixture with full covariances, with a single one for all clusters ("tied"), or with
+            diagonal ones, or k-means.
         random_state: of the starts; the same gives the same clusters.
         restarts: how many starts, of which the best fit is kept.
         candidates: numbers of clusters for BIC; those over the number of different vectors are left out.
@@ -172,11 +177,13 @@ def _fit(z: Vectors, k: int, method: Method, seed: int, restarts: int) -> tuple[
     if method.endswith("k-means"):
         kind = KMeans if method == "k-means" else MiniBatchKMeans
         return _largest_first(*_spheres(kind(k, **options).fit(z), z)), np.inf
-    shape = "full" if method == "mixture" else "diag"
     mixture = GaussianMixture(
-        k, covariance_type=shape, reg_covar=REGULARIZATION, max_iter=500, **options
+        k, covariance_type=SHAPES[method], reg_covar=REGULARIZATION, max_iter=500, **options
     ).fit(z)
-    found = Clusters(mixture.weights_, mixture.means_, mixture.covariances_)
+    covariances = mixture.covariances_
+    if method == "tied-mixture":
+        covariances = np.tile(covariances, (k, 1, 1))
+    found = Clusters(mixture.weights_, mixture.means_, covariances)
     return _largest_first(found, mixture.weights_), mixture.bic(z)
 
 
