@@ -1,10 +1,11 @@
-"""A mixture prior's start: the mixture that fits the posteriors that a first stage has learnt."""
+"""A mixture prior's start: the clusters of the posteriors that a first stage has learnt."""
 
 from __future__ import annotations
 
+import numpy as np
 import torch
 from datasets import Dataset, IterableDataset
-from sklearn.mixture import GaussianMixture
+from sklearn.cluster import KMeans
 
 from textvae.evaluation.evaluate import evaluating
 from textvae.models.language import TextVAEModel
@@ -12,16 +13,18 @@ from textvae.modules.latents import MixturePrior
 from textvae.text.batches import Collator, evaluation_loader
 
 POSTERIORS = 50_000
-"""How many the mixture is fitted to, the first of the corpus."""
+"""Of how many the clusters are found, the first of the corpus."""
 
 
 def start_prior(
     model: TextVAEModel, rows: Dataset | IterableDataset, collator: Collator, *, batch_size: int, seed: int
 ) -> None:
-    """Fit the model's mixture prior to its posteriors (Jiang et al. 2017, who fit it to an auto-encoder's means).
+    """Start the model's mixture prior from the clusters that k-means finds among its posterior means.
 
-    The components are those of the posterior means; each gets the variance of its means and, on top, that of its
-    posteriors around them, so that the mixture is one of the draws that the decoder sees.
+    Each component gets the variance of its cluster's means and, on top, that of the posteriors around them, so that the
+    mixture is one of the draws that the decoder sees. Jiang et al. 2017 start from a mixture that is fitted to the means
+    of an auto-encoder; with diagonal covariances, which the prior has, such a fit takes any structure in one dimension
+    for a cluster, and its clusters are less those of the topics (recipes/RESULTS.md).
 
     Args:
         model: with a `MixturePrior`.
@@ -40,12 +43,14 @@ def start_prior(
             posterior = model.encode(here.targets, here.mask)
             means.append(posterior.mean.double().cpu())
             variances.append(posterior.variance.double().cpu())
-    mean = torch.cat(means).numpy()
-    mixture = GaussianMixture(len(prior.logits), covariance_type="diag", n_init=5, random_state=seed)
-    shares = torch.from_numpy(mixture.fit(mean).predict_proba(mean))
-    around = (shares.T @ torch.cat(variances)) / shares.sum(0)[:, None]
+    mean, variance = torch.cat(means).numpy(), torch.cat(variances).numpy()
+    found = KMeans(len(prior.logits), n_init=5, random_state=seed).fit(mean)
+    members = np.eye(len(prior.logits))[found.labels_]
+    spread = members.T @ ((mean - found.cluster_centers_[found.labels_]) ** 2 + variance)
+    # One sentence more for each, of variance 1: no component is empty or a point.
+    counts = members.sum(0) + 1
     prior.start_from(
-        torch.from_numpy(mixture.weights_),
-        torch.from_numpy(mixture.means_),
-        torch.from_numpy(mixture.covariances_) + around,
+        torch.from_numpy(counts / counts.sum()),
+        torch.from_numpy(found.cluster_centers_),
+        torch.from_numpy((spread + 1) / counts[:, None]),
     )
