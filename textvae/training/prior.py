@@ -21,10 +21,10 @@ def start_prior(
 ) -> None:
     """Start the model's mixture prior from the clusters that k-means finds among its posterior means.
 
-    Each component gets the variance of its cluster's means and, on top, that of the posteriors around them, so that the
-    mixture is one of the draws that the decoder sees. Jiang et al. 2017 start from a mixture that is fitted to the means
-    of an auto-encoder; with diagonal covariances, which the prior has, such a fit takes any structure in one dimension
-    for a cluster, and its clusters are less those of the topics (recipes/RESULTS.md).
+    Each component gets the variance of its cluster's means and, on top, that of the posteriors around them, so that
+    the mixture is one of the draws that the decoder sees. Jiang et al. 2017 start from a mixture that is fitted to
+    the means of an auto-encoder; with diagonal covariances, which the prior has, such a fit takes any structure in
+    one dimension for a cluster, and its clusters are less those of the topics (recipes/RESULTS.md).
 
     Args:
         model: with a `MixturePrior`.
