@@ -153,6 +153,7 @@ def find_clusters(
     method: Method = "mixture",
     *,
     seed: int = 0,
+    restarts: int = 3,
     show_progress_bar: bool | None = None,
 ) -> Clusters:
     """Clusters of a model's vectors: fitted to them, or those of its prior.
@@ -164,13 +165,21 @@ def find_clusters(
         method: of `fit_clusters`; or "prior", the components of a prior that is a mixture (`MixturePrior`), in place
             of a fit.
         seed: of the fit.
+        restarts: of the fit, of which the best is kept.
         show_progress_bar: over the candidates of BIC; None: only on a terminal.
 
     Raises:
         UserError: if the prior is no mixture, or as `fit_clusters` says.
     """
     if method != "prior":
-        return fit_clusters(vectors, clusters, method, random_state=seed, show_progress_bar=show_progress_bar)
+        return fit_clusters(
+            vectors,
+            clusters,
+            method,
+            random_state=seed,
+            restarts=restarts,
+            show_progress_bar=show_progress_bar,
+        )
     prior = vae.model.prior
     if not isinstance(prior, MixturePrior):
         raise UserError(

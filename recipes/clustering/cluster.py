@@ -30,6 +30,9 @@ from textvae.training.run import run
 
 METHODS = (*get_args(clusters.Method), "prior")
 
+RESTARTS = 10
+"""Of a fit, as k-means with 16 clusters is often caught with two in one."""
+
 
 def main() -> None:
     """Train if need be, cluster by each method and print the scores."""
@@ -46,7 +49,9 @@ def main() -> None:
         results = []
         for method in arguments.method or ["mixture"]:
             begin, seed = time.monotonic(), recipe.training.get("seed", 0)
-            found = find_clusters(vae, train, arguments.clusters or classes, method, seed=seed)
+            found = find_clusters(
+                vae, train, arguments.clusters or classes, method, seed=seed, restarts=RESTARTS
+            )
             results.append(scored(method, seed, labels, found.predict(test), begin))
     finish(results, recipe.folder / "clustering.json")
 

@@ -1,6 +1,8 @@
 """The clustering recipes as they stand, for three steps on a stand-in for their corpora, and what they write."""
 
 import json
+import re
+import shlex
 from pathlib import Path
 
 import pytest
@@ -70,9 +72,23 @@ def test_the_header_says_what_to_run(recipe):
 
 @pytest.mark.parametrize("recipe", RECIPES, ids=lambda path: path.stem)
 def test_the_variants_of_the_header_are_recipes(recipe):
-    dilated = ["model.decoder_type=dilated_convolution", "model.dilations=small"]
-    assert read_recipe(recipe, dilated).model["decoder_type"] == "dilated_convolution"
-    assert read_recipe(recipe, ["objective.kl_weight={end: 0.0}"]).objective.target_rate is None
+    header = (
+        recipe.read_text(encoding="utf-8").split("\ncorpus:")[0].replace("\n#   pretraining", " pretraining")
+    )
+    dilated, prior, auto_encoder = (
+        read_recipe(recipe, shlex.split(re.search(rf"# {name}: +(.*)", header).group(1)))
+        for name in ("Dilated-convolution decoder", "Mixture as the prior", "LSTM auto-encoder")
+    )
+    assert dilated.model["decoder_type"] == "dilated_convolution"
+    assert prior.keep_decoder
+    assert "prior_components" not in prior.pretraining.model
+    assert prior.pretraining.objective == read_recipe(recipe).objective == prior.objective
+    for key in ("num_train_epochs", "learning_rate"):
+        assert prior.pretraining.training[key] == read_recipe(recipe).training[key] > prior.training[key]
+    assert auto_encoder.objective.target_rate is None
+    assert auto_encoder.objective.kl_weight.end == 0
+    folders = {r.folder for r in (read_recipe(recipe), dilated, prior, auto_encoder)}
+    assert len(folders) == 4
 
 
 def test_baselines_tell_topics_apart(script, corpus, tmp_path):

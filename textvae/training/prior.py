@@ -15,6 +15,9 @@ from textvae.text.batches import Collator, evaluation_loader
 POSTERIORS = 50_000
 """Of how many the clusters are found, the first of the corpus."""
 
+RESTARTS = 20
+"""Of k-means, which is often caught with two clusters in one; the best is kept."""
+
 
 def start_prior(
     model: TextVAEModel, rows: Dataset | IterableDataset, collator: Collator, *, batch_size: int, seed: int
@@ -44,7 +47,7 @@ def start_prior(
             means.append(posterior.mean.double().cpu())
             variances.append(posterior.variance.double().cpu())
     mean, variance = torch.cat(means).numpy(), torch.cat(variances).numpy()
-    found = KMeans(len(prior.logits), n_init=5, random_state=seed).fit(mean)
+    found = KMeans(len(prior.logits), n_init=RESTARTS, random_state=seed).fit(mean)
     members = np.eye(len(prior.logits))[found.labels_]
     spread = members.T @ ((mean - found.cluster_centers_[found.labels_]) ** 2 + variance)
     # One sentence more for each, of variance 1: no component is empty or a point.
