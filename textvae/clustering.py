@@ -87,7 +87,7 @@ def cluster_texts(
     vae: TextVAE,
     texts: Sequence[str],
     clusters: int | None = 10,
-    method: Method = "mixture",
+    method: Method = "tied-mixture",
     *,
     seed: int = 0,
     words: int = 10,
@@ -150,7 +150,7 @@ def find_clusters(
     vae: TextVAE,
     vectors: NDArray[np.floating],
     clusters: int | None = 10,
-    method: Method = "mixture",
+    method: Method = "tied-mixture",
     *,
     seed: int = 0,
     restarts: int = 3,
@@ -183,7 +183,7 @@ def find_clusters(
     prior = vae.model.prior
     if not isinstance(prior, MixturePrior):
         raise UserError(
-            "expected a model whose prior is a mixture, got one whose prior is N(0, I): take the method mixture, or "
+            "expected a model whose prior is a mixture, got one whose prior is N(0, I): take another method, or "
             "train with model.prior_components=10"
         )
     mixture = prior(1, prior.means.double())

@@ -1,6 +1,6 @@
 """Train a VAE without labels, cluster its posterior means, and score the clusters with the labels of the test split.
 
-python recipes/clustering/cluster.py recipes/clustering/agnews.yaml --method mixture --method k-means
+python recipes/clustering/cluster.py recipes/clustering/agnews.yaml --method tied-mixture --method k-means
 
 A run that is finished is not trained again. The clusters are fitted to the train split; the scores are written to
 clustering.json in the run folder.
@@ -47,7 +47,7 @@ def main() -> None:
             np.asarray(vae.encode(corpus[split]["text"][:], **shown)) for split in ("train", "test")
         )
         results = []
-        for method in arguments.method or ["mixture"]:
+        for method in arguments.method or ["tied-mixture"]:
             begin, seed = time.monotonic(), recipe.training.get("seed", 0)
             found = find_clusters(
                 vae, train, arguments.clusters or classes, method, seed=seed, restarts=RESTARTS
@@ -62,7 +62,7 @@ def read_arguments() -> argparse.Namespace:
     parser.add_argument("recipe", help="a YAML file whose corpus has labels")
     parser.add_argument("overrides", nargs="*", metavar="section.key=value", help="replaces a value of it")
     parser.add_argument(
-        "--method", action="append", choices=METHODS, help="again for more; left out: mixture"
+        "--method", action="append", choices=METHODS, help="again for more; left out: tied-mixture"
     )
     parser.add_argument("--clusters", type=int, help="left out: as many as there are classes")
     parser.add_argument("--resume", action="store_true", help="go on from the run's last whole checkpoint")

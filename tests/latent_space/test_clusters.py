@@ -90,7 +90,7 @@ def test_a_dimension_of_noise_makes_no_clusters(drawn):
     """Two points apart in a dimension that hardly varies, which full covariances would find otherwise."""
     vectors, labels = drawn
     two = np.tile([-1e-4, 1e-4], 90)[:, None]
-    found = fit_clusters(np.hstack([vectors, two]), 3)
+    found = fit_clusters(np.hstack([vectors, two]), 3, "mixture")
     assert np.array_equal(found.predict(np.hstack([vectors, two])), labels)
 
 

@@ -23,7 +23,7 @@ def cluster(
             help="A Gaussian mixture, with full, tied or diagonal covariances; k-means, for large files; or the "
             "components of the model's own prior, if that is a mixture."
         ),
-    ] = "mixture",
+    ] = "tied-mixture",
     output: Annotated[
         Path | None,
         typer.Option(
