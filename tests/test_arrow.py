@@ -22,10 +22,10 @@ evaluation.latent_use evaluation.likelihood evaluation.interventions evaluation.
 evaluation.evaluate evaluation.diagnosis evaluation.report evaluation.sample_quality evaluation.translation
 evaluation.clustering
 texts translation
-training.progress training.clock training.curves training.plateau training.multiplier training.aggressive
-training.prior training.trainer training.recipe training.run training.script training.comparison
 latent_space.paths latent_space.clusters latent_space.semi_supervised latent_space.neighbours
 latent_space.fitted_priors latent_space.maps
+training.progress training.clock training.curves training.plateau training.multiplier training.aggressive
+training.prior training.trainer training.recipe training.run training.script training.comparison
 pictures.cloud pictures.figure pictures.scatter pictures.page pictures.confusion pictures.strip pictures.attention
 pictures.diversity
 text_vae vectors ray clustering embedding

@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import torch
 from datasets import Dataset, IterableDataset
-from sklearn.cluster import KMeans
 
 from textvae.evaluation.evaluate import evaluating
+from textvae.latent_space.clusters import fit_clusters
 from textvae.models.language import TextVAEModel
 from textvae.modules.latents import MixturePrior
 from textvae.text.batches import Collator, evaluation_loader
@@ -15,19 +15,19 @@ from textvae.text.batches import Collator, evaluation_loader
 POSTERIORS = 50_000
 """Of how many the clusters are found, the first of the corpus."""
 
-RESTARTS = 20
-"""Of k-means, which is often caught with two clusters in one; the best is kept."""
+RESTARTS = 10
+"""Of the search for clusters, which is often caught with two in one; the best is kept."""
 
 
 def start_prior(
     model: TextVAEModel, rows: Dataset | IterableDataset, collator: Collator, *, batch_size: int, seed: int
 ) -> None:
-    """Start the model's mixture prior from the clusters that k-means finds among its posterior means.
+    """Start the model's mixture prior from the clusters that a tied mixture finds among its posterior means.
 
     Each component gets the variance of its cluster's means and, on top, that of the posteriors around them, so that
-    the mixture is one of the draws that the decoder sees. Jiang et al. 2017 start from a mixture that is fitted to
-    the means of an auto-encoder; with diagonal covariances, which the prior has, such a fit takes any structure in
-    one dimension for a cluster, and its clusters are less those of the topics (recipes/RESULTS.md).
+    the mixture is one of the draws that the decoder sees. Jiang et al. 2017 start from a mixture with diagonal
+    covariances, as the prior has, which takes any structure in one dimension for a cluster; those of one that all
+    clusters share are nearer to topics (recipes/RESULTS.md).
 
     Args:
         model: with a `MixturePrior`.
@@ -35,6 +35,9 @@ def start_prior(
         collator: makes its batches.
         batch_size: sentences at once.
         seed: of the fit.
+
+    Raises:
+        UserError: if there are fewer different posteriors than components.
     """
     prior = model.prior
     assert isinstance(prior, MixturePrior)
@@ -47,13 +50,15 @@ def start_prior(
             means.append(posterior.mean.double().cpu())
             variances.append(posterior.variance.double().cpu())
     mean, variance = torch.cat(means).numpy(), torch.cat(variances).numpy()
-    found = KMeans(len(prior.logits), n_init=RESTARTS, random_state=seed).fit(mean)
-    members = np.eye(len(prior.logits))[found.labels_]
-    spread = members.T @ ((mean - found.cluster_centers_[found.labels_]) ** 2 + variance)
+    found = fit_clusters(mean, len(prior.logits), "tied-mixture", random_state=seed, restarts=RESTARTS)
+    members = found.probabilities(mean)
     # One sentence more for each, of variance 1: no component is empty or a point.
     counts = members.sum(0) + 1
+    around = np.stack(
+        [share @ (mean - centre) ** 2 for share, centre in zip(members.T, found.centres, strict=True)]
+    )
     prior.start_from(
         torch.from_numpy(counts / counts.sum()),
-        torch.from_numpy(found.cluster_centers_),
-        torch.from_numpy((spread + 1) / counts[:, None]),
+        torch.from_numpy(found.centres),
+        torch.from_numpy((around + members.T @ variance + 1) / counts[:, None]),
     )
