@@ -19,6 +19,7 @@ from transformers import AutoModel, AutoTokenizer
 from textvae.errors import UserError
 from textvae.evaluation.diagnosis import described
 from textvae.models.checkpoint import last_whole_checkpoint
+from textvae.objectives.rate import SPEED, START
 from textvae.text.corpus import load_corpus
 from textvae.text_vae import TextVAE
 from textvae.training.recipe import read_recipe
@@ -338,6 +339,21 @@ def test_a_mixture_prior_starts_from_the_first_stage(place):
     torch.testing.assert_close(prior.mean[0], means.mean(0), rtol=1e-3, atol=1e-3)
     everything = means.var(0, correction=0) + (deviations**2).mean(0)
     torch.testing.assert_close(prior.variance[0], everything, rtol=1e-2, atol=1e-3)
+
+
+@pytest.mark.parametrize("kept", [True, False])
+def test_a_kept_decoder_keeps_the_kl_weight_of_its_target_rate(place, kept):
+    """Begun anew, the KL would be all but free to a model that has learnt to use it; a new decoder begins anew."""
+    still = ["training.max_steps=1", "training.learning_rate=0", "training.decay_on_plateau=null"]
+    still += ["objective.target_rate=1.0", "objective.kl_weight=null", "objective.free_bits=null"]
+    first = ["pretraining.objective={target_rate: 1.0}", "pretraining.training.max_steps=8"]
+    name = f"rate-{kept}"
+    run(read(place, name, *still, *first, f"pretraining.keep_decoder={str(kept).lower()}"))
+    left = json.loads((place / name / "pretraining/pretraining.json").read_text())["kl_weight"]
+    assert abs(math.log(left / START)) > 3 * SPEED
+    state = json.loads((place / name / "checkpoint-1/trainer_state.json").read_text())
+    now = state["stateful_callbacks"]["RateMultiplier"]["attributes"]["value"]
+    assert abs(math.log(now / (left if kept else START))) <= 1.001 * SPEED
 
 
 def test_classes_are_learnt_from_few_labels(place):

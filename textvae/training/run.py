@@ -109,10 +109,11 @@ def _run(recipe: Recipe, resume: bool, overwrite: bool, quiet: bool) -> Evaluati
 
 @dataclass(frozen=True)
 class _Start:
-    """Where a run starts that has had a first stage: its model, and the minutes that it took."""
+    """What the first stage of a run has left: its model, minutes and, of a target rate, the KL weight at its end."""
 
     model: Any
     minutes: float
+    kl_weight: float | None = None
 
 
 def _trained(
@@ -143,6 +144,8 @@ def _trained(
         callbacks=[Progress(quiet), Clock(start.minutes if start else 0.0)],
     )
     trainer.add_callback(Curves(trainer.callback_handler.callbacks))
+    if start and recipe.keep_decoder and start.kl_weight is not None:
+        trainer.start_multiplier(start.kl_weight)
     if checkpoint is None or not _take_result(trainer, checkpoint):
         trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
     return trainer
@@ -181,15 +184,16 @@ def _pretrained(
     done = recipe.folder / "pretraining.json"
     if resume and done.exists():
         model, _ = load(recipe.folder, TextVAEModel, "cpu", "set training.output_dir")
-        return _Start(model, json.loads(done.read_text())["minutes"])
+        return _Start(model, **json.loads(done.read_text()))
     checkpoint = last_whole_checkpoint(recipe.folder) if resume else None
     trainer = _trained(recipe, tokenizer, tokens, checkpoint, quiet)
-    minutes = _clock(trainer).minutes
+    weight = None if recipe.objective.target_rate is None else float(trainer.kl_weight)
+    start = _Start(trainer.vae, _clock(trainer).minutes, weight)
     if trainer.is_world_process_zero():
         with replacing_files_in(recipe.folder) as partial:
             trainer.vae.save_pretrained(partial)
-        _write_json(done, {"minutes": minutes})
-    return _Start(trainer.vae, minutes)
+        _write_json(done, {"minutes": start.minutes, "kl_weight": start.kl_weight})
+    return start
 
 
 def _take_over(

@@ -223,6 +223,12 @@ class TextVAETrainer(Trainer):
         multiplier = self._callback(RateMultiplier)
         return self.objective.kl_weight(self.state.global_step) if multiplier is None else multiplier.value
 
+    def start_multiplier(self, value: float) -> None:
+        """Start a target rate's KL weight where an earlier stage left it; an objective without one has its own."""
+        multiplier = self._callback(RateMultiplier)
+        if multiplier is not None:
+            multiplier.value = value
+
     def _terms(self, model: torch.nn.Module, inputs: dict[str, Any]) -> tuple[VAEOutput, Terms]:
         """What the model and the objective say of a batch."""
         weight = self.kl_weight
