@@ -164,9 +164,9 @@ def read_recipe(path: str | Path, overrides: Sequence[str] = (), config: Config 
     """Read a recipe and put ``overrides`` in it.
 
     The sections are corpus, tokenizer, model, objective, training and evaluation, and, for two stages, pretraining,
-    with an objective of its own and keys of training that differ: first a model is trained with these (an auto-
-    encoder, unless the objective says otherwise), then its encoder and posterior are kept, and the decoder is made
-    anew (Li et al. 2019), unless the section's key keep_decoder is true; then a target rate goes on with the KL
+    with an objective of its own and keys of training that differ: first a model is trained with these (an
+    auto-encoder, unless the objective says otherwise), then its encoder and posterior are kept, and the decoder is
+    made anew (Li et al. 2019), unless the section's key keep_decoder is true; then a target rate goes on with the KL
     weight that it had. A mixture prior, model.prior_components, belongs to the second stage; it starts as the
     mixture that fits the first stage's posteriors. Without a kl_weight or a target_rate the objective's target_rate
     is `RATE` nats.
