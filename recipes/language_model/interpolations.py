@@ -1,0 +1,58 @@
+"""Print ways between random pairs of a run's test sentences, in Markdown, and how near the ends come to the sentences.
+
+python recipes/language_model/interpolations.py runs/captions --pairs 10
+"""
+
+from __future__ import annotations
+
+import argparse
+from itertools import islice
+from pathlib import Path
+
+from sacrebleu.metrics.bleu import BLEU
+
+from textvae.errors import UserError, reported_to_user
+from textvae.text.corpus import load_corpus
+from textvae.text_vae import TextVAE
+from textvae.training.recipe import read_recipe
+
+
+def main() -> None:
+    """Draw the pairs and decode the ways."""
+    arguments = read_arguments()
+    with reported_to_user():
+        recipe = read_recipe(arguments.run / "recipe.yaml")
+        vae = TextVAE.from_pretrained(arguments.run)
+        test, wanted = load_corpus(**recipe.corpus)["test"], 2 * arguments.pairs
+        texts = list(islice(test.shuffle(seed=arguments.seed)["text"], wanted))
+        if len(texts) < wanted:
+            raise UserError(
+                f"expected {wanted} test sentences for {arguments.pairs} pairs, got {len(texts)}: set --pairs"
+            )
+        ends, decoded = [], []
+        for a, b in zip(texts[::2], texts[1::2], strict=True):
+            way = vae.path_between(a, b, arguments.steps, arguments.path)
+            sentences = vae.decode(way)
+            print(f"*{a}*\n")
+            for sentence, surprise in zip(sentences, -vae.log_likelihood_given(sentences, way), strict=True):
+                print(f"    {surprise:6.1f}  {sentence}")
+            print(f"\n*{b}*\n")
+            ends += [a, b]
+            decoded += [sentences[0], sentences[-1]]
+        score = BLEU().corpus_score(decoded, [ends])
+    print(f"-log p(x | z) in nats before each step. BLEU of the {len(ends)} ends: {score.score:.1f}")
+
+
+def read_arguments() -> argparse.Namespace:
+    """The arguments of the command line."""
+    parser = argparse.ArgumentParser(description="Print ways between test sentences of a run.")
+    parser.add_argument("run", type=Path, help="a run folder")
+    parser.add_argument("--pairs", type=int, default=10, metavar="N", help="of test sentences")
+    parser.add_argument("--steps", type=int, default=5, metavar="N", help="of each way, the ends counted")
+    parser.add_argument("--path", choices=["linear", "spherical"], default="linear")
+    parser.add_argument("--seed", type=int, default=0, help="of the pairs")
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    main()
