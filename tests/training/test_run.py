@@ -322,7 +322,7 @@ def test_the_second_stage_has_the_encoder_of_the_first_and_a_new_decoder(place):
 def test_a_mixture_prior_starts_from_the_first_stage(place):
     """Its components cover what the first stage has found, and the decoder may be kept too."""
     still = ["training.max_steps=1", "training.learning_rate=0", "training.decay_on_plateau=null"]
-    still += ["model.initial_range=0.5", "model.prior_components=2"]
+    still += ["model.initial_range=0.5", "model.prior_components=2", "model.bag_of_words=true"]
     first = ["pretraining.training.learning_rate=0.5", "pretraining.training.max_steps=3"]
     recipe = read(place, "clusters", *still, *first, "pretraining.keep_decoder=true")
     run(recipe)

@@ -184,8 +184,8 @@ class TextVAEModel(VAEModel):
         self._copy(source, "encoder", "posterior")
 
     def keep_all_but_prior(self, source: TextVAEModel) -> None:
-        """Copy encoder, posterior, decoder and output layer of ``source``."""
-        self._copy(source, "encoder", "posterior", "decoder", "output_layer")
+        """Copy every part of ``source`` but the prior."""
+        self._copy(source, *(name for name, _ in self.named_children() if name != "prior"))
 
     def _copy(self, source: TextVAEModel, *parts: str) -> None:
         for part in parts:
