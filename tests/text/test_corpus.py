@@ -252,9 +252,11 @@ def test_columns_are_guessed_only_if_they_are_clear(columns, taken):
         assert load_corpus(rows, rows, rows)["train"].column_names == list(taken)
 
 
-def test_a_field_inside_a_column():
-    rows = Dataset.from_dict({"translation": [{"en": "one", "de": "eins"}]})
-    columns = {"source": "translation.en", "target": "translation.de"}
+@pytest.mark.parametrize("path", ["translation", "pair.translation"])
+def test_a_field_inside_a_column(path):
+    cell = {"translation": {"en": "one", "de": "eins"}}
+    rows = Dataset.from_list([{"pair": cell} if "pair" in path else cell])
+    columns = {"source": f"{path}.en", "target": f"{path}.de"}
     for streaming in (False, True):
         corpus = load_corpus(rows, rows, rows, columns=columns, streaming=streaming)
         assert list(corpus["train"]) == [{"source": "one", "target": "eins"}]

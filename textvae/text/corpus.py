@@ -268,8 +268,11 @@ def _clean(batch: Mapping[str, list[Any]], columns: Mapping[str, str], code: str
 def _column(batch: Mapping[str, list[Any]], path: str) -> list[Any]:
     if path in batch:
         return batch[path]
-    outer, _, inner = path.partition(".")
-    return [row and row[inner] for row in batch[outer]]
+    outer, *inner = path.split(".")
+    cells = batch[outer]
+    for name in inner:
+        cells = [cell and cell[name] for cell in cells]
+    return cells
 
 
 def _value(ours: str, value: Any) -> Any:
