@@ -1,3 +1,4 @@
+import math
 from dataclasses import replace
 
 import pytest
@@ -7,6 +8,7 @@ from torch.distributions import kl_divergence
 
 from textvae.errors import UserError
 from textvae.models.outputs import VAEOutput
+from textvae.modules.classes import UNLABELLED, ClassGaussian, ClassPrior
 from textvae.modules.latents import StandardNormalPrior, diagonal_gaussian
 from textvae.objectives.elbo import ELBO
 
@@ -102,6 +104,43 @@ def test_bag_of_words_is_a_term_of_its_own(parameters):
     terms = ELBO(bag_of_words=0.5)(output, 1.0)
     assert terms.per_sentence["bag_of_words"].tolist() == pytest.approx([3, 1, 1])
     assert terms.loss.item() == pytest.approx((0.5 + 0.5 * 5) / 3)
+
+
+@pytest.fixture
+def with_class():
+    """Two sentences of two classes, the class of the second known; KLs of z are (0.5, 0) for any class of the first."""
+    chances = torch.tensor([[0.9, 0.1], [0.3, 0.7]], dtype=torch.double).requires_grad_()
+    mean = torch.zeros(2, 2, 2, dtype=torch.double)
+    mean[0, :, 0] = 1.0
+    mean.requires_grad_()
+    labels = torch.tensor([UNLABELLED, 1])
+    posterior = ClassGaussian(chances.log(), mean, torch.ones_like(mean), labels)
+    scores = torch.zeros(1, 2, dtype=torch.double)
+    output = VAEOutput(
+        posterior, ClassPrior(2, 2)(2, mean[:, 0]), posterior.mean[None], scores, torch.ones(2)
+    )
+    of_class = [math.log(2) + 0.9 * math.log(0.9) + 0.1 * math.log(0.1), math.log(2)]
+    return output, chances, mean, of_class
+
+
+@pytest.mark.parametrize("weight", [0.0, 0.5, 3.0])
+def test_a_class_counts_in_full_whatever_z_costs(with_class, weight):
+    output, _, _, of_class = with_class
+    terms = ELBO()(output, weight)
+    assert terms.loss.item() == pytest.approx((weight * 0.5 + sum(of_class)) / 2)
+    assert terms.per_sentence["class_kl"].tolist() == pytest.approx(of_class)
+    assert terms.per_sentence["kl"].tolist() == pytest.approx([0.5 + of_class[0], of_class[1]])
+    assert terms.rate.tolist() == pytest.approx([0.5, 0]), "a target rate holds what it weighs"
+
+
+@pytest.mark.parametrize("of", ["sentence", "batch"])
+def test_free_bits_are_of_z_alone(with_class, of):
+    output, chances, mean, of_class = with_class
+    loss = ELBO(free_bits=20.0, free_bits_on=of)(output, 3.0).loss
+    assert loss.item() == pytest.approx(3 * 20 + sum(of_class) / 2)
+    loss.backward()
+    assert mean.grad.abs().sum() == 0
+    assert chances.grad[0].abs().sum() > 0
 
 
 @pytest.mark.parametrize(

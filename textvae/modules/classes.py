@@ -10,7 +10,7 @@ from torch.distributions import Distribution, Independent, kl_divergence, regist
 from torch.distributions.constraints import Constraint
 from torch.nn import functional
 
-from textvae.modules.latents import as_gaussian, diagonal_gaussian, drawn, kl_per_dimension
+from textvae.modules.latents import as_gaussian, diagonal_gaussian, drawn, kl_of_class, kl_per_dimension
 
 UNLABELLED = -1
 """The label of a sentence whose class is not known."""
@@ -118,8 +118,12 @@ def _kl_parts(posterior: ClassGaussian, prior: ClassGaussian) -> Tensor:
     """sum_y q(y) KL(q(z | y) ‖ p(z | y)) of each dimension of z and, last, KL(q(y) ‖ p(y)), (B, Z + 1)."""
     each = kl_divergence(posterior.given.base_dist, prior.given.base_dist)
     z = (posterior.probabilities[:, :, None] * each).sum(1)
-    y = -(posterior.probabilities * prior.log_probabilities).sum(-1) - posterior.entropy()
-    return torch.cat([z, y[:, None]], -1)
+    return torch.cat([z, _kl_of_class(posterior, prior)[:, None]], -1)
+
+
+@kl_of_class.register
+def _kl_of_class(posterior: ClassGaussian, prior: ClassGaussian) -> Tensor:
+    return -(posterior.probabilities * prior.log_probabilities).sum(-1) - posterior.entropy()
 
 
 @as_gaussian.register

@@ -73,6 +73,12 @@ def kl_per_sentence(posterior: Any, prior: Any) -> Tensor:
 
 
 @singledispatch
+def kl_of_class(posterior: Any, prior: Any) -> Tensor | None:
+    """KL(q(y) ‖ p(y)) of a latent class in nats, a part of `kl_per_sentence`, (B,); None: there is no class."""
+    return None
+
+
+@singledispatch
 def kl_per_dimension(posterior: Any, prior: Any) -> Tensor:
     """KL(q ‖ p) of each latent dimension in nats, (B, Z), for a posterior with independent dimensions.
 

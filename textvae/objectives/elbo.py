@@ -9,7 +9,7 @@ from torch import Tensor
 
 from textvae.errors import UserError
 from textvae.models.outputs import VAEOutput
-from textvae.modules.latents import kl_per_dimension, kl_per_sentence
+from textvae.modules.latents import kl_of_class, kl_per_dimension, kl_per_sentence
 from textvae.objectives.schedules import KLWeight
 
 
@@ -26,6 +26,12 @@ class Terms:
     loss: Tensor
     per_sentence: dict[str, Tensor]
 
+    @property
+    def rate(self) -> Tensor:
+        """What beta weighs and a target rate holds: the KL without that of a class, (B,)."""
+        kl = self.per_sentence["kl"]
+        return kl - self.per_sentence["class_kl"] if "class_kl" in self.per_sentence else kl
+
 
 @dataclass(frozen=True)
 class ELBO:
@@ -34,9 +40,10 @@ class ELBO:
         loss = mean_x [ - E_q log p(x | z) + beta charged(KL(q(z | x) ‖ p(z))) - w E_q log p_bag(x | z) ]
                - a mean_(x with label y) log q(y | x)
 
-    At beta = 1, without free bits, bag of words and labels, it is ``neg_elbo``, the bound that evaluation reports. Of a
-    model with classes z is (y, z), and the loss is that of M2 (Kingma et al. 2014): a known class costs log C nats, of
-    one that is not known the KL counts KL(q(y | x) ‖ p(y)) in.
+    At beta = 1, without free bits, bag of words and labels, it is ``neg_elbo``, the bound that evaluation reports. With
+    classes the loss is that of M2 (Kingma et al. 2014), whose latent is (y, z). The KL of y counts in full, log C nats
+    where it is known and KL(q(y | x) ‖ p(y)) where it is not; all that is said of the KL here is about z alone. So,
+    once beta is above 1, what y can tell is told by y, as it costs less there.
 
     Attributes:
         kl_weight: beta, a function of the step; unused with a target rate.
@@ -86,8 +93,12 @@ class ELBO:
         """The loss at the KL weight beta."""
         reconstruction = -output.expected(output.log_likelihood)
         kl = kl_per_sentence(output.posterior, output.prior)
-        loss = reconstruction + kl_weight * self._charged(output, kl)
         terms = {"reconstruction": reconstruction, "kl": kl}
+        of_class = kl_of_class(output.posterior, output.prior)
+        loss = reconstruction + kl_weight * self._charged(output, kl, of_class)
+        if of_class is not None:
+            terms["class_kl"] = of_class
+            loss = loss + of_class
         if output.bag_of_words is not None:
             terms["bag_of_words"] = -output.expected(output.bag_of_words)
             loss = loss + self.bag_of_words * terms["bag_of_words"]
@@ -99,11 +110,13 @@ class ELBO:
             )
         return Terms(mean, {name: term.detach() for name, term in terms.items()})
 
-    def _charged(self, output: VAEOutput, kl: Tensor) -> Tensor:
-        """The KL that is paid for, (B,)."""
+    def _charged(self, output: VAEOutput, kl: Tensor, of_class: Tensor | None) -> Tensor:
+        """The KL of z that is paid for, (B,)."""
         if not self.free_bits or not output.z.shape[-1]:
-            return kl
+            return kl if of_class is None else kl - of_class
         each = kl_per_dimension(output.posterior, output.prior)
+        if of_class is not None:  # it is the last
+            each = each[:, :-1]
         share = self.free_bits / each.shape[-1]
         if self.free_bits_on == "batch":
             each = each.mean(0, keepdim=True).expand_as(each)

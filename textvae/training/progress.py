@@ -12,6 +12,7 @@ SHOWN = {
     "loss": "loss",
     "reconstruction": "reconstruction",
     "kl": "KL",
+    "class_kl": "KL of the class",
     "kl_weight": "KL weight",
     "learning_rate": "learning rate",
     "eval_neg_elbo": "validation -ELBO",

@@ -202,7 +202,7 @@ class TextVAETrainer(Trainer):
             terms = replace(terms, loss=share * terms.loss)
         self._count(terms.per_sentence)
         if (multiplier := self._callback(RateMultiplier)) is not None:
-            multiplier.observe(terms.per_sentence["kl"])
+            multiplier.observe(terms.rate)
         return (terms.loss, output) if return_outputs else terms.loss
 
     def training_step(
