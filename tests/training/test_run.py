@@ -386,22 +386,28 @@ def test_classes_need_labels(place):
 
 
 @pytest.mark.slow
-def test_a_run_resumes_in_either_stage(place):
-    """As it would be after a kill in the midst of the first stage, and between both."""
-    steps = ["training.max_steps=8", "pretraining.training.max_steps=8", "training.learning_rate=0.1"]
-    result = run(read(place, "stages", *steps))
-    folder = place / "stages"
+@pytest.mark.parametrize("kept", [False, True])
+def test_a_run_resumes_in_either_stage(place, kept):
+    """As it would be after a kill in the midst of the first stage, at its end, and between both."""
+    options = ["training.max_steps=8", "pretraining.training.max_steps=8", "training.learning_rate=0.1"]
+    if kept:
+        options += ["objective.kl_weight=null", "objective.free_bits=null", "objective.target_rate=1.0"]
+        options += ["pretraining.objective={target_rate: 1.0}", "pretraining.keep_decoder=true"]
+    folder = place / f"stages-{kept}"
+    recipe = read(place, folder.name, *options)
+    result = run(recipe)
     weights = load_file(folder / "model.safetensors")
     first = folder / "pretraining"
-    for left_over in ("between", "midst"):
+    for left_over in ("between", "end", "midst"):
         for path in [*folder.glob("checkpoint-*"), folder / "model.safetensors", folder / "evaluation.json"]:
             shutil.rmtree(path) if path.is_dir() else path.unlink()
-        if left_over == "midst":
+        if left_over != "between":
             (first / "pretraining.json").unlink()
+        if left_over == "midst":
             shutil.rmtree(first / "checkpoint-8")
         with pytest.raises(UserError, match="expected a new run folder"):
-            run(read(place, "stages", *steps))
-        assert run(read(place, "stages", *steps), resume=True) == result
+            run(recipe)
+        assert run(recipe, resume=True) == result
         torch.testing.assert_close(load_file(folder / "model.safetensors"), weights, rtol=0, atol=0)
 
 

@@ -152,7 +152,7 @@ def _trained(
 
 
 def _take_result(trainer: TextVAETrainer, checkpoint: Path) -> bool:
-    """Give the trainer the weights of a run that had ended by the checkpoint; False if there is more to train.
+    """Give the trainer what a run had come to that had ended by the checkpoint; False if there is more to train.
 
     Resumed there, `transformers` would take one more step.
     """
@@ -170,6 +170,8 @@ def _take_result(trainer: TextVAETrainer, checkpoint: Path) -> bool:
     folder = checkpoint.with_name(f"checkpoint-{best}") if best else checkpoint
     load_weights(trainer.vae, folder / "model.safetensors")
     _clock(trainer).before = callbacks["Clock"]["args"]["before"]
+    if "RateMultiplier" in callbacks:
+        trainer.start_multiplier(callbacks["RateMultiplier"]["attributes"]["value"])
     return True
 
 
