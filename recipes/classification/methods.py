@@ -11,7 +11,7 @@ from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
-from supervised import LSTMClassifier, measured, trained
+from supervised import LSTMClassifier, batches_of, measured, trained
 
 from textvae.latent_space.semi_supervised import M2Classifier
 from textvae.text.corpus import load_corpus
@@ -92,7 +92,7 @@ def lstm(bench: Bench, start: TextVAE | None = None) -> float:
         model.start_from(start.model)
     limit = bench.recipe.tokenizer.maximum_length
     model = trained(model, bench.labelled, source.tokenizer, limit, bench.seed)
-    return measured(model, bench.test, source.tokenizer, limit)[1]
+    return measured(model, batches_of(bench.test, source.tokenizer, limit))[1]
 
 
 def m1(bench: Bench) -> float:

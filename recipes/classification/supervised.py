@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Iterable
+
 import torch
 from datasets import Dataset
 from torch import Tensor, nn
 from torch.nn import functional
+from torch.utils.data import DataLoader
 from transformers import PreTrainedTokenizerBase
 
 from textvae.models.language import TextVAEModel
@@ -13,7 +17,8 @@ from textvae.modules.encoders import LSTMEncoder
 from textvae.text.batches import Batch, Collator, LengthGroupedSampler, evaluation_loader, tokenize
 
 BATCH = 32
-EPOCHS = 40
+EPOCHS, STEPS = 40, 1_500
+"""At least so many of each: forty passes over a hundred sentences are too few to learn anything."""
 HELD_OUT = 0.2
 
 
@@ -59,36 +64,43 @@ def trained(
     torch.manual_seed(seed)
     parts = rows.train_test_split(HELD_OUT, seed=seed, stratify_by_column="label")
     train = tokenize(parts["train"], tokenizer, maximum_length=maximum_length)
+    held_out = list(batches_of(parts["test"], tokenizer, maximum_length))
     collator = Collator.for_tokenizer(tokenizer, labels=True)
     optimizer = torch.optim.Adam(model.parameters(), 1e-3)
     best, kept = float("inf"), model.state_dict()
-    for epoch in range(EPOCHS):
+    examples, batches = list(train), math.ceil(len(train) / BATCH)
+    for epoch in range(max(EPOCHS, math.ceil(STEPS / batches))):
         model.train()
         order = list(LengthGroupedSampler(train["length"], BATCH, seed=seed + epoch))
         for start in range(0, len(order), BATCH):
-            batch = collator([train[place] for place in order[start : start + BATCH]])
+            batch = collator([examples[place] for place in order[start : start + BATCH]])
             optimizer.zero_grad()
             functional.cross_entropy(model(batch), batch["labels"]).backward()
             nn.utils.clip_grad_norm_(model.parameters(), 5.0)
             optimizer.step()
-        loss, _ = measured(model, parts["test"], tokenizer, maximum_length)
+        loss, _ = measured(model, held_out)
         if loss < best:
             best, kept = loss, {name: tensor.clone() for name, tensor in model.state_dict().items()}
     model.load_state_dict(kept)
     return model
 
 
-@torch.no_grad()
-def measured(
-    model: LSTMClassifier, rows: Dataset, tokenizer: PreTrainedTokenizerBase, maximum_length: int | None
-) -> tuple[float, float]:
-    """Cross-entropy in nats and accuracy on rows with ``text`` and ``label``."""
-    model.eval()
+def batches_of(
+    rows: Dataset, tokenizer: PreTrainedTokenizerBase, maximum_length: int | None
+) -> DataLoader[Batch]:
+    """Rows with ``text`` and ``label``, ready for `measured`."""
     tokens = tokenize(rows, tokenizer, maximum_length=maximum_length)
-    loader = evaluation_loader(tokens, Collator.for_tokenizer(tokenizer, labels=True), 128)
-    lost, right = 0.0, 0
-    for batch in loader:
+    return evaluation_loader(tokens, Collator.for_tokenizer(tokenizer, labels=True), 128)
+
+
+@torch.no_grad()
+def measured(model: LSTMClassifier, batches: Iterable[Batch]) -> tuple[float, float]:
+    """Mean cross-entropy in nats, and accuracy."""
+    model.eval()
+    lost, right, rows = 0.0, 0, 0
+    for batch in batches:
         scores = model(batch)
         lost += float(functional.cross_entropy(scores, batch["labels"], reduction="sum"))
         right += int((scores.argmax(-1) == batch["labels"]).sum())
-    return lost / len(rows), right / len(rows)
+        rows += len(scores)
+    return lost / rows, right / rows
