@@ -18,7 +18,7 @@ from textvae.text.batches import Batch, Collator, LengthGroupedSampler, evaluati
 
 BATCH = 32
 EPOCHS, STEPS = 40, 1_500
-"""At least so many of each: forty passes over a hundred sentences are too few to learn anything."""
+"""At least so many of each, so that few labels do not mean few steps; the best epoch is kept anyway."""
 HELD_OUT = 0.2
 
 

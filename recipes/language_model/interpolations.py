@@ -24,10 +24,11 @@ def main() -> None:
         recipe = read_recipe(arguments.run / "recipe.yaml")
         vae = TextVAE.from_pretrained(arguments.run)
         test, wanted = load_corpus(**recipe.corpus)["test"], 2 * arguments.pairs
-        texts = list(islice(test.shuffle(seed=arguments.seed)["text"], wanted))
-        if len(texts) < wanted:
+        texts = list(islice(test.shuffle(seed=arguments.seed)["text"], max(wanted, 0)))
+        if not 0 < wanted == len(texts):
             raise UserError(
-                f"expected {wanted} test sentences for {arguments.pairs} pairs, got {len(texts)}: set --pairs"
+                "expected --pairs of 1 or more, and two test sentences for each, got "
+                f"{arguments.pairs} and {len(texts)} sentences"
             )
         ends, decoded = [], []
         for a, b in zip(texts[::2], texts[1::2], strict=True):

@@ -4,6 +4,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+import tiny
+
+from textvae.text_vae import TextVAE
 
 
 @dataclass
@@ -32,3 +35,20 @@ def script(monkeypatch, capsys):
         return Ended(code, *capsys.readouterr())
 
     return run_script
+
+
+@pytest.fixture
+def run_folder(tmp_path):
+    """Makes a run folder of a tiny model that was trained, says its recipe, on the texts."""
+
+    def make(texts):
+        TextVAE(tiny.model(), tiny.tokenizer()).save_pretrained(tmp_path)
+        file = tmp_path / "corpus.txt"
+        file.write_text("\n".join(texts))
+        corpus = f"{{train: {file}, validation: {file}, test: {file}}}"
+        tokenizer = "{kind: words, maximum_length: 8}"
+        recipe = f"corpus: {corpus}\ntokenizer: {tokenizer}\ntraining: {{output_dir: {tmp_path}}}\n"
+        (tmp_path / "recipe.yaml").write_text(recipe)
+        return tmp_path
+
+    return make

@@ -1,7 +1,6 @@
 """Ways between test sentences are printed, whole and from end to end."""
 
 import pytest
-import tiny
 
 from textvae.text_vae import TextVAE
 
@@ -9,15 +8,9 @@ SCRIPT = "language_model/interpolations.py"
 
 
 @pytest.fixture
-def run(tmp_path):
-    """A run folder of a tiny model, whose test sentences are in a file."""
-    TextVAE(tiny.model(), tiny.tokenizer()).save_pretrained(tmp_path)
-    file = tmp_path / "corpus.txt"
-    file.write_text("\n".join(f"a {x} c {y}" for x in "def" for y in "uvw"))
-    corpus = f"{{train: {file}, validation: {file}, test: {file}}}"
-    recipe = f"corpus: {corpus}\ntokenizer: {{kind: words}}\ntraining: {{output_dir: {tmp_path}}}\n"
-    (tmp_path / "recipe.yaml").write_text(recipe)
-    return tmp_path
+def run(run_folder):
+    """A run folder with nine test sentences."""
+    return run_folder(f"a {x} c {y}" for x in "def" for y in "uvw")
 
 
 def test_ways_lead_from_one_test_sentence_to_another(script, run):
@@ -35,7 +28,8 @@ def test_ways_lead_from_one_test_sentence_to_another(script, run):
     assert lines[-1].startswith("-log p(x | z) in nats before each step. BLEU of the 4 ends: ")
 
 
-def test_too_few_test_sentences_are_named(script, run):
-    result = script(SCRIPT, run, "--pairs", 5)
+@pytest.mark.parametrize(("pairs", "found"), [(-1, 0), (0, 0), (5, 9)])
+def test_pairs_that_cannot_be_drawn_are_named(script, run, pairs, found):
+    result = script(SCRIPT, run, "--pairs", pairs)
     assert (result.code, result.err.count("\n")) == (2, 1)
-    assert "expected 10 test sentences for 5 pairs, got 9" in result.err
+    assert f"two test sentences for each, got {pairs} and {found} sentences" in result.err

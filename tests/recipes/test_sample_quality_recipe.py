@@ -3,30 +3,22 @@
 import json
 
 import pytest
-import tiny
-
-from textvae.text_vae import TextVAE
 
 SCRIPT = "language_model/sample_quality.py"
 
 
 @pytest.mark.slow
-def test_samples_are_measured(script, tmp_path):
-    TextVAE(tiny.model(), tiny.tokenizer()).save_pretrained(tmp_path)
-    file = tmp_path / "corpus.txt"
-    file.write_text("\n".join(f"a {x} c {y}" for x in "defgh" for y in "uvwxyz"))
-    corpus = f"{{train: {file}, validation: {file}, test: {file}}}"
-    recipe = f"corpus: {corpus}\ntokenizer: {{kind: words, maximum_length: 8}}\ntraining: {{output_dir: {tmp_path}}}\n"
-    (tmp_path / "recipe.yaml").write_text(recipe)
-    options = (tmp_path, "--samples", 30, "--epochs", 2)
+def test_samples_are_measured(script, run_folder):
+    run = run_folder(f"a {x} c {y}" for x in "defgh" for y in "uvwxyz")
+    options = (run, "--samples", 30, "--epochs", 2)
     first = script(SCRIPT, *options)
     assert first.code == 0, first.err
-    written = tmp_path / "sample_quality" / "30-0" / "quality.json"
+    written = run / "sample_quality" / "30-0" / "quality.json"
     quality = json.loads(written.read_text())
     assert list(quality) == ["data", "prior", "mixture"]
     assert quality["data"]["reverse_ppl"] < quality["prior"]["reverse_ppl"], "noise teaches less than data"
     assert quality["data"]["distinct_2"] < quality["prior"]["distinct_2"]
-    assert (tmp_path / "priors" / "mixture.safetensors").exists()
+    assert (run / "priors" / "mixture.safetensors").exists()
     assert str(written) in first.out
     second = script(SCRIPT, *options)
     assert second.code == 0, second.err
