@@ -6,12 +6,13 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+import torch
 from datasets import Dataset
 from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
-from supervised import LSTMClassifier, batches_of, measured, trained
+from supervised import LSTMClassifier, accuracy, batches_of, trained
 
 from textvae.latent_space.semi_supervised import M2Classifier
 from textvae.text.corpus import load_corpus
@@ -82,6 +83,7 @@ def lstm(bench: Bench, start: TextVAE | None = None) -> float:
     """Accuracy of a supervised LSTM."""
     source = start or bench.language_model()
     config = source.model.config
+    torch.manual_seed(bench.seed)
     model = LSTMClassifier(
         config.vocab_size,
         config.embedding_size,
@@ -92,7 +94,7 @@ def lstm(bench: Bench, start: TextVAE | None = None) -> float:
         model.start_from(start.model)
     limit = bench.recipe.tokenizer.maximum_length
     model = trained(model, bench.labelled, source.tokenizer, limit, bench.seed)
-    return measured(model, batches_of(bench.test, source.tokenizer, limit))[1]
+    return accuracy(model, batches_of(bench.test, source.tokenizer, limit))
 
 
 def m1(bench: Bench) -> float:

