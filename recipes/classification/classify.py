@@ -43,9 +43,8 @@ def main() -> None:
 
 def measure(bench: Bench, method: str) -> None:
     """Put the accuracy of a method among the results, unless it is there."""
-    found = read(bench.folder)
     where = {"method": method, "labels": bench.labels, "seed": bench.seed}
-    if any(where.items() <= result.items() for result in found):
+    if any(where.items() <= result.items() for result in read(bench.folder)):
         return
     start = time.monotonic()
     accuracy = METHODS[method](bench)
@@ -54,7 +53,9 @@ def measure(bench: Bench, method: str) -> None:
         f"{method}, {bench.labels} labels, seed {bench.seed}: {100 * accuracy:.1f} %, {minutes:.1f} minutes"
     )
     with replacing(bench.folder / "accuracy.json") as partial:
-        partial.write_text(json.dumps([*found, where | {"accuracy": accuracy, "minutes": minutes}], indent=2))
+        # Read again: another process may have measured another method meanwhile.
+        results = [*read(bench.folder), where | {"accuracy": accuracy, "minutes": minutes}]
+        partial.write_text(json.dumps(results, indent=2))
 
 
 def read(folder: Path) -> list[dict[str, Any]]:
