@@ -205,6 +205,22 @@ def test_encode_has_a_row_for_each_text_of_a_table(textvae, vae, trained, tmp_pa
         np.testing.assert_allclose(table["deviation"], deviations, rtol=1e-5)
 
 
+def test_encode_writes_lines_to_a_pipe(textvae, vae, trained, file):
+    means, deviations = vae.encode(LINES, return_deviations=True)
+    code, out, err = textvae("encode", trained, file, "--deviations")
+    assert (code, err) == (0, "")
+    printed = np.array([line.split("\t") for line in out.splitlines()], np.float32)
+    np.testing.assert_allclose(printed, np.hstack([means, deviations]), rtol=1e-6)
+    code, out, _ = textvae("encode", trained, file, "--json")
+    rows = [json.loads(line) for line in out.splitlines()]
+    assert [row["text"] for row in rows] == LINES
+    assert np.array_equal(np.array([row["vector"] for row in rows], np.float32), printed[:, : means.shape[1]])
+    assert set(rows[0]) == {"text", "vector"}
+    assert max(len(str(z)) for row in rows for z in row["vector"]) <= 15, (
+        "no more digits than single precision has"
+    )
+
+
 def test_encode_goes_on_where_it_was_killed(textvae, vae, trained, file, tmp_path, monkeypatch):
     monkeypatch.setattr("textvae.vectors.ROWS", 2)
     assert textvae("encode", trained, file, "-o", "whole.npy")[0] == 0
@@ -256,6 +272,8 @@ def test_encode_of_nothing_has_no_rows(textvae, trained, tmp_path):
         (["reconstruct", "{run}", "nowhere.txt"], "found nothing at nowhere.txt"),
         (["reconstruct", "{run}", "."], "found a folder at ."),
         (["encode", "{run}", "{file}", "-o", "."], "expected a file to write to, got the folder ."),
+        (["encode", "{run}", "{file}", "-o", "z.npy", "--json"], "expected --json for standard output alone"),
+        (["fill", "{run}", "a _ c"], "expected a blank ___ in the text, got none"),
         (["encode", "{run}", "{file}", "-o", "z.txt"], "expected a file .npy or .parquet, got z.txt"),
         (["encode", "{run}", "nowhere.txt", "-o", "z.npy"], "found nothing at nowhere.txt"),
         (["encode", "{run}", "nowhere.csv", "-o", "z.npy"], "nowhere.csv"),

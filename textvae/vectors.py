@@ -117,6 +117,31 @@ def check_target(path: Path) -> None:
         raise UserError(f"expected a file .npy or .parquet, got {path}: name it {path.stem}.npy")
 
 
+def tables_of(
+    vae: TextVAE,
+    texts: Iterable[str | Mapping[str, Any]],
+    *,
+    batch_size: int | None = None,
+    normalize: bool = False,
+    deviations: bool = False,
+) -> Iterator[pa.Table]:
+    """The vectors of all texts in their order, `ROWS` at a time, for what is not to become a file.
+
+    Args:
+        vae: what encodes.
+        texts: as for `write_vectors`, as are the options.
+        batch_size: texts at once; None: as many as have 4,096 tokens.
+        normalize: scale each vector to length 1, and its deviations with it.
+        deviations: give the posterior's standard deviations too.
+
+    Returns:
+        Tables with the columns text, vector and, if asked for, deviation; the same on each of several processes,
+        which share the work.
+    """
+    options: dict[str, Any] = {"batch_size": batch_size, "normalize": normalize, "deviations": deviations}
+    return shared(_parts_of(texts), lambda part: _table(vae, part, **options))
+
+
 # ---- parts
 
 

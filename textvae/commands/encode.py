@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from textvae.commands.arguments import BatchSize, Run, hide_bars, lines_of, load
+from textvae.errors import UserError
+
+if TYPE_CHECKING:
+    from pyarrow import Table
 
 TABLES = (".csv", ".tsv", ".json", ".jsonl", ".ndjson", ".parquet", ".gz")
 """What is not read line by line."""
@@ -25,8 +30,13 @@ def encode(
         ),
     ],
     output: Annotated[
-        Path, typer.Option("-o", "--output", help="The file to write, .npy or, with the texts, .parquet.")
-    ],
+        Path | None,
+        typer.Option(
+            "-o",
+            "--output",
+            help="The file to write, .npy or, with the texts, .parquet; left out: standard output.",
+        ),
+    ] = None,
     column: Annotated[
         str | None, typer.Option(help="Column of a table with the text: its name, or its number from 0.")
     ] = None,
@@ -35,29 +45,58 @@ def encode(
         bool, typer.Option("--deviations", help="Write the posteriors' standard deviations too.")
     ] = False,
     batch_size: BatchSize = None,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="To standard output: a JSON object a line, with the text.")
+    ] = False,
 ) -> None:
-    """Write the posterior means as a float32 array (n, Z), or as a table with the texts.
+    """Write the posterior means: as a float32 array (n, Z), as a table with the texts, or as lines to a pipe.
 
-    Row i belongs to line i, blank lines counted; rows of a table whose text is blank are left out. A call that was
-    killed goes on where it was when it is repeated. Under torchrun, processes share the rows of a file.
+    Row i belongs to line i, blank lines counted; rows of a table whose text is blank are left out. Lines have the
+    numbers of a vector between tabs, with --deviations Z more. A call that was killed while it wrote a file goes on
+    where it was when it is repeated. Under torchrun, processes share the rows of a file.
     """
     from textvae.processes import join, leave
-    from textvae.vectors import check_target, write_vectors
+    from textvae.vectors import check_target, tables_of, write_vectors
 
-    check_target(output)
+    if output:
+        check_target(output)
+        if as_json:
+            raise UserError(
+                "expected --json for standard output alone, got a file too: leave out one of them"
+            )
     join()
     hide_bars(context)
     texts = _rows_of(file, column) if _is_table(file, column) else lines_of(file)
-    write_vectors(
-        load(run),
-        texts,
-        output,
-        batch_size=batch_size,
-        normalize=normalize,
-        deviations=deviations,
-        **context.obj,
-    )
+    options: dict[str, Any] = {"batch_size": batch_size, "normalize": normalize, "deviations": deviations}
+    if output:
+        write_vectors(load(run), texts, output, **options, **context.obj)
+    else:
+        for table in tables_of(load(run), texts, **options):
+            _print(table, as_json)
     leave()
+
+
+def _print(table: Table, as_json: bool) -> None:
+    """Print the rows of a part, on the first process."""
+    from textvae.processes import is_first
+
+    if not is_first():
+        return
+    for row in table.to_pylist():
+        # Single precision has seven digits; Python's floats would show seventeen.
+        row = {name: value if name == "text" else _short(value) for name, value in row.items()}
+        print(json.dumps(row, ensure_ascii=False) if as_json else _tabbed(row))
+
+
+def _short(vector: list[float]) -> list[float]:
+    """Numbers of single precision with no more digits than tell them apart."""
+    import numpy as np
+
+    return [float(str(number)) for number in np.array(vector, np.float32)]
+
+
+def _tabbed(row: dict[str, Any]) -> str:
+    return "\t".join(str(number) for name, vector in row.items() if name != "text" for number in vector)
 
 
 def _is_table(file: str, column: str | None) -> bool:

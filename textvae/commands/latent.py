@@ -55,6 +55,8 @@ def fill(
     as_json: Json = False,
 ) -> None:
     """Fill the blanks of a text, and tell the probability of each filling given the other words."""
+    if text != "-" and blank not in text:
+        raise UserError(f"expected a blank {blank} in the text, got none: write one for each missing word")
     texts = list(lines_of("-")) if text == "-" else [text]
     vae = load(run)
     found = [vae.fill(text, blank, n, particles, seed=seed) for text in texts]
