@@ -104,6 +104,14 @@ def test_evaluate_refines_on_request(textvae, trained, file):
     assert found[1] < found[0]
 
 
+def test_bf16_is_refused_where_it_cannot_be(textvae, trained, file, monkeypatch):
+    monkeypatch.setattr("textvae.precision.lstm_in_bf16", lambda: False)
+    code, _, err = textvae("evaluate", trained, file, "--bf16")
+    assert code == 2
+    assert "expected a CPU with AVX-512 for LSTMs in bf16, got one without: leave bf16 out" in err
+
+
+@tiny.needs_bf16
 def test_evaluate_is_in_bf16_on_request(textvae, trained, file):
     precise, fast = (
         json.loads(textvae("evaluate", trained, file, "--samples", 5, "--json", *options)[1])["iw_nll"]

@@ -2,6 +2,7 @@
 
 from string import ascii_lowercase
 
+import pytest
 import torch
 from datasets import Dataset
 
@@ -9,10 +10,12 @@ from textvae.models import language
 from textvae.models.language import TextVAEConfig, TextVAEModel
 from textvae.models.seq2seq import Seq2SeqVAEConfig, Seq2SeqVAEModel
 from textvae.objectives.elbo import ELBO
+from textvae.precision import lstm_in_bf16
 from textvae.text.batches import Batch, Collator
 from textvae.text.tokenizer import train_tokenizer
 from textvae.training.trainer import TextVAETrainer, TextVAETrainingArguments
 
+needs_bf16 = pytest.mark.skipif(not lstm_in_bf16(), reason="needs a CPU that computes LSTMs in bf16")
 VOCABULARY = 30
 SOURCE_VOCABULARY = 25
 ENCODERS = {

@@ -23,6 +23,7 @@ from textvae.errors import UserError
 from textvae.models.language import TextVAEConfig, TextVAEModel
 from textvae.modules.decoders import DILATIONS
 from textvae.objectives.elbo import ELBO
+from textvae.precision import lstm_in_bf16
 from textvae.text.batches import Batch
 from textvae.text.tokenizer import train_tokenizer
 
@@ -99,6 +100,11 @@ def endless(model: TextVAEModel) -> TextVAEModel:
 def precision(dtype: str, device: str) -> AbstractContextManager:
     """Where products are computed in "fp32" or in "bf16"."""
     return torch.autocast(torch.device(device).type, torch.bfloat16, enabled=dtype == "bf16")
+
+
+def dtypes(device: str) -> tuple[str, ...]:
+    """What products can be computed in there: a CPU without AVX-512 knows no LSTM in bf16."""
+    return ("fp32", "bf16") if torch.device(device).type != "cpu" or lstm_in_bf16() else ("fp32",)
 
 
 def train_step(

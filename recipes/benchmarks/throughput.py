@@ -59,7 +59,7 @@ def main() -> None:
     )
     arguments = parser.parse_args()
     measure.prepare(arguments)
-    names = ["/".join(parts) for parts in product(JOBS, measure.MODELS, ("fp32", "bf16"))]
+    names = ["/".join(parts) for parts in product(JOBS, measure.MODELS, measure.dtypes(arguments.device))]
     with reported_to_user():
         names = measure.chosen(names, arguments.only)
         texts, tokenizer = read(arguments)

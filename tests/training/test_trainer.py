@@ -15,6 +15,7 @@ from textvae.evaluation.evaluate import evaluate
 from textvae.models.language import TextVAEModel
 from textvae.objectives.elbo import ELBO
 from textvae.objectives.schedules import KLWeight
+from textvae.precision import check_bf16
 from textvae.text.batches import evaluation_loader
 from textvae.training.trainer import TextVAETrainer, TextVAETrainingArguments
 
@@ -256,13 +257,23 @@ def test_a_checkpoint_holds_model_and_tokenizer(tmp_path):
 # ---- other machines
 
 
-@pytest.mark.parametrize("precision", ["bf16", None])
+@pytest.mark.parametrize("precision", [pytest.param("bf16", marks=tiny.needs_bf16), None])
 def test_training_in_lower_precision(tmp_path, precision):
     trainer = tiny.trainer(tmp_path, max_steps=3, **({precision: True} if precision else {}))
     trainer.model.float()
     trainer.train()
     assert {tensor.dtype for tensor in tiny.weights(trainer.model).values()} == {torch.float32}
     assert all(math.isfinite(loss) for loss in history(trainer, "loss").values())
+
+
+def test_bf16_is_refused_where_it_cannot_be(tmp_path, monkeypatch):
+    monkeypatch.setattr("textvae.precision.lstm_in_bf16", lambda: False)
+    with pytest.raises(UserError, match="expected a CPU with AVX-512 for LSTMs in bf16"):
+        tiny.trainer(tmp_path, bf16=True)
+    tiny.trainer(tmp_path, bf16=False)
+    without = tiny.model(encoder_type="convolution", **tiny.DECODERS["dilated"])
+    check_bf16(without, torch.device("cpu"))
+    check_bf16(tiny.model(), torch.device("cuda"))
 
 
 @pytest.mark.parametrize("amx", [True, False])

@@ -24,6 +24,7 @@ from textvae.evaluation.reconstruction import Reconstructions
 from textvae.models.base import VAEModel
 from textvae.models.refinement import Refinement
 from textvae.models.seq2seq import Seq2SeqVAEModel
+from textvae.precision import check_bf16
 from textvae.processes import hidden_bar, shared
 from textvae.text.batches import Batch, Collator, evaluation_loader, tokenize
 
@@ -152,7 +153,10 @@ def evaluate(
 
     Raises:
         ValueError: if there is no batch.
+        UserError: if the model has LSTMs and its CPU cannot compute them in bf16.
     """
+    if bf16:
+        check_bf16(model, model.device)
     # A model without z gives its exact likelihood.
     sums = BoundSums(samples if model.config.latent_size else 1)
     meters: list[Meter] = [sums]

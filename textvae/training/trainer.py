@@ -31,6 +31,7 @@ from textvae.models.outputs import VAEOutput
 from textvae.models.refinement import Refinement
 from textvae.models.seq2seq import Seq2SeqVAEModel
 from textvae.objectives.elbo import ELBO, Terms
+from textvae.precision import bf16_is_fast, check_bf16
 from textvae.text.batches import (
     Batch,
     LengthGroupedSampler,
@@ -112,19 +113,6 @@ class TextVAETrainingArguments(TrainingArguments):
         super().__post_init__()
 
 
-def bf16_is_fast(use_cpu: bool = False) -> bool:
-    """Whether products of matrices are faster in bf16 than in fp32 here.
-
-    They are on NVIDIA GPUs from Ampere on, and on CPUs with AMX or AVX-512-BF16; others emulate it, and are slower.
-
-    Args:
-        use_cpu: also where there is a GPU.
-    """
-    if torch.cuda.is_available() and not use_cpu:
-        return torch.cuda.is_bf16_supported(including_emulation=False)
-    return torch.cpu._is_amx_tile_supported() or torch.cpu._is_avx512_bf16_supported()
-
-
 class TextVAETrainer(Trainer):
     """`transformers.Trainer` for a model that returns a `VAEOutput`.
 
@@ -157,6 +145,8 @@ class TextVAETrainer(Trainer):
             raise UserError(
                 "expected neither aggressive nor refinement with a conditional model: both are for language models"
             )
+        if args.bf16:
+            check_bf16(model, args.device)
         self.tokenizer = tokenizer
         self.collator = collator_for(model, tokenizer, source_tokenizer)
         super().__init__(
