@@ -60,8 +60,8 @@ def test_moments_are_those_of_draws(parts, labels):
     torch.testing.assert_close(values.mean(0), posterior.mean, rtol=0, atol=0.02)
     torch.testing.assert_close(values.std(0), posterior.stddev, rtol=0, atol=0.02)
     generator = torch.Generator().manual_seed(0)
-    again = torch.stack([drawn(posterior, generator) for _ in range(20_000)])
-    torch.testing.assert_close(again.mean(0), posterior.mean, rtol=0, atol=0.05)
+    again = torch.stack([drawn(posterior, generator) for _ in range(4_000)])
+    torch.testing.assert_close(again.mean(0), posterior.mean, rtol=0, atol=0.08)
 
 
 def test_enumeration_is_the_expectation_over_classes(parts):

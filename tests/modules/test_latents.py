@@ -205,6 +205,6 @@ def test_every_parameter_of_a_mixture_prior_learns():
 
 def test_draws_have_the_moments_of_a_mixture(mixture):
     generator = torch.Generator().manual_seed(0)
-    draws = torch.cat([drawn(mixture, generator) for _ in range(20_000)])
-    torch.testing.assert_close(draws.mean(0), mixture.mean[0], rtol=0, atol=0.03)
-    torch.testing.assert_close(draws.std(0), mixture.stddev[0], rtol=0.02, atol=0)
+    draws = torch.cat([drawn(mixture, generator) for _ in range(4_000)])
+    torch.testing.assert_close(draws.mean(0), mixture.mean[0], rtol=0, atol=0.06)
+    torch.testing.assert_close(draws.std(0), mixture.stddev[0], rtol=0.04, atol=0)
