@@ -1,5 +1,7 @@
 """The fused soft-max against the plain one: the same values, the same gradients."""
 
+import math
+
 import pytest
 import tiny
 import torch
@@ -183,3 +185,25 @@ def test_bag_of_words_by_hand():
     )
     torch.testing.assert_close(bag.log_likelihood(z, targets, mask), expected)
     torch.testing.assert_close(bag.log_likelihood(z, targets[:, [1, 0, 2]], mask)[:, 0], expected[:, 0])
+
+
+def test_words_weighted_as_in_tf_idf():
+    """By hand: the word of all sentences counts little, a repeated one not twice, a token on the mean one."""
+    bag = BagOfWords(2, 4, 7, tf_idf=True).double()
+    z = torch.randn(3, 2, 2).double()
+    targets = torch.tensor([[5, 5, 6, 2], [4, 2, 0, 0]])
+    mask = torch.tensor([[True, True, True, True], [True, True, False, False]])
+    found = bag.log_likelihood(z, targets, mask)
+    assert (bag.documents, bag.frequencies.tolist()) == (2, [0, 0, 2, 0, 1, 1, 1])
+
+    rare, twice, everywhere = 1 + math.log(3 / 2), 1 + math.log(2), 1.0
+    words = bag.output(bag.hidden(z).tanh()).log_softmax(-1)
+    first = rare * (twice * words[:, 0, 5] + words[:, 0, 6]) + everywhere * words[:, 0, 2]
+    second = rare * words[:, 1, 4] + everywhere * words[:, 1, 2]
+    scale = 6 / (rare * (twice + 2) + 2 * everywhere)
+    torch.testing.assert_close(found, scale * torch.stack([first, second], 1))
+
+    bag.log_likelihood(z, targets, mask)
+    assert (bag.documents, bag.frequencies[2]) == (4, 4)
+    bag.eval().log_likelihood(z, targets, mask)
+    assert bag.documents == 4

@@ -418,7 +418,12 @@ def test_a_run_resumes_in_either_stage(place, kept):
         ["objective.kl_weight=null", "objective.target_rate=2.0"],
         ["training.aggressive={updates: 4, window: 2}", "training.gradient_accumulation_steps=1"],
         ["training.refinement={steps: 2}", "training.gradient_accumulation_steps=1"],
-        ["model.normalize_means=0.5", "model.bag_of_words=true", "model.skip_connection=true"],
+        [
+            "model.normalize_means=0.5",
+            "model.bag_of_words=true",
+            "model.bag_of_words_weights=tf_idf",
+            "model.skip_connection=true",
+        ],
     ],
     ids=["target-rate", "aggressive", "refinement", "parts"],
 )

@@ -49,6 +49,7 @@ class TextVAEConfig(PretrainedConfig):
         tie_word_embeddings: the output layer's weight is the decoder's word vectors (Press & Wolf 2017).
         skip_connection: from z to the output layer (`SkipConnection`).
         bag_of_words: with a second decoder of the words in no order (`BagOfWords`), whose loss helps in training.
+        bag_of_words_weights: what its words count: each token one, or as in TF-IDF, so that z says the topic.
         normalize_means: deviation gamma of batch-normalised posterior means (`NormalizedMeans`), which keeps the KL
             over gamma² latent_size / 2 nats; None: as the encoder gives them.
         prior_components: Gaussians of a prior that is a mixture and learnt (`MixturePrior`), so that the model has
@@ -80,6 +81,7 @@ class TextVAEConfig(PretrainedConfig):
     tie_word_embeddings: bool = False
     skip_connection: bool = False
     bag_of_words: bool = False
+    bag_of_words_weights: Literal["counts", "tf_idf"] = "counts"
     normalize_means: float | None = None
     prior_components: int | None = None
     classes: list[str] | None = None
@@ -173,7 +175,12 @@ class TextVAEModel(VAEModel):
         self.decoder = _build_decoder(config)
         self.output_layer = self._build_output_layer(self.decoder.output_size)
         self.bag_of_words = (
-            BagOfWords(config.vector_size, config.hidden_size, config.vocab_size)
+            BagOfWords(
+                config.vector_size,
+                config.hidden_size,
+                config.vocab_size,
+                tf_idf=config.bag_of_words_weights == "tf_idf",
+            )
             if config.bag_of_words and config.latent_size
             else None
         )

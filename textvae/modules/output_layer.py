@@ -150,18 +150,30 @@ class OutputLayer(nn.Module):
 class BagOfWords(nn.Module):
     """p_bag(x | z) = prod_t softmax(f(z))[x_t]: the words of a sentence from z alone, in no order (Zhao et al. 2017).
 
-    A second decoder that cannot do without z, with a loss of its own in training; it writes nothing.
+    A second decoder that cannot do without z, with a loss of its own in training; it writes nothing. Most of the tokens
+    of a document are function words, which say nothing of its topic; weighted as in TF-IDF, they count for little.
 
     Args:
         latent_size: Z.
         hidden_size: of f, one hidden layer.
         vocabulary_size: V.
+        tf_idf: whether the n tokens of a word count (1 + log n) (1 + log((1 + N) / (1 + N_word))) instead of n, where
+            N_word of the N sentences seen so far in training have the word; on the mean a token of a batch counts 1.
     """
 
-    def __init__(self, latent_size: int, hidden_size: int, vocabulary_size: int) -> None:
+    documents: Tensor
+    frequencies: Tensor
+
+    def __init__(
+        self, latent_size: int, hidden_size: int, vocabulary_size: int, *, tf_idf: bool = False
+    ) -> None:
         super().__init__()
         self.hidden = nn.Linear(latent_size, hidden_size)
         self.output = nn.Linear(hidden_size, vocabulary_size)
+        self.tf_idf = tf_idf
+        if tf_idf:
+            self.register_buffer("documents", torch.zeros((), dtype=torch.long))
+            self.register_buffer("frequencies", torch.zeros(vocabulary_size, dtype=torch.long))
 
     def log_likelihood(self, z: Tensor, targets: Tensor, mask: Tensor) -> Tensor:
         """log p_bag(x | z) in nats, summed over the real tokens, (K, B).
@@ -173,4 +185,16 @@ class BagOfWords(nn.Module):
         """
         words = functional.log_softmax(self.output(self.hidden(z).tanh()), dim=-1)
         chosen = words.gather(-1, targets.expand(len(z), -1, -1))
-        return (chosen * mask).sum(-1)
+        return (chosen * (self._weights(targets, mask) if self.tf_idf else mask)).sum(-1)
+
+    def _weights(self, targets: Tensor, mask: Tensor) -> Tensor:
+        """What each token counts, (B, T), 0 for pads; in training the sentences are counted first."""
+        counts = torch.zeros(len(targets), len(self.frequencies), device=targets.device)
+        counts.scatter_add_(1, targets, mask.to(counts.dtype))
+        if self.training:
+            self.documents += len(targets)
+            self.frequencies += (counts > 0).sum(0)
+        rarity = 1 + torch.log((1 + self.documents) / (1 + self.frequencies))
+        repeated = counts.gather(1, targets).clamp(min=1)  # pads may stand for a word that is not there
+        weights = (1 + repeated.log()) / repeated * rarity[targets] * mask
+        return weights * (mask.sum() / weights.sum())
