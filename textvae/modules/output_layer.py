@@ -158,8 +158,8 @@ class BagOfWords(nn.Module):
         hidden_size: of f, one hidden layer.
         vocabulary_size: V.
         tf_idf: whether the n tokens of a word count (1 + log n) (1 + log((1 + N) / (1 + N_word))) instead of n, where
-            N_word of the N sentences seen so far in training, of several processes by the first, have the word; on the mean
-            a token of a batch counts 1.
+            N_word of the N sentences seen so far in training, of several processes by the first, have the word; on the
+            mean a token of a batch counts 1.
     """
 
     documents: Tensor
