@@ -23,6 +23,7 @@ ENCODERS = {
     "lstm-2": {"encoder_type": "lstm", "encoder_layers": 2},
     "lstm-both-ways": {"encoder_type": "lstm", "bidirectional": True},
     "convolution": {"encoder_type": "convolution", "encoder_layers": 2},
+    "bag-of-words": {"encoder_type": "bag_of_words", "encoder_layers": 2},
 }
 DECODERS = {
     "lstm": {"decoder_type": "lstm"},

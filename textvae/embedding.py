@@ -49,7 +49,7 @@ class TextVAEEmbedder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
     Args:
         latent_size: size of the vectors.
         hidden_size: of encoder and decoder.
-        encoder_type: "convolution", which learns sooner, or "lstm".
+        encoder_type: "convolution", which learns sooner, "lstm", or "bag_of_words", for the topics of documents.
         decoder_type: "lstm" or "dilated_convolution".
         vocabulary_size: number of tokens; None: 8,000 pieces, or fewer if the texts have fewer.
         maximum_length: longer texts are cut to so many tokens in training, and read in chunks by `transform`; None:
@@ -79,7 +79,7 @@ class TextVAEEmbedder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
         self,
         latent_size: int = 32,
         hidden_size: int = 256,
-        encoder_type: Literal["convolution", "lstm"] = "convolution",
+        encoder_type: Literal["convolution", "lstm", "bag_of_words"] = "convolution",
         decoder_type: Literal["lstm", "dilated_convolution"] = "lstm",
         vocabulary_size: int | None = None,
         maximum_length: int | None = 100,

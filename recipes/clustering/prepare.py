@@ -62,7 +62,7 @@ def agnews(folder: Path) -> dict[str, Rows]:
 
 
 def newsgroups(folder: Path) -> dict[str, Rows]:
-    """The messages without headers, quotations and signatures, as scikit-learn strips them."""
+    """The messages without headers, quotations and signatures, as scikit-learn strips them, each as one line."""
     return {split: stripped(the_file(folder, f"{split}.jsonl")) for split in ("train", "test")}
 
 
@@ -72,7 +72,8 @@ def stripped(file: Path) -> Rows:
     with file.open(encoding="utf-8") as lines:
         for row in map(json.loads, lines):
             text = strip_newsgroup_quoting(strip_newsgroup_header(row["text"]))
-            rows.append({"text": strip_newsgroup_footer(text).strip(), "label": row["label"]})
+            # Joined lines, as a word at the beginning of a line would have other pieces than elsewhere.
+            rows.append({"text": " ".join(strip_newsgroup_footer(text).split()), "label": row["label"]})
     return [row for row in rows if row["text"]]
 
 

@@ -41,6 +41,7 @@ OPTIONS = {
     "skip": {"skip_connection": True},
     "bag-of-words": {"bag_of_words": True},
     "weighted-bag-of-words": {"bag_of_words": True, "bag_of_words_weights": "tf_idf"},
+    "linear-bag-of-words": {"bag_of_words": True, "bag_of_words_hidden": False},
     "normalised-means": {"normalize_means": 0.5},
     "mixture-prior": {"prior_components": 2},
     "classes": {"classes": ["a", "b"]},

@@ -1,4 +1,7 @@
-"""What an encoder reads: the whole sentence, in its order, and nothing behind it. (Pads: test_invariances.py.)"""
+"""What an encoder reads: the whole sentence, in its order or in none, and nothing behind it.
+
+(Pads: test_invariances.py.)
+"""
 
 import pytest
 import tiny
@@ -22,10 +25,11 @@ def test_every_word_matters(options):
 
 
 @ENCODERS
-def test_order_matters(options):
+def test_order_matters_but_to_a_bag_of_words(options):
     model = tiny.model(**options)
     one, other = tiny.collate([{"ids": [4, 5, 6, 7]}]), tiny.collate([{"ids": [7, 6, 5, 4]}])
-    assert not torch.allclose(summary(model, one), summary(model, other))
+    same = torch.allclose(summary(model, one), summary(model, other))
+    assert same == (options["encoder_type"] == "bag_of_words")
 
 
 @ENCODERS
@@ -51,3 +55,14 @@ def test_convolution_summary_by_hand():
     convolved = sum(part @ weight[..., tap].T for tap, part in enumerate((before, states, behind)))
     expected = (states + torch.relu(convolved + encoder.convolutions[0].bias)).amax(0)
     torch.testing.assert_close(summary(model, batch)[0], expected)
+
+
+def test_bag_of_words_summary_by_hand():
+    """Word vectors that count words: what comes in is the share of each word, the end among them."""
+    model = tiny.model(encoder_type="bag_of_words", embedding_size=tiny.VOCABULARY)
+    encoder = model.encoder
+    encoder.embedding.weight.data = torch.eye(tiny.VOCABULARY, dtype=torch.double)
+    shares = torch.zeros(tiny.VOCABULARY, dtype=torch.double)
+    shares[torch.tensor([4, 5, model.config.eos_token_id])] = torch.tensor([0.5, 0.25, 0.25]).double()
+    expected = torch.relu(encoder.layers[0].weight @ shares + encoder.layers[0].bias)
+    torch.testing.assert_close(summary(model, tiny.collate([{"ids": [4, 5, 4]}]))[0], expected)

@@ -173,13 +173,14 @@ def test_likeliest_token_is_that_of_the_largest_logit(monkeypatch, layer, rows):
     assert torch.equal(layer.likeliest(states), layer.logits(states).argmax(-1))
 
 
-def test_bag_of_words_by_hand():
+@pytest.mark.parametrize("hidden_size", [4, None], ids=["hidden", "linear"])
+def test_bag_of_words_by_hand(hidden_size):
     """A sentence's words are independent given z, so their order does not matter, and pads are none."""
-    bag = BagOfWords(2, 4, 7).double()
+    bag = BagOfWords(2, hidden_size, 7).double()
     z = torch.randn(3, 2, 2).double()
     targets = torch.tensor([[5, 6, 2], [4, 2, 0]])
     mask = torch.tensor([[True, True, True], [True, True, False]])
-    words = bag.output(bag.hidden(z).tanh()).log_softmax(-1)
+    words = bag.output(bag.hidden(z).tanh() if hidden_size else z).log_softmax(-1)
     expected = torch.stack(
         [words[:, 0, 5] + words[:, 0, 6] + words[:, 0, 2], words[:, 1, 4] + words[:, 1, 2]], 1
     )

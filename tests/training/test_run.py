@@ -21,6 +21,7 @@ from textvae.evaluation.diagnosis import described
 from textvae.models.checkpoint import last_whole_checkpoint
 from textvae.objectives.rate import SPEED, START
 from textvae.text.corpus import load_corpus
+from textvae.text.tokenizer import load_tokenizer
 from textvae.text_vae import TextVAE
 from textvae.training.recipe import read_recipe
 from textvae.training.run import run
@@ -271,6 +272,18 @@ def test_a_stream_trains_without_being_stored(place):
     losses = [entry["loss"] for entry in state["log_history"] if "loss" in entry]
     assert len(losses) == STEPS
     assert losses[-1] < losses[0]
+
+
+def test_the_tokenizer_is_as_the_recipe_says(place):
+    """The rarest letters are spelt in bytes, and capitals are not kept."""
+    corpus = place / "capitals.txt"
+    corpus.write_text("ABBA ABBA\n" * 200 + "ABBAÄ\n" * 5)
+    pieces = ["kind=sentencepiece", "vocabulary_size=null", "character_coverage=0.98", "lower=true"]
+    options = [f"corpus.train={corpus}", "training.max_steps=1", *(f"tokenizer.{piece}" for piece in pieces)]
+    run(read(place, "capitals", *options))
+    tokenizer = load_tokenizer(place / "capitals")
+    assert tokenizer.decode(tokenizer("ABBA Ä").input_ids) == "abba ä"
+    assert "<0xC3>" in tokenizer.tokenize("Ä")
 
 
 def test_early_stopping_ends_a_run_that_no_longer_improves(place):

@@ -18,7 +18,7 @@ from textvae.models.outputs import VAEOutput
 from textvae.models.refinement import Refinement, refined, refined_with_gradient
 from textvae.modules.classes import ClassGaussian, ClassPosterior, ClassPrior
 from textvae.modules.decoders import DILATIONS, DilatedConvolutionDecoder, LSTMDecoder
-from textvae.modules.encoders import ConvolutionEncoder, LSTMEncoder
+from textvae.modules.encoders import BagOfWordsEncoder, ConvolutionEncoder, LSTMEncoder
 from textvae.modules.latents import (
     GaussianPosterior,
     MixturePrior,
@@ -39,7 +39,7 @@ class TextVAEConfig(PretrainedConfig):
         embedding_size: size of the word vectors of encoder and decoder.
         hidden_size: D of encoder and decoder, the number of channels where they are convolutional.
         encoder_type: what reads the sentence.
-        encoder_layers: LSTM layers or convolutions of the encoder.
+        encoder_layers: LSTM layers, convolutions, or layers behind the mean of the word vectors.
         bidirectional: whether the LSTM encoder reads both ways.
         decoder_type: what writes the sentence.
         decoder_layers: LSTM layers of the decoder.
@@ -49,6 +49,7 @@ class TextVAEConfig(PretrainedConfig):
         tie_word_embeddings: the output layer's weight is the decoder's word vectors (Press & Wolf 2017).
         skip_connection: from z to the output layer (`SkipConnection`).
         bag_of_words: with a second decoder of the words in no order (`BagOfWords`), whose loss helps in training.
+        bag_of_words_hidden: whether it has a hidden layer; without one, topics are directions of z.
         bag_of_words_weights: what its words count: each token one, or as in TF-IDF, so that z says the topic.
         normalize_means: deviation gamma of batch-normalised posterior means (`NormalizedMeans`), which keeps the KL
             over gamma² latent_size / 2 nats; None: as the encoder gives them.
@@ -70,7 +71,7 @@ class TextVAEConfig(PretrainedConfig):
     latent_size: int = 32
     embedding_size: int = 256
     hidden_size: int = 256
-    encoder_type: Literal["lstm", "convolution"] = "lstm"
+    encoder_type: Literal["lstm", "convolution", "bag_of_words"] = "lstm"
     encoder_layers: int = 1
     bidirectional: bool = False
     decoder_type: Literal["lstm", "dilated_convolution"] = "lstm"
@@ -81,6 +82,7 @@ class TextVAEConfig(PretrainedConfig):
     tie_word_embeddings: bool = False
     skip_connection: bool = False
     bag_of_words: bool = False
+    bag_of_words_hidden: bool = True
     bag_of_words_weights: Literal["counts", "tf_idf"] = "counts"
     normalize_means: float | None = None
     prior_components: int | None = None
@@ -109,7 +111,7 @@ class TextVAEConfig(PretrainedConfig):
         return self.latent_size + len(self.classes or ())
 
 
-def _build_encoder(config: TextVAEConfig) -> LSTMEncoder | ConvolutionEncoder:
+def _build_encoder(config: TextVAEConfig) -> LSTMEncoder | ConvolutionEncoder | BagOfWordsEncoder:
     sizes = {
         "vocabulary_size": config.vocab_size,
         "embedding_size": config.embedding_size,
@@ -118,7 +120,9 @@ def _build_encoder(config: TextVAEConfig) -> LSTMEncoder | ConvolutionEncoder:
     }
     if config.encoder_type == "lstm":
         return LSTMEncoder(**sizes, bidirectional=config.bidirectional)
-    return ConvolutionEncoder(**sizes)
+    if config.encoder_type == "convolution":
+        return ConvolutionEncoder(**sizes)
+    return BagOfWordsEncoder(**sizes)
 
 
 def _build_decoder(config: TextVAEConfig) -> LSTMDecoder | DilatedConvolutionDecoder:
@@ -177,7 +181,7 @@ class TextVAEModel(VAEModel):
         self.bag_of_words = (
             BagOfWords(
                 config.vector_size,
-                config.hidden_size,
+                config.hidden_size if config.bag_of_words_hidden else None,
                 config.vocab_size,
                 tf_idf=config.bag_of_words_weights == "tf_idf",
             )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import torch
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pack_padded_sequence
@@ -88,3 +90,38 @@ class ConvolutionEncoder(nn.Module):
         for convolution in self.convolutions:
             states = (states + torch.relu(convolution(states))).masked_fill(pads, 0)
         return states.masked_fill(pads, -torch.inf).amax(2)
+
+
+class BagOfWordsEncoder(nn.Module):
+    """The mean of the word vectors and layers behind it (deep averaging network, Iyyer et al. 2015).
+
+    The order of the words is not read, so that a document of any length costs little more than its word vectors.
+
+    Args:
+        vocabulary_size: V.
+        embedding_size: size of the word vectors.
+        hidden_size: width of the layers.
+        layers: number of layers, each with a ReLU.
+    """
+
+    def __init__(
+        self, *, vocabulary_size: int, embedding_size: int, hidden_size: int, layers: int = 1
+    ) -> None:
+        super().__init__()
+        self.embedding = nn.Embedding(vocabulary_size, embedding_size)
+        widths = [embedding_size] + [hidden_size] * layers
+        self.layers = nn.ModuleList(nn.Linear(*pair) for pair in pairwise(widths))
+        self.output_size = widths[-1]
+
+    def forward(self, ids: Tensor, mask: Tensor) -> Tensor:
+        """Summaries (B, D).
+
+        Args:
+            ids: the sentences with EOS, (B, T).
+            mask: True on real tokens, (B, T); every sentence has one or more.
+        """
+        real = mask[..., None]
+        states = self.embedding(ids).masked_fill(~real, 0).sum(1) / real.sum(1)
+        for layer in self.layers:
+            states = torch.relu(layer(states))
+        return states

@@ -155,7 +155,8 @@ class BagOfWords(nn.Module):
 
     Args:
         latent_size: Z.
-        hidden_size: of f, one hidden layer.
+        hidden_size: of f's hidden layer; None: f is linear, so that topics are directions of z (Miao et al.
+            2016).
         vocabulary_size: V.
         tf_idf: whether the n tokens of a word count (1 + log n) (1 + log((1 + N) / (1 + N_word))) instead of n, where
             N_word of the N sentences seen so far in training, of several processes by the first, have the word; on the
@@ -166,11 +167,11 @@ class BagOfWords(nn.Module):
     frequencies: Tensor
 
     def __init__(
-        self, latent_size: int, hidden_size: int, vocabulary_size: int, *, tf_idf: bool = False
+        self, latent_size: int, hidden_size: int | None, vocabulary_size: int, *, tf_idf: bool = False
     ) -> None:
         super().__init__()
-        self.hidden = nn.Linear(latent_size, hidden_size)
-        self.output = nn.Linear(hidden_size, vocabulary_size)
+        self.hidden = None if hidden_size is None else nn.Linear(latent_size, hidden_size)
+        self.output = nn.Linear(hidden_size or latent_size, vocabulary_size)
         self.tf_idf = tf_idf
         if tf_idf:
             self.register_buffer("documents", torch.zeros((), dtype=torch.long))
@@ -184,7 +185,8 @@ class BagOfWords(nn.Module):
             targets: ids, (B, T).
             mask: True on real tokens, (B, T).
         """
-        words = functional.log_softmax(self.output(self.hidden(z).tanh()), dim=-1)
+        features = z if self.hidden is None else self.hidden(z).tanh()
+        words = functional.log_softmax(self.output(features), dim=-1)
         chosen = words.gather(-1, targets.expand(len(z), -1, -1))
         return (chosen * (self._weights(targets, mask) if self.tf_idf else mask)).sum(-1)
 

@@ -62,6 +62,8 @@ class TokenizerOptions:
         vocabulary_size: number of tokens; None: all words, or 8,000 pieces.
         algorithm: how SentencePiece learns its pieces.
         minimum_count: a word that is rarer is UNK.
+        character_coverage: share of the characters that get a piece of their own; the rest are spelt in bytes.
+        lower: whether text is lower-cased.
         maximum_length: longer sentences are cut to so many tokens, EOS counted; None: never.
         joint: of pairs, whether source and target share one vocabulary.
     """
@@ -70,6 +72,8 @@ class TokenizerOptions:
     vocabulary_size: int | None = None
     algorithm: Literal["unigram", "bpe"] = "unigram"
     minimum_count: int = 1
+    character_coverage: float = 0.9995
+    lower: bool = False
     maximum_length: int | None = None
     joint: bool = True
 

@@ -347,6 +347,8 @@ def _tokenizers(
         "vocabulary_size": options.vocabulary_size,
         "algorithm": options.algorithm,
         "minimum_count": options.minimum_count,
+        "character_coverage": options.character_coverage,
+        "lower": options.lower,
     }
     source = None
     if recipe.conditional:
