@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from textvae.modules.attention import AdditiveAttention, DotAttention, GeneralAttention, mean_of_real
+from textvae.modules.attention import AdditiveAttention, DotAttention, GeneralAttention
 
 KINDS = {"additive": AdditiveAttention, "general": GeneralAttention, "dot": DotAttention}
 EACH = pytest.mark.parametrize("kind", KINDS.values(), ids=KINDS)
@@ -64,9 +64,3 @@ def test_keys_are_made_once(kind, source):
     for _ in range(3):
         attention(torch.randn(1, 2, 1, 3).double(), read)
     assert len(calls) == 1
-
-
-def test_the_summary_is_the_mean_of_real_tokens():
-    states = torch.tensor([[[1.0], [3], [5]], [[1], [3], [float("inf")]]])
-    mask = torch.tensor([[True, True, True], [True, True, False]])
-    assert mean_of_real(states, mask).tolist() == [[3], [2]]

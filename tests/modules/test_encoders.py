@@ -8,6 +8,8 @@ import tiny
 import torch
 from torch.nn import functional
 
+from textvae.modules.encoders import mean_of_real
+
 ENCODERS = pytest.mark.parametrize("options", tiny.ENCODERS.values(), ids=tiny.ENCODERS)
 
 
@@ -55,6 +57,12 @@ def test_convolution_summary_by_hand():
     convolved = sum(part @ weight[..., tap].T for tap, part in enumerate((before, states, behind)))
     expected = (states + torch.relu(convolved + encoder.convolutions[0].bias)).amax(0)
     torch.testing.assert_close(summary(model, batch)[0], expected)
+
+
+def test_pads_do_not_count_in_a_mean():
+    states = torch.tensor([[[1.0], [3], [5]], [[1], [3], [float("inf")]]])
+    mask = torch.tensor([[True, True, True], [True, True, False]])
+    assert mean_of_real(states, mask).tolist() == [[3], [2]]
 
 
 def test_bag_of_words_summary_by_hand():

@@ -8,15 +8,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-
-def mean_of_real(states: Tensor, mask: Tensor) -> Tensor:
-    """The mean of the states (B, S, D) of each sentence's real tokens, (B, D).
-
-    Args:
-        states: (B, S, D).
-        mask: True on real tokens, (B, S); every sentence has one or more.
-    """
-    return states.masked_fill(~mask[..., None], 0).sum(1) / mask.sum(1, keepdim=True)
+from textvae.modules.encoders import mean_of_real
 
 
 class Source(NamedTuple):

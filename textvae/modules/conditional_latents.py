@@ -19,9 +19,10 @@ from torch import Tensor, nn
 from torch.distributions import Distribution, Independent, Normal
 from torch.distributions.constraints import Constraint
 
-from textvae.modules.attention import Source, mean_of_real
+from textvae.modules.attention import Source
 from textvae.modules.attentive_decoder import AttentiveDecoder
 from textvae.modules.decoders import Cache
+from textvae.modules.encoders import mean_of_real
 from textvae.modules.latents import GaussianPosterior, diagonal_gaussian, drawn
 
 Choice = Callable[[Distribution], Tensor]

@@ -9,6 +9,16 @@ from torch import Tensor, nn
 from torch.nn.utils.rnn import pack_padded_sequence
 
 
+def mean_of_real(states: Tensor, mask: Tensor) -> Tensor:
+    """The mean of the states (B, T, D) of each sentence's real tokens, (B, D).
+
+    Args:
+        states: (B, T, D).
+        mask: True on real tokens, (B, T); every sentence has one or more.
+    """
+    return states.masked_fill(~mask[..., None], 0).sum(1) / mask.sum(1, keepdim=True)
+
+
 class LSTMEncoder(nn.Module):
     """An LSTM read to the end of the sentence.
 
@@ -120,8 +130,7 @@ class BagOfWordsEncoder(nn.Module):
             ids: the sentences with EOS, (B, T).
             mask: True on real tokens, (B, T); every sentence has one or more.
         """
-        real = mask[..., None]
-        states = self.embedding(ids).masked_fill(~real, 0).sum(1) / real.sum(1)
+        states = mean_of_real(self.embedding(ids), mask)
         for layer in self.layers:
             states = torch.relu(layer(states))
         return states
