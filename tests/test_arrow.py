@@ -26,10 +26,10 @@ latent_space.paths latent_space.clusters latent_space.semi_supervised latent_spa
 latent_space.fitted_priors latent_space.maps
 training.progress training.clock training.curves training.plateau training.multiplier training.aggressive
 training.prior training.trainer training.recipe training.run training.script training.comparison
-pictures.cloud pictures.figure pictures.scatter pictures.page pictures.confusion pictures.strip pictures.attention
-pictures.diversity
+pictures.cloud pictures.figure pictures.scatter pictures.page pictures.document pictures.confusion pictures.strip
+pictures.attention pictures.diversity
 text_vae vectors ray clustering embedding
-commands.arguments commands.printing commands.evaluate commands.write commands.latent commands.encode
+commands.arguments commands.printing commands.evaluate commands.corpora commands.write commands.latent commands.encode
 commands.classify commands.cluster commands.map commands.translate
 cli
 """.split()

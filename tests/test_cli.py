@@ -175,6 +175,17 @@ def test_interpolate(textvae, vae, trained):
     assert out.splitlines() == vae.interpolate("a b", "z")
 
 
+def test_a_strip_is_drawn_beside_what_is_printed(textvae, vae, trained, tmp_path):
+    arguments = ["interpolate", trained, "a b", "z", "--steps", 3]
+    _, out, err = textvae(*arguments, "--strip", tmp_path / "new/way.png")
+    assert (out.splitlines(), err) == (vae.interpolate("a b", "z", steps=3), "")
+    assert (tmp_path / "new/way.png").read_bytes().startswith(b"\x89PNG")
+    scores = [row["log_likelihood"] for row in json.loads(textvae(*arguments, "--scores", "--json")[1])]
+    page = (tmp_path / "new/way.html").read_text()
+    assert [f'<span class="nats">{-score:.1f}</span>' in page for score in scores] == [True] * 3
+    assert "got way.jpg" in textvae(*arguments, "--strip", "way.jpg")[2]
+
+
 def test_reconstruct(textvae, vae, trained, file):
     code, out, err = textvae("reconstruct", trained, file, "--json")
     assert (code, err) == (0, "")

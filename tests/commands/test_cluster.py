@@ -9,6 +9,7 @@ import torch
 
 from textvae.cli import main
 from textvae.clustering import cluster_texts
+from textvae.evaluation.clustering import clustering_scores
 from textvae.text_vae import TextVAE
 
 LINES = ["a b c", "d e f g h", "i", "", "q r s t", "z y\tx w v u", "a b", "q r", "z z z"]
@@ -96,9 +97,50 @@ def test_the_table_has_a_row_for_each_line(textvae, trained, file):
     assert [float(row[1]) for row in rows] == pytest.approx(json.loads(out)["probabilities"], abs=1e-4)
 
 
+KINDS = ["x", "y", "", "x", "y", "y", "x", "y", "x"]
+
+
+def test_a_file_of_labels_belongs_to_the_lines_blank_ones_counted(textvae, trained, file, tmp_path):
+    (tmp_path / "kinds.txt").write_text("\n".join(KINDS) + "\n")
+    options = ["--clusters", 2, "--maximum-length", 6, "--labels", "kinds.txt"]
+    _, out, _ = textvae(trained, file, *options, "--confusion", "new/confusion.png", "--json")
+    found = json.loads(out)
+    known = [(kind, label) for kind, label in zip(KINDS, found["labels"], strict=True) if kind]
+    expected = clustering_scores(*zip(*known, strict=True))
+    assert found["scores"] == expected.to_dict()
+    assert sum(map(sum, found["scores"]["confusion"])) == 8, "but not the one without a class"
+    assert (tmp_path / "new/confusion.png").read_bytes().startswith(b"\x89PNG")
+    page = (tmp_path / "new/confusion.html").read_text()
+    assert all(f'<li dir="auto">{line}</li>' in page for line in ("a b c", "d e f g h", "z z z"))
+    _, out, _ = textvae(trained, file, *options)
+    assert out.splitlines()[0] == expected.report()
+
+
+def test_a_table_has_its_own_labels(textvae, vae, trained, file, tmp_path):
+    rows = [f"{line}\t{kind}" for line, kind in zip(LINES, KINDS, strict=True) if "\t" not in line]
+    (tmp_path / "table.tsv").write_text("\n".join(["said\tkind", *rows]) + "\n")
+    options = ["--clusters", 2, "--maximum-length", 6, "--column", "said", "--label-column", "kind", "--json"]
+    found = json.loads(textvae(trained, "table.tsv", *options)[1])
+    texts = [line for line in LINES if line and "\t" not in line]
+    assert found["labels"] == cluster_texts(vae, texts, 2, maximum_length=6).labels.tolist()
+    assert sum(map(sum, found["scores"]["confusion"])) == len(texts) - 1
+
+
+def test_texts_without_labels_have_no_scores(textvae, trained, file, tmp_path):
+    assert "scores" not in json.loads(
+        textvae(trained, file, "--clusters", 2, "--maximum-length", 6, "--json")[1]
+    )
+    (tmp_path / "none.txt").write_text("\n" * len(LINES))
+    code, out, err = textvae(trained, file, "--labels", "none.txt", "--confusion", "x.png")
+    assert (code, out, err.count("\n")) == (2, "", 1)
+    assert "expected classes for --confusion, found none" in err
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
+        (["--confusion", "x.jpg"], "which ends in .png, .pdf, .svg, got x.jpg"),
+        (["--confusion", "x.png"], "expected classes for --confusion, found none"),
         (["--clusters", "some"], "a number of 1 or more, or auto, got 'some'"),
         (["--clusters", "0"], "a number of 1 or more, or auto, got '0'"),
         (["--clusters", "100"], "got 100 of 9 different vectors"),
@@ -115,7 +157,7 @@ def test_a_mistake_is_one_line_and_exit_code_2(textvae, trained, file, arguments
 
 
 def test_missing_files_are_named_before_the_model_is_loaded(textvae, file):
-    assert "found nothing at nowhere.txt" in textvae("no-run", "nowhere.txt")[2]
+    assert "a file or folder nowhere.txt, found none" in textvae("no-run", "nowhere.txt")[2]
 
 
 class Terminal(io.StringIO):

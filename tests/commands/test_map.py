@@ -140,7 +140,7 @@ def test_a_dash_is_standard_input(draw, monkeypatch):
 
 
 def test_the_embedded_corpus_has_many_labels(draw, monkeypatch):
-    monkeypatch.setattr("textvae.commands.map.EMBEDDED", 40)
+    monkeypatch.setattr("textvae.commands.corpora.EMBEDDED", 40)
     code, out, _ = draw("grammar", "--label-column", "type", "--json")
     assert (code, json.loads(out)["sentences"]) == (0, 40)
     assert {label for *_, label in points(out).values()} == {"statement", "question"}

@@ -5,7 +5,7 @@ import pytest
 from matplotlib.image import imread
 
 from textvae.errors import UserError
-from textvae.pictures.confusion import draw_confusion
+from textvae.pictures.confusion import draw_confusion, write_confusion_page
 
 
 def cells(path, size):
@@ -41,12 +41,40 @@ def test_numbers_and_names_are_written(tmp_path):
     )
 
 
+def test_long_names_are_turned_so_that_none_hides_another(tmp_path):
+    names = ["0: microsoft, company", "1: oil, prices"]
+    for columns, turned in ((names, 2), (["0", "1"], 0)):
+        draw_confusion(np.eye(2) * 9, ["x", "y"], columns, tmp_path / "x.svg")
+        found = re.findall(r"<text ([^>]*)>([^<]*)</text>", (tmp_path / "x.svg").read_text())
+        shown = [attributes for attributes, name in found if name in columns]
+        assert len(shown) == 2, "at the top alone"
+        assert sum("rotate(-45" in attributes for attributes in shown) == turned
+
+
 def test_many_classes_fit_on_a_page(tmp_path):
     draw_confusion(np.eye(40) * 1000, range(40), range(40), tmp_path / "x.png")
     assert imread(tmp_path / "x.png").shape[1] < 7 * 300
 
 
+def test_a_page_shows_texts_of_each_cell_and_loads_nothing(tmp_path):
+    texts = [[["<b>one", "& two"], []], [["three"], ["four"]]]
+    write_confusion_page(
+        [[3, 0], [1, 9]], ["x<y", "z"], ["0: $a", "1"], texts, tmp_path / "x.html", title="A & B"
+    )
+    page = (tmp_path / "x.html").read_text()
+    cells = re.findall(r"<td[^>]*>(.*?)</td>", page)
+    assert [re.match("[^<]*", cell)[0] for cell in cells] == ["3", "·", "1", "9"]
+    assert re.findall("<li[^>]*>([^<]*)</li>", cells[0]) == ["&lt;b&gt;one", "&amp; two"]
+    assert "3 texts: 100.0% of x&lt;y, 75.0% of cluster 0: $a" in cells[0]
+    assert "1 texts: 10.0% of z, 25.0% of cluster 0: $a" in cells[2]
+    assert re.findall('--share:([^"]*)', page) == ["100%", "0%", "10%", "90%"]
+    assert '<h1 dir="auto">A &amp; B</h1>' in page
+    assert not re.search("<script|src=|href=|url", page)
+
+
 def test_mistakes_are_named(tmp_path):
+    with pytest.raises(UserError, match="examples for each of 1 rows and 2 columns"):
+        write_confusion_page([[1, 2]], ["x"], ["y", "z"], [[["a"]]], tmp_path / "x.html")
     with pytest.raises(
         UserError, match=r"a matrix of 2 rows and 1 columns, as there are names, got \(1, 2\)"
     ):

@@ -1,10 +1,12 @@
+import re
+
 import numpy as np
 import pytest
 from matplotlib.colors import to_rgb
 from matplotlib.image import imread
 
 from textvae.errors import UserError
-from textvae.pictures.strip import BLUE, NEW, changed, draw_strip
+from textvae.pictures.strip import BLUE, NEW, changed, draw_strip, write_strip_page
 
 TEXTS = ["the dog sleeps", "the dog sleeps", "the dog barks at the moon", "$5 and $6 too"]
 
@@ -55,9 +57,30 @@ def test_a_long_sentence_is_broken(tmp_path):
     assert long.shape[0] > short.shape[0]
 
 
+def test_a_word_longer_than_a_line_is_broken(tmp_path):
+    draw_strip(["word", "never " + "ending-" * 60], [-1, -2], tmp_path / "long.png")
+    assert imread(tmp_path / "long.png").shape[1] == 2100
+    assert len(rows_of(tmp_path / "long.png", NEW)) > 3
+
+
+def test_a_page_marks_new_words_and_says_where_each_sentence_is(tmp_path):
+    write_strip_page(["a b", "a <c>", "a <c>"], [-4, -2, 0], tmp_path / "x.html")
+    page = (tmp_path / "x.html").read_text()
+    first, second, third = re.findall("<li.*?</li>", page)
+    assert "a b<small>sentence 1 of 3, 0% of the way, 2.00 nats a word" in first
+    assert "a <mark>&lt;c&gt;</mark><small>sentence 2 of 3, 50% of the way, 1.00 nats" in second
+    assert "a &lt;c&gt;<small>sentence 3 of 3, 100%" in third
+    assert re.findall('width:(.*?)"', page.split("<ol>")[1]) == ["100.0%", "50.0%", "0.0%"]
+    assert not re.search("<script|src=|href=|url", page)
+    write_strip_page(["a"], None, tmp_path / "x.html")
+    assert "nats" not in (tmp_path / "x.html").read_text().split("<h1")[1]
+
+
 def test_mistakes_are_named(tmp_path):
     with pytest.raises(UserError, match="expected sentences to draw, got none"):
         draw_strip([], None, tmp_path / "x.png")
+    with pytest.raises(UserError, match=r"a score for each of 4 sentences, got shape \(3,\)"):
+        write_strip_page(TEXTS, [-1, -2, -3], tmp_path / "x.html")
     with pytest.raises(UserError, match=r"a score for each of 4 sentences, got shape \(3,\)"):
         draw_strip(TEXTS, [-1, -2, -3], tmp_path / "x.png")
     for wrong in (0.5, np.nan, -np.inf):

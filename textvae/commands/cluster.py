@@ -4,18 +4,28 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from textvae.commands.arguments import BatchSize, Json, Lines, MaximumLength, Run, lines_of, load
+from textvae.commands.arguments import BatchSize, Json, MaximumLength, Run, hide_bars, load
+from textvae.commands.corpora import Column, Corpus, LabelColumn, Labels, texts_of
 from textvae.errors import UserError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from textvae.clustering import TextClusters
+    from textvae.evaluation.clustering import ClusteringScores
+
+EXAMPLES = 5
+"""Sentences that the page shows of each label in each cluster."""
 
 
 def cluster(
     context: typer.Context,
     run: Run,
-    file: Lines,
+    file: Corpus,
     clusters: Annotated[str, typer.Option(help="How many, or auto: chosen by BIC.")] = "10",
     method: Annotated[
         Literal["mixture", "tied-mixture", "diagonal-mixture", "k-means", "mini-batch-k-means", "prior"],
@@ -27,7 +37,16 @@ def cluster(
     output: Annotated[
         Path | None,
         typer.Option(
-            "-o", "--output", help="A TSV file for the cluster of each line, its probability and the line."
+            "-o", "--output", help="A TSV file for the cluster of each text, its probability and the text."
+        ),
+    ] = None,
+    column: Column = None,
+    label_column: LabelColumn = None,
+    labels: Labels = None,
+    confusion: Annotated[
+        Path | None,
+        typer.Option(
+            help="A picture of how clusters and classes agree, .png, .pdf or .svg; the page .html stands beside it."
         ),
     ] = None,
     words: Annotated[int, typer.Option(min=0, help="Characteristic words of each cluster.")] = 10,
@@ -38,14 +57,27 @@ def cluster(
     seed: Annotated[int, typer.Option(help="Of the fit and the draws.")] = 0,
     as_json: Json = False,
 ) -> None:
-    """Cluster the lines of a file, blank ones counted, and say what each cluster is about."""
+    """Cluster the lines of a text, blank ones counted, or the rows of a table, and say what each cluster is about.
+
+    Where classes are given, also how well clusters agree with them: accuracy, each cluster matched with one class at
+    most, normalised mutual information, adjusted Rand index. The clusters know nothing of them.
+    """
     if clusters != "auto" and not (clusters.isdecimal() and int(clusters)):
         raise UserError(f"expected --clusters to be a number of 1 or more, or auto, got {clusters!r}")
     if output is not None and output.is_dir():
         raise UserError(
             f"expected a file to write to, got the folder {output}: add a name, such as {output / 'clusters.tsv'}"
         )
-    texts = list(lines_of(file))
+    if confusion is not None:
+        from textvae.pictures.figure import check_picture
+
+        check_picture(confusion)
+    hide_bars(context)
+    texts, kinds = texts_of(file, column, label_column, labels)
+    if confusion is not None and not (kinds and any(kinds)):
+        raise UserError(
+            "expected classes for --confusion, found none: name their column, --label-column, or file, --labels"
+        )
     vae = load(run)
     from textvae.clustering import cluster_texts
     from textvae.files import replacing
@@ -68,4 +100,48 @@ def cluster(
             print("cluster", "probability", "text", sep="\t", file=table)
             for label, probability, text in zip(found.labels, found.probabilities.max(1), texts, strict=True):
                 print(label, f"{probability:.4f}", " ".join(text.split()), sep="\t", file=table)
-    print(json.dumps(found.to_dict(), ensure_ascii=False) if as_json else found.report())
+    scores = _scores(found, kinds) if kinds and any(kinds) else None
+    if scores is not None and confusion is not None:
+        _draw(scores, found, texts, kinds or (), confusion)
+    if as_json:
+        print(
+            json.dumps(found.to_dict() | ({"scores": scores.to_dict()} if scores else {}), ensure_ascii=False)
+        )
+        return
+    if scores is not None:
+        print(f"{scores.report()}\n")
+    print(found.report())
+
+
+def _scores(found: TextClusters, kinds: Sequence[str | None]) -> ClusteringScores:
+    """How well the clusters agree with the classes that are known."""
+    from textvae.evaluation.clustering import clustering_scores
+
+    known = [
+        (kind, label) for kind, label in zip(kinds, found.labels.tolist(), strict=True) if kind is not None
+    ]
+    classes, clusters = zip(*known, strict=True)
+    return clustering_scores(classes, clusters)
+
+
+def _draw(
+    scores: ClusteringScores,
+    found: TextClusters,
+    texts: Sequence[str],
+    kinds: Sequence[str | None],
+    path: Path,
+) -> None:
+    """The confusion as a picture and as a page, which shows sentences of each class in each cluster."""
+    from textvae.pictures.confusion import draw_confusion, write_confusion_page
+
+    examples: dict[tuple[Any, Any], list[str]] = {}
+    for text, kind, label in zip(texts, kinds, found.labels.tolist(), strict=True):
+        examples.setdefault((kind, label), []).append(text)
+    of_cells = [
+        [examples.get((kind, label), [])[:EXAMPLES] for label in scores.clusters] for kind in scores.labels
+    ]
+    names = [
+        f"{number}: {', '.join(found.clusters[number].words[:2])}".rstrip(": ") for number in scores.clusters
+    ]
+    draw_confusion(scores.confusion, scores.labels, names, path)
+    write_confusion_page(scores.confusion, scores.labels, names, of_cells, path.with_suffix(".html"))

@@ -9,13 +9,11 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from textvae.commands.arguments import BatchSize, Json, Run, hide_bars, lines_of, load
-from textvae.commands.evaluate import EMBEDDED
-from textvae.errors import UserError
+from textvae.commands.arguments import BatchSize, Json, Run, hide_bars, load
+from textvae.commands.corpora import Column, Corpus, LabelColumn, Labels, rows_of
 
 if TYPE_CHECKING:
     import numpy as np
-    from datasets import Dataset
     from numpy.typing import NDArray
 
     from textvae.text_vae import TextVAE
@@ -30,14 +28,7 @@ FEWEST = 20
 def map_corpus(
     context: typer.Context,
     run: Run,
-    file: Annotated[
-        str,
-        typer.Argument(
-            metavar="FILE",
-            help="What to draw: text, one sentence a line, - for standard input; a table, such as CSV; a data set "
-            "on the Hub; or grammar, the embedded corpus.",
-        ),
-    ],
+    file: Corpus,
     output: Annotated[
         Path,
         typer.Option(
@@ -48,18 +39,9 @@ def map_corpus(
         Literal["pca", "tsne", "umap"],
         typer.Option(help="PCA keeps distances, t-SNE and UMAP (an extra) keep neighbours."),
     ] = "tsne",
-    column: Annotated[
-        str | None, typer.Option(help="Column of FILE with the text: its name, or its number from 0.")
-    ] = None,
-    label_column: Annotated[
-        str | None,
-        typer.Option(
-            help="Column of FILE with the class, likewise; left out, with --column too: label, if there is one."
-        ),
-    ] = None,
-    labels: Annotated[
-        str | None, typer.Option(help="A file with the class of each line, if FILE is text.")
-    ] = None,
+    column: Column = None,
+    label_column: LabelColumn = None,
+    labels: Labels = None,
     clusters: Annotated[
         int | None,
         typer.Option(
@@ -86,7 +68,7 @@ def map_corpus(
     check_picture(output)
     check_method(method)
     hide_bars(context)
-    rows = _rows(file, column, label_column, labels)
+    rows = rows_of(file, column, label_column, labels)
     total = len(rows)
     if total > limit:
         rows = rows.select(_drawn(total, limit, seed))
@@ -122,37 +104,6 @@ def map_corpus(
     ]
     result = {"picture": str(output), "page": str(page), "sentences": total, "points": drawn}
     print(json.dumps(result, ensure_ascii=False))
-
-
-def _rows(file: str, column: str | None, label_column: str | None, labels: str | None) -> Dataset:
-    """The test split of a data set that has one, otherwise all rows; with a `ClassLabel` if there are labels."""
-    from datasets import Dataset
-
-    from textvae.text.corpus import load_corpus
-
-    given = {"text": column, "label": label_column}
-    columns = {
-        ours: int(name) if name.isdecimal() else name for ours, name in given.items() if name is not None
-    }
-    if labels is not None and columns:
-        raise UserError("expected --labels for lines of text or columns of a table, got both: leave one out")
-    if file == "grammar":
-        if labels is not None:
-            raise UserError(
-                "expected a file of text with --labels, got grammar: give --label-column, such as topic"
-            )
-        return load_corpus("grammar", sizes=(1, 1, EMBEDDED), columns=columns or None)["test"]
-    source: str | Dataset = file
-    if labels is not None:
-        pairs = {"text": list(lines_of(file)), "label": list(lines_of(labels))}
-        if len(pairs["text"]) != len(pairs["label"]):
-            counts = f"{len(pairs['label'])} for {len(pairs['text'])} lines"
-            raise UserError(f"expected a label for each line, got {counts}: compare the ends of both files")
-        source = Dataset.from_dict(pairs)
-    elif file == "-":
-        source = Dataset.from_dict({"text": list(lines_of(file))})
-    # Given thrice, nothing of it is held out.
-    return load_corpus(source, source, source, columns=columns or None)["test"]
 
 
 def _drawn(total: int, limit: int, seed: int) -> list[int]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from itertools import islice
+from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
@@ -65,16 +66,33 @@ def interpolate(
     scores: Annotated[
         bool, typer.Option("--scores", help="With log p(sentence | z) of each step, in nats.")
     ] = False,
+    strip: Annotated[
+        Path | None,
+        typer.Option(
+            help="A picture of the way, .png, .pdf or .svg, with new words marked and the scores as bars; the page "
+            ".html stands beside it."
+        ),
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Write sentences on the way from one to another; the ends are the reconstructions of both."""
+    if strip is not None:
+        from textvae.pictures.figure import check_picture
+
+        check_picture(strip)
     vae = load(run)
     z = vae.path_between(a, b, steps, path)
     texts = vae.decode(z, maximum_length=maximum_length, **context.obj)
+    likelihoods = vae.log_likelihood_given(texts, z).tolist() if scores or strip is not None else []
+    if strip is not None:
+        from textvae.pictures.strip import draw_strip, write_strip_page
+
+        draw_strip(texts, likelihoods, strip)
+        write_strip_page(texts, likelihoods, strip.with_suffix(".html"))
     if not scores:
         print_texts(texts, as_json)
         return
-    found = list(zip(texts, vae.log_likelihood_given(texts, z).tolist(), strict=True))
+    found = list(zip(texts, likelihoods, strict=True))
     if as_json:
         rows = [{"text": text, "log_likelihood": score} for text, score in found]
         print(json.dumps(rows, ensure_ascii=False))

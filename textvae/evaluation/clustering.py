@@ -37,6 +37,24 @@ class ClusteringScores:
     clusters: list[Any]
     confusion: NDArray[np.integer]
 
+    def to_dict(self) -> dict[str, Any]:
+        """All of it, for JSON."""
+        return {
+            "accuracy": self.accuracy,
+            "nmi": self.nmi,
+            "ari": self.ari,
+            "labels": self.labels,
+            "clusters": self.clusters,
+            "confusion": self.confusion.tolist(),
+        }
+
+    def report(self) -> str:
+        """The three numbers and what they are of, in one line."""
+        return (
+            f"accuracy {self.accuracy:.1%}, NMI {self.nmi:.3f}, ARI {self.ari:.3f}: {self.confusion.sum():,} texts of "
+            f"{len(self.labels)} classes in {len(self.clusters)} clusters"
+        )
+
 
 def clustering_scores(labels: ArrayLike, clusters: ArrayLike) -> ClusteringScores:
     """Accuracy, normalised mutual information and adjusted Rand index of clusters, given the true labels.

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from html import escape
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 from textvae.errors import UserError
+from textvae.pictures.document import write_document
 from textvae.pictures.figure import COLUMN, PAGE, check_picture, new_figure, plain, write
 
 SIZE = 7
@@ -17,6 +19,24 @@ SIZE = 7
 
 ROOM = 1.3
 """Of the width of a picture, in inches, for the names of the rows."""
+
+STYLE = """
+  main { overflow-x: auto; padding-bottom: 45vh; }
+  table { border-spacing: 2px; }
+  th { padding: .2rem .5rem; font-size: .8rem; font-weight: 500; max-width: 9rem; overflow-wrap: break-word; }
+  thead th { vertical-align: bottom; }
+  tbody th { text-align: end; }
+  td { padding: .35rem .5rem; min-width: 3rem; text-align: end; cursor: default; border-radius: 3px;
+    font-variant-numeric: tabular-nums; background: color-mix(in srgb, var(--blue) var(--share), var(--panel)); }
+  td.most { color: #fff; }
+  td:hover, td:focus { outline: 2px solid var(--ink); }
+  td aside { display: none; position: fixed; z-index: 1; inset: auto 1rem 1rem; max-height: 40vh; overflow: auto;
+    padding: .7rem 1rem; text-align: start; color: var(--ink); background: var(--ground); border: 1px solid var(--line);
+    border-radius: 6px; box-shadow: 0 2px 10px #0003; }
+  td:focus aside { display: block; }
+  td:hover aside { display: block; z-index: 2; }
+  aside ul { margin: .3rem 0 0; padding-inline-start: 1.2rem; }
+"""
 
 
 def draw_confusion(matrix: ArrayLike, rows: Sequence[Any], columns: Sequence[Any], path: str | Path) -> None:
@@ -34,16 +54,8 @@ def draw_confusion(matrix: ArrayLike, rows: Sequence[Any], columns: Sequence[Any
         UserError: if the matrix holds anything else, does not fit the names, or the file can not be written so.
     """
     check_picture(path)
-    counts = np.asarray(matrix)
-    if counts.shape != (len(rows), len(columns)) or not counts.size:
-        raise UserError(
-            f"expected a matrix of {len(rows)} rows and {len(columns)} columns, as there are names, got {counts.shape}"
-        )
-    if not np.isfinite(counts).all() or (counts < 0).any() or (counts % 1).any():
-        raise UserError(
-            "expected numbers of texts, got some that are negative or not whole: give counts, not shares"
-        )
-    shares = counts / np.maximum(counts.sum(1, keepdims=True), 1)
+    counts = _checked(matrix, rows, columns)
+    shares = _shares(counts, 1)
     # Narrower on a page of many columns; the widest, of 0.42 inches, holds six digits.
     cell = min(0.42, max(COLUMN - ROOM, min(PAGE - ROOM, 0.3 * len(columns))) / len(columns))
     figure = new_figure(cell * len(columns), cell * len(rows))
@@ -60,12 +72,88 @@ def draw_confusion(matrix: ArrayLike, rows: Sequence[Any], columns: Sequence[Any
     names = [plain(str(name), 24) for name in columns]
     turned = max(map(len, names)) * 0.6 * SIZE > 72 * cell
     axes.set_xticks(range(len(columns)), names, fontsize=SIZE)
-    for name in axes.get_xticklabels() if turned else ():
-        name.set(rotation=45, rotation_mode="anchor", ha="left")
     axes.set_yticks(range(len(rows)), [plain(str(name), 24) for name in rows], fontsize=SIZE)
     axes.xaxis.set_label_position("top")
     axes.tick_params(length=0, top=False, bottom=False, labeltop=True, labelbottom=False, pad=2)
+    # Only now are the names the ones at the top.
+    for name in axes.get_xticklabels() if turned else ():
+        name.set(rotation=45, rotation_mode="anchor", ha="left")
     axes.set_xlabel("cluster", fontsize=SIZE + 1)
     axes.set_ylabel("label", fontsize=SIZE + 1)
     axes.spines[:].set_visible(False)
     write(figure, path)
+
+
+def write_confusion_page(
+    matrix: ArrayLike,
+    rows: Sequence[Any],
+    columns: Sequence[Any],
+    examples: Sequence[Sequence[Sequence[str]]],
+    path: str | Path,
+    *,
+    title: str = "Labels and clusters",
+) -> None:
+    """Write the same as one HTML file that needs no network: a cell under the mouse shows some of its texts.
+
+    The texts are in the file as they are: who has the page has them.
+
+    Args:
+        matrix: numbers of texts, (labels, clusters).
+        rows: names of the labels.
+        columns: names of the clusters.
+        examples: for each row and each column some texts.
+        path: of the page.
+        title: of the page.
+
+    Raises:
+        UserError: if the matrix holds anything else, or does not fit the names or the examples.
+    """
+    counts = _checked(matrix, rows, columns)
+    if len(examples) != len(rows) or any(len(row) != len(columns) for row in examples):
+        raise UserError(
+            f"expected examples for each of {len(rows)} rows and {len(columns)} columns, got another number of them"
+        )
+    of_label, of_cluster = _shares(counts, 1), _shares(counts, 0)
+
+    def cell(row: int, column: int) -> str:
+        count, share = counts[row, column], of_label[row, column]
+        if not count:
+            return '<td style="--share:0%">·</td>'
+        about = (
+            f"{count:,.0f} texts: {share:.1%} of {escape(str(rows[row]))}, {of_cluster[row, column]:.1%} of cluster "
+            f"{escape(str(columns[column]))}"
+        )
+        texts = "".join(f'<li dir="auto">{escape(text)}</li>' for text in examples[row][column])
+        kind = ' class="most"' if share > 0.55 else ""
+        return (
+            f'<td tabindex="0"{kind} style="--share:{share:.0%}">{count:,.0f}'
+            f"<aside><b>{about}</b><ul>{texts}</ul></aside></td>"
+        )
+
+    head = "".join(f'<th scope="col" dir="auto">{escape(str(name))}</th>' for name in columns)
+    body = "\n".join(
+        f'<tr><th scope="row" dir="auto">{escape(str(name))}</th>'
+        f"{''.join(cell(row, column) for column in range(len(columns)))}</tr>"
+        for row, name in enumerate(rows)
+    )
+    about = "<p>A row is a label, a column a cluster. A cell under the mouse shows some of its texts.</p>"
+    table = f"<main><table><thead><tr><th></th>{head}</tr></thead>\n<tbody>\n{body}\n</tbody></table></main>"
+    write_document(title, STYLE, f"{about}\n{table}", path)
+
+
+def _checked(matrix: ArrayLike, rows: Sequence[Any], columns: Sequence[Any]) -> NDArray[Any]:
+    counts = np.asarray(matrix)
+    if counts.shape != (len(rows), len(columns)) or not counts.size:
+        raise UserError(
+            f"expected a matrix of {len(rows)} rows and {len(columns)} columns, as there are names, got {counts.shape}"
+        )
+    if not np.isfinite(counts).all() or (counts < 0).any() or (counts % 1).any():
+        raise UserError(
+            "expected numbers of texts, got some that are negative or not whole: give counts, not shares"
+        )
+    return counts
+
+
+def _shares(counts: NDArray[Any], axis: int) -> NDArray[np.float64]:
+    """The counts as parts of their sums along an axis."""
+    return counts / np.maximum(counts.sum(axis, keepdims=True), 1)

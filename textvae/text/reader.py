@@ -206,6 +206,11 @@ def _may_be_on_hub(name: str) -> bool:
     return re.fullmatch(r"\w[\w.-]*(/\w[\w.-]*)?", name) is not None
 
 
+def is_table(file: str | Path) -> bool:
+    """Whether a file of this name is read as a table, not as lines of text."""
+    return _kind(Path(file)) != "text"
+
+
 def _suffix(file: Path) -> str:
     return Path(file.name.lower().removesuffix(".gz")).suffix
 

@@ -1,0 +1,87 @@
+"""Corpora with labels, as `textvae map` and `textvae cluster` read them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from textvae.commands.arguments import lines_of
+from textvae.commands.evaluate import EMBEDDED
+from textvae.errors import UserError
+
+if TYPE_CHECKING:
+    from datasets import Dataset
+
+Corpus = Annotated[
+    str,
+    typer.Argument(
+        metavar="FILE",
+        help="Text, one sentence a line, - for standard input; a table, such as CSV; a data set on the Hub; or "
+        "grammar, the embedded corpus.",
+    ),
+]
+Column = Annotated[
+    str | None, typer.Option(help="Column of FILE with the text: its name, or its number from 0.")
+]
+LabelColumn = Annotated[
+    str | None,
+    typer.Option(
+        help="Column of FILE with the class, likewise; left out, with --column too: label, if there is one."
+    ),
+]
+Labels = Annotated[str | None, typer.Option(help="A file with the class of each line, if FILE is text.")]
+
+
+def rows_of(file: str, column: str | None, label_column: str | None, labels: str | None) -> Dataset:
+    """The test split of a data set that has one, otherwise all rows; with a `ClassLabel` if there are labels."""
+    from datasets import Dataset
+
+    from textvae.text.corpus import load_corpus
+
+    given = {"text": column, "label": label_column}
+    columns = {
+        ours: int(name) if name.isdecimal() else name for ours, name in given.items() if name is not None
+    }
+    if labels is not None and columns:
+        raise UserError("expected --labels for lines of text or columns of a table, got both: leave one out")
+    if file == "grammar":
+        if labels is not None:
+            raise UserError(
+                "expected a file of text with --labels, got grammar: give --label-column, such as topic"
+            )
+        return load_corpus("grammar", sizes=(1, 1, EMBEDDED), columns=columns or None)["test"]
+    source: str | Dataset = file
+    if labels is not None:
+        texts, kinds = labelled_lines(file, labels)
+        source = Dataset.from_dict({"text": texts, "label": kinds})
+    elif file == "-":
+        source = Dataset.from_dict({"text": list(lines_of(file))})
+    # Given thrice, nothing of it is held out.
+    return load_corpus(source, source, source, columns=columns or None)["test"]
+
+
+def texts_of(
+    file: str, column: str | None, label_column: str | None, labels: str | None
+) -> tuple[list[str], list[str | None] | None]:
+    """The texts, and the name of each label if there are labels; every line of a text counts, also a blank one."""
+    from textvae.text.reader import is_table
+
+    text = file == "-" or (Path(file).expanduser().is_file() and not is_table(file))
+    if text and column is None and label_column is None:
+        return (list(lines_of(file)), None) if labels is None else labelled_lines(file, labels)
+    rows = rows_of(file, column, label_column, labels)
+    if "label" not in rows.column_names:
+        return rows["text"][:], None
+    names = dict(enumerate(rows.features["label"].names))
+    return rows["text"][:], [names.get(number) for number in rows["label"][:]]
+
+
+def labelled_lines(file: str, labels: str) -> tuple[list[str], list[str | None]]:
+    """The lines of a text, and the label of each; a blank line stands for none."""
+    texts, kinds = list(lines_of(file)), [line or None for line in lines_of(labels)]
+    if len(texts) != len(kinds):
+        counts = f"{len(kinds)} for {len(texts)} lines"
+        raise UserError(f"expected a label for each line, got {counts}: compare the ends of both files")
+    return texts, kinds
