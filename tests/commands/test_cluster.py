@@ -136,6 +136,14 @@ def test_texts_without_labels_have_no_scores(textvae, trained, file, tmp_path):
     assert "expected classes for --confusion, found none" in err
 
 
+def test_more_classes_than_a_picture_holds_are_no_classes(textvae, trained, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "many.tsv").write_text("text\tlabel\n" + "".join(f"a b\t{row}\n" for row in range(101)))
+    code, out, err = textvae(trained, "many.tsv", "--confusion", "x.png")
+    assert (code, out) == (2, "")
+    assert "at most 100 kinds, got 101" in err
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

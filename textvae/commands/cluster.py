@@ -69,15 +69,18 @@ def cluster(
             f"expected a file to write to, got the folder {output}: add a name, such as {output / 'clusters.tsv'}"
         )
     if confusion is not None:
+        from textvae.pictures.cloud import classes_of
         from textvae.pictures.figure import check_picture
 
         check_picture(confusion)
     hide_bars(context)
     texts, kinds = texts_of(file, column, label_column, labels)
-    if confusion is not None and not (kinds and any(kinds)):
-        raise UserError(
-            "expected classes for --confusion, found none: name their column, --label-column, or file, --labels"
-        )
+    if confusion is not None:
+        if kinds is None:
+            raise UserError(
+                "expected classes for --confusion, found none: name their column, --label-column, or file, --labels"
+            )
+        classes_of(kinds)  # a picture does not hold too many
     vae = load(run)
     from textvae.clustering import cluster_texts
     from textvae.files import replacing
@@ -100,17 +103,13 @@ def cluster(
             print("cluster", "probability", "text", sep="\t", file=table)
             for label, probability, text in zip(found.labels, found.probabilities.max(1), texts, strict=True):
                 print(label, f"{probability:.4f}", " ".join(text.split()), sep="\t", file=table)
-    scores = _scores(found, kinds) if kinds and any(kinds) else None
-    if scores is not None and confusion is not None:
-        _draw(scores, found, texts, kinds or (), confusion)
-    if as_json:
-        print(
-            json.dumps(found.to_dict() | ({"scores": scores.to_dict()} if scores else {}), ensure_ascii=False)
-        )
-        return
-    if scores is not None:
-        print(f"{scores.report()}\n")
-    print(found.report())
+    result, report = found.to_dict(), found.report()
+    if kinds is not None:
+        scores = _scores(found, kinds)
+        result["scores"], report = scores.to_dict(), f"{scores.report()}\n\n{report}"
+        if confusion is not None:
+            _draw(scores, found, texts, kinds, confusion)
+    print(json.dumps(result, ensure_ascii=False) if as_json else report)
 
 
 def _scores(found: TextClusters, kinds: Sequence[str | None]) -> ClusteringScores:

@@ -65,17 +65,19 @@ def rows_of(file: str, column: str | None, label_column: str | None, labels: str
 def texts_of(
     file: str, column: str | None, label_column: str | None, labels: str | None
 ) -> tuple[list[str], list[str | None] | None]:
-    """The texts, and the name of each label if there are labels; every line of a text counts, also a blank one."""
+    """The texts, every line of a file of text counted, and the label of each; None in their place if none is known."""
     from textvae.text.reader import is_table
 
-    text = file == "-" or (Path(file).expanduser().is_file() and not is_table(file))
-    if text and column is None and label_column is None:
-        return (list(lines_of(file)), None) if labels is None else labelled_lines(file, labels)
-    rows = rows_of(file, column, label_column, labels)
-    if "label" not in rows.column_names:
-        return rows["text"][:], None
-    names = dict(enumerate(rows.features["label"].names))
-    return rows["text"][:], [names.get(number) for number in rows["label"][:]]
+    is_text = file == "-" or (Path(file).expanduser().is_file() and not is_table(file))
+    if is_text and column is None and label_column is None:
+        texts, kinds = (list(lines_of(file)), []) if labels is None else labelled_lines(file, labels)
+    else:
+        rows = rows_of(file, column, label_column, labels)
+        texts, kinds = rows["text"][:], []
+        if "label" in rows.column_names:
+            names = dict(enumerate(rows.features["label"].names))
+            kinds = [names.get(number) for number in rows["label"][:]]
+    return texts, kinds if any(kind is not None for kind in kinds) else None
 
 
 def labelled_lines(file: str, labels: str) -> tuple[list[str], list[str | None]]:
