@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from html import escape
 from pathlib import Path
+from textwrap import shorten
 from typing import Any
 
 import numpy as np
@@ -19,6 +20,9 @@ SIZE = 7
 
 ROOM = 1.3
 """Of the width of a picture, in inches, for the names of the rows."""
+
+LONGEST = 300
+"""Characters of a text on a page: a cell's have to be seen at once."""
 
 STYLE = """
   main { overflow-x: auto; padding-bottom: 45vh; }
@@ -95,7 +99,7 @@ def write_confusion_page(
 ) -> None:
     """Write the same as one HTML file that needs no network: a cell under the mouse shows some of its texts.
 
-    The texts are in the file as they are: who has the page has them.
+    The texts are in the file, long ones shortened: who has the page has them.
 
     Args:
         matrix: numbers of texts, (labels, clusters).
@@ -119,11 +123,13 @@ def write_confusion_page(
         count, share = counts[row, column], of_label[row, column]
         if not count:
             return '<td style="--share:0%">·</td>'
+        number = f"{count:,.0f} text{'' if count == 1 else 's'}"
         about = (
-            f"{count:,.0f} texts: {share:.1%} of {escape(str(rows[row]))}, {of_cluster[row, column]:.1%} of cluster "
-            f"{escape(str(columns[column]))}"
+            f"{number}: {share:.1%} of {escape(str(rows[row]))}, "
+            f"{of_cluster[row, column]:.1%} of cluster {escape(str(columns[column]))}"
         )
-        texts = "".join(f'<li dir="auto">{escape(text)}</li>' for text in examples[row][column])
+        short = (shorten(text, LONGEST, placeholder=" …") for text in examples[row][column])
+        texts = "".join(f'<li dir="auto">{escape(text)}</li>' for text in short)
         kind = ' class="most"' if share > 0.55 else ""
         return (
             f'<td tabindex="0"{kind} style="--share:{share:.0%}">{count:,.0f}'
