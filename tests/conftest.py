@@ -4,6 +4,7 @@ import os
 os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ["TOKENIZERS_PARALLELISM"] = "false"
 
+import datasets
 import pytest
 import torch
 from matplotlib.figure import Figure
@@ -27,3 +28,13 @@ def blank_curves():
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("textvae.training.curves.draw_curves", lambda logs: Figure((1, 1)))
         yield
+
+
+@pytest.fixture
+def apart(tmp_path, monkeypatch):
+    """A cache and a folder of the test's own, and the bars of `datasets` as they were."""
+    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "cache")
+    monkeypatch.chdir(tmp_path)
+    hidden = datasets.are_progress_bars_disabled()
+    yield
+    (datasets.disable_progress_bars if hidden else datasets.enable_progress_bars)()

@@ -27,6 +27,8 @@ from textvae.evaluation.evaluate import evaluate_rows
 from textvae.text.corpus import load_corpus
 from textvae.text_vae import TextVAE
 
+pytestmark = pytest.mark.usefixtures("apart")
+
 LINES = ["a b c", "d e f g h", "i", "", "q r s t", "z y x w v u"]
 WRITTEN = [line for line in LINES if line]
 
@@ -50,16 +52,6 @@ def trained(vae, tmp_path_factory):
     """
     (folder / "recipe.yaml").write_text(recipe)
     return folder
-
-
-@pytest.fixture(autouse=True)
-def apart(tmp_path, monkeypatch):
-    """A cache and a folder of the test's own, and the bars of `datasets` as they were."""
-    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "cache")
-    monkeypatch.chdir(tmp_path)
-    hidden = datasets.are_progress_bars_disabled()
-    yield
-    (datasets.disable_progress_bars if hidden else datasets.enable_progress_bars)()
 
 
 @pytest.fixture

@@ -12,6 +12,8 @@ from textvae.clustering import cluster_texts
 from textvae.evaluation.clustering import clustering_scores
 from textvae.text_vae import TextVAE
 
+pytestmark = pytest.mark.usefixtures("apart")
+
 LINES = ["a b c", "d e f g h", "i", "", "q r s t", "z y\tx w v u", "a b", "q r", "z z z"]
 
 
@@ -41,8 +43,7 @@ def textvae(capfd):
 
 
 @pytest.fixture
-def file(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
+def file(tmp_path):
     path = tmp_path / "lines.txt"
     path.write_text("\n".join(LINES) + "\n")
     return path
@@ -136,8 +137,7 @@ def test_texts_without_labels_have_no_scores(textvae, trained, file, tmp_path):
     assert "expected classes for --confusion, found none" in err
 
 
-def test_more_classes_than_a_picture_holds_are_no_classes(textvae, trained, tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
+def test_more_classes_than_a_picture_holds_are_no_classes(textvae, trained, tmp_path):
     (tmp_path / "many.tsv").write_text("text\tlabel\n" + "".join(f"a b\t{row}\n" for row in range(101)))
     code, out, err = textvae(trained, "many.tsv", "--confusion", "x.png")
     assert (code, out) == (2, "")

@@ -6,7 +6,6 @@ import re
 import sys
 from typing import get_args, get_type_hints
 
-import datasets
 import numpy as np
 import pytest
 import tiny
@@ -17,6 +16,8 @@ from textvae.clustering import find_clusters
 from textvae.commands.map import map_corpus
 from textvae.latent_space.maps import METHODS, project
 from textvae.text_vae import TextVAE
+
+pytestmark = pytest.mark.usefixtures("apart")
 
 TEXTS = [f"{a} {b} {c}" for a in "abc" for b in "klm" for c in "xyz"]
 
@@ -32,16 +33,6 @@ def trained(vae, tmp_path_factory):
     folder = tmp_path_factory.mktemp("trained")
     vae.save_pretrained(folder)
     return folder
-
-
-@pytest.fixture(autouse=True)
-def apart(tmp_path, monkeypatch):
-    """A cache and a folder of the test's own, and the bars of `datasets` as they were."""
-    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "cache")
-    monkeypatch.chdir(tmp_path)
-    hidden = datasets.are_progress_bars_disabled()
-    yield
-    (datasets.disable_progress_bars if hidden else datasets.enable_progress_bars)()
 
 
 @pytest.fixture
