@@ -10,6 +10,7 @@ import typer
 
 from textvae.commands.arguments import BatchSize, Json, MaximumLength, Run, hide_bars, load
 from textvae.commands.corpora import Column, Corpus, LabelColumn, Labels, texts_of
+from textvae.commands.printing import cluster_name
 from textvae.errors import UserError
 
 if TYPE_CHECKING:
@@ -139,8 +140,6 @@ def _draw(
     of_cells = [
         [examples.get((kind, label), [])[:EXAMPLES] for label in scores.clusters] for kind in scores.labels
     ]
-    names = [
-        f"{number}: {', '.join(found.clusters[number].words[:2])}".rstrip(": ") for number in scores.clusters
-    ]
+    names = [cluster_name(number, found.clusters[number].words[:2]) for number in scores.clusters]
     draw_confusion(scores.confusion, scores.labels, names, path)
     write_confusion_page(scores.confusion, scores.labels, names, of_cells, path.with_suffix(".html"))

@@ -11,6 +11,7 @@ import typer
 
 from textvae.commands.arguments import BatchSize, Json, Run, hide_bars, load
 from textvae.commands.corpora import Column, Corpus, LabelColumn, Labels, rows_of
+from textvae.commands.printing import cluster_name
 
 if TYPE_CHECKING:
     import numpy as np
@@ -125,5 +126,5 @@ def _clusters(
     k = clusters or CLUSTERS
     numbers = find_clusters(vae, vectors, k, seed=seed).predict(vectors).tolist()
     words = characteristic_words(texts, numbers, WORDS)
-    names = (f"{number}: {', '.join(words.get(number, []))}".rstrip(": ") for number in range(k))
+    names = (cluster_name(number, words.get(number, [])) for number in range(k))
     return tuple(names), numbers

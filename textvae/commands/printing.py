@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 
 
 def print_texts(texts: list[str], as_json: bool) -> None:
@@ -13,3 +14,8 @@ def print_texts(texts: list[str], as_json: bool) -> None:
 def one_line(text: str) -> str:
     """A sentence may hold a line break, if its corpus did."""
     return " ".join(text.splitlines())
+
+
+def cluster_name(number: int, words: Sequence[str]) -> str:
+    """A cluster's number and characteristic words; the number alone if it has none."""
+    return f"{number}: {', '.join(words)}".rstrip(": ")
