@@ -31,7 +31,7 @@ pictures.attention pictures.diversity
 text_vae vectors ray clustering embedding
 commands.arguments commands.printing commands.evaluate commands.corpora commands.write commands.latent commands.encode
 commands.classify commands.cluster commands.map commands.translate
-cli
+cli __main__
 """.split()
 FILES = sorted(path for path in ROOT.rglob("*.py") if path.name != "__init__.py")
 

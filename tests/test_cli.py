@@ -403,11 +403,10 @@ main(["--version"])
 
 @pytest.mark.parametrize("unbuffered", ["", "1"])
 def test_a_reader_that_goes_away_is_no_error(unbuffered):
-    source = "import sys; sys.argv = ['textvae']; from textvae.cli import main; main(['--version'])"
     reading, writing = os.pipe()
     os.close(reading)
     with os.fdopen(writing, "wb") as closed:
-        command = [sys.executable, "-c", source]
+        command = [sys.executable, "-m", "textvae", "--version"]
         environment = os.environ | {"PYTHONUNBUFFERED": unbuffered}
         result = subprocess.run(command, stdout=closed, stderr=subprocess.PIPE, timeout=300, env=environment)
     assert (result.returncode, result.stderr) == (1, b"")

@@ -113,7 +113,7 @@ def launched(count, *arguments) -> str:
     """What so many processes of ``textvae`` print, of which each has one thread."""
     torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={count}"]
     ended = subprocess.run(
-        [*torchrun, "-m", "textvae.cli", *map(str, arguments)],
+        [*torchrun, "-m", "textvae", *map(str, arguments)],
         env=os.environ | {"OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""},
         capture_output=True,
         text=True,

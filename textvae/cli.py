@@ -77,7 +77,3 @@ def options(
     A model is trained with recipes/language_model/train.py, one that translates with recipes/translation/train.py.
     """
     context.obj = {"show_progress_bar": False if quiet else None}
-
-
-if __name__ == "__main__":
-    main()
