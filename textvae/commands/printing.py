@@ -18,4 +18,4 @@ def one_line(text: str) -> str:
 
 def cluster_name(number: int, words: Sequence[str]) -> str:
     """A cluster's number and characteristic words; the number alone if it has none."""
-    return f"{number}: {', '.join(words)}".rstrip(": ")
+    return f"{number}: {', '.join(words)}" if words else str(number)
