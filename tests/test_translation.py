@@ -153,17 +153,26 @@ def test_the_bound_rises_with_the_samples(translator):
     assert many > one
 
 
-def test_rescoring_orders_by_the_bound(plain):
-    """Exact here, and without the beam's preference for short or long ones."""
-    options = {"num_beams": 6, "length_penalty": 3.0, "maximum_length": 8}
-    beams = plain.translate(SOURCES, samples=6, **options)
-    rescored = plain.translate(SOURCES, samples=6, rescore=1, **options)
-    assert rescored != beams
-    for source, before, after in zip(SOURCES, beams, rescored, strict=True):
-        assert sorted(before) == sorted(after)
-        scores = plain.log_likelihood([source] * 6, after)
-        assert (np.diff(scores) <= 1e-9).all()
-    assert plain.translate(SOURCES, rescore=1, **options) == [own[0] for own in rescored]
+def test_rescoring_orders_by_the_bound_for_the_length(plain):
+    """Exact here; of texts of several lengths, so that the length penalty changes the order."""
+    drawn = {"samples": 6, "temperature": 2.0, "maximum_length": 30, "seed": 0}
+    found = plain.translate(SOURCES, **drawn)
+    orders = []
+    for length_penalty in (0.0, 3.0):
+        rescored = plain.translate(SOURCES, rescore=1, length_penalty=length_penalty, **drawn)
+        for source, before, after in zip(SOURCES, found, rescored, strict=True):
+            assert sorted(before) == sorted(after)
+            lengths = np.array([len(plain.tokens(source, text)[1]) for text in after])
+            scores = plain.log_likelihood([source] * 6, after) / lengths**length_penalty
+            assert (np.diff(scores) <= 1e-9).all()
+        orders.append(rescored)
+    assert len({str(order) for order in (found, *orders)}) == 3
+
+
+def test_rescoring_takes_the_best_of_the_beam(plain):
+    options = {"num_beams": 6, "rescore": 1, "maximum_length": 8}
+    several = plain.translate(SOURCES, samples=6, **options)
+    assert plain.translate(SOURCES, **options) == [own[0] for own in several]
 
 
 # ---- attention

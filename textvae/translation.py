@@ -118,8 +118,9 @@ class Translator:
             num_beams: of the beam search, 1 is greedy; None: `BEAMS`, or 1 where words are drawn.
             samples: N, how many translations of each text; None: one.
             length_penalty: hypotheses are compared by their log-probability over their length to this power.
-            rescore: K: hypotheses are put in the order of the importance-weighted bound on log p(y | x) with K draws;
-                without ``samples``, those are the ones in the beam, and the best is taken. None: as they were found.
+            rescore: K: hypotheses are put in the order of the importance-weighted bound on log p(y | x) with K draws,
+                over their length to the power of ``length_penalty`` as in the beam; without ``samples``, those are the
+                ones in the beam, and the best is taken. None: as they were found.
             latent: where z is from; None: a draw from the prior with ``samples``, otherwise its mean.
             maximum_length: a translation ends after so many tokens at the latest.
             batch_size: sentences at once; None: as many as have 256 beams, or draws.
@@ -150,7 +151,7 @@ class Translator:
         with evaluating(self.model, seed):
             found = self._written(said, latent, own_z, wanted // own_z, chosen, **shared)
         if rescore:
-            found = self._rescored(said, found, rescore, seed, **shared)
+            found = self._rescored(said, found, rescore, length_penalty, seed, **shared)
         several = iter(found)
         sets = [next(several) if text.strip() else [""] * wanted for text in texts]
         return sets if samples else [own[0] for own in sets]
@@ -270,22 +271,24 @@ class Translator:
         sources: list[str],
         found: list[list[str]],
         samples: int,
+        length_penalty: float,
         seed: int | None,
         batch_size: int | None,
         show_progress_bar: bool | None,
     ) -> list[list[str]]:
-        """The translations of each source, the likeliest first."""
+        """The translations of each source, the likeliest for its length first."""
         pairs = [(source, text) for source, own in zip(sources, found, strict=True) for text in own]
-        scores = iter(
-            self.log_likelihood(
-                [source for source, _ in pairs],
-                [text for _, text in pairs],
-                samples,
-                seed=seed,
-                batch_size=batch_size,
-                show_progress_bar=show_progress_bar,
-            )
+        targets = [text for _, text in pairs]
+        bound = self.log_likelihood(
+            [source for source, _ in pairs],
+            targets,
+            samples,
+            seed=seed,
+            batch_size=batch_size,
+            show_progress_bar=show_progress_bar,
         )
+        lengths = np.array([len(ids) + 1 for ids in _ids(self.tokenizer, targets)])  # with EOS
+        scores = iter(bound / lengths**length_penalty)
         ranked = [[(-next(scores), place, text) for place, text in enumerate(own)] for own in found]
         return [[text for *_, text in sorted(own)] for own in ranked]
 

@@ -30,7 +30,10 @@ def translate(
     length_penalty: Annotated[float, typer.Option(help="The larger, the longer the translations.")] = 1.0,
     rescore: Annotated[
         int | None,
-        typer.Option(min=1, help="Order what was found by the bound on log p(y | x) with so many draws."),
+        typer.Option(
+            min=1,
+            help="Order what was found by the bound on log p(y | x) with so many draws, for its length.",
+        ),
     ] = None,
     temperature: Annotated[
         float | None, typer.Option(min=1e-3, help="Draw the words, 1 from the model's own distribution.")
