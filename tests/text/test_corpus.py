@@ -447,6 +447,11 @@ MISTAKES = {
         {},
         r"UTF-8, got byte 0xff in line 2 of set/train\.txt",
     ),
+    "latin-1, late in a stream": (
+        lambda: write("a.txt", b"ok\n" * 10**6 + b"\xff\n"),
+        {"streaming": True},
+        r"UTF-8, got byte 0xff in line 1000001 of a\.txt",
+    ),
     "binary file": (
         lambda: write("a.zip", b"PK\3\4\0\0"),
         {},

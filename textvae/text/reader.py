@@ -1,5 +1,6 @@
 """The reader: a Hub name, files or a data set become splits of raw rows, or one line that says what is wrong."""
 
+import codecs
 import csv
 import difflib
 import glob
@@ -111,7 +112,8 @@ class Reader:
             kind = "csv"
         for file in files if kind != "parquet" else ():
             _check_is_text(file)
-            if kind == "json":  # whose reader lets wrong bytes pass
+            # The reader of JSON lets wrong bytes pass, and a stream would come to those of a late line in the training.
+            if kind == "json" or self.streaming:
                 _check_utf8(file)
         try:
             return load_dataset(
@@ -268,6 +270,17 @@ def _check_is_text(file: Path) -> None:
 
 
 def _check_utf8(file: Path) -> None:
+    decoder = codecs.getincrementaldecoder("utf-8")()
+    try:
+        with _open(file) as content:
+            for block in iter(lambda: content.read(2**20), b""):
+                decoder.decode(block)
+        decoder.decode(b"", final=True)
+    except UnicodeDecodeError:
+        _name_the_line(file)
+
+
+def _name_the_line(file: Path) -> None:
     with _open(file) as lines:
         for number, line in enumerate(lines, 1):
             try:
