@@ -452,6 +452,16 @@ MISTAKES = {
         {"streaming": True},
         r"UTF-8, got byte 0xff in line 1000001 of a\.txt",
     ),
+    "latin-1, jsonl in a folder": (
+        lambda: write("set/train.jsonl", b'{"text": "ok"}\n{"text": "\xff"}\n') and "set",
+        {},
+        r"UTF-8, got byte 0xff in line 2 of .*set/train\.jsonl",
+    ),
+    "latin-1, late in a folder's stream": (
+        lambda: write("set/train.txt", b"ok\n" * 10**6 + b"\xff\n") and "set",
+        {"streaming": True},
+        r"UTF-8, got byte 0xff in line 1000001 of .*set/train\.txt",
+    ),
     "binary file": (
         lambda: write("a.zip", b"PK\3\4\0\0"),
         {},
@@ -463,6 +473,11 @@ MISTAKES = {
         r"readable file, got a\.txt: .*; it may be cut short",
     ),
     "gzip cut short": (gzip_cut_short, {}, r"readable file, got short\.txt\.gz: Compressed file ended"),
+    "gzip cut short, in a stream": (
+        gzip_cut_short,
+        {"streaming": True},
+        r"readable file, got short\.txt\.gz: Compressed file ended",
+    ),
     "gzip cut short, parallel": (
         lambda: {"source": gzip_cut_short(), "target": write("b", "b")},
         {},

@@ -14,7 +14,15 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeAlias
 
-from datasets import Dataset, Features, IterableDataset, Value, concatenate_datasets, load_dataset
+from datasets import (
+    Dataset,
+    Features,
+    IterableDataset,
+    Value,
+    concatenate_datasets,
+    load_dataset,
+    load_dataset_builder,
+)
 from datasets.arrow_writer import SchemaInferenceError
 from datasets.data_files import EmptyDatasetError
 from datasets.exceptions import DataFilesNotFoundError
@@ -29,6 +37,7 @@ COLUMNS = ("text", "source", "target", "label", "dialogue")
 HELD_OUT_NAMES = {"validation": ("validation", "valid", "val", "dev"), "test": ("test",)}
 BUILDERS = {".csv": "csv", ".tsv": "csv", ".parquet": "parquet"}
 BUILDERS |= dict.fromkeys((".json", ".jsonl", ".ndjson"), "json")
+TEXT = {".txt", *BUILDERS} - {".parquet"}
 UNREADABLE = (OSError, EOFError, zlib.error)  # what damaged gzip raises, too
 
 
@@ -99,11 +108,17 @@ class Reader:
 
     def _set(self, name: str) -> Splits:
         """The splits of a set on the Hub, or of a folder laid out like one."""
-        revision = None if Path(name).is_dir() else self.revision
+        folder = Path(name).is_dir()
+        revision = None if folder else self.revision
         try:
-            return dict(load_dataset(name, self.configuration, revision=revision, streaming=self.streaming))
+            splits = load_dataset(name, self.configuration, revision=revision, streaming=self.streaming)
+            files = load_dataset_builder(name, self.configuration).config.data_files if folder else None
         except Exception as error:  # the library raises RuntimeError, ValueError, FileNotFoundError, ...
             raise _explain_set(error, name, self.configuration) from error
+        for file in (Path(file) for own in (files or {}).values() for file in own):
+            if _suffix(file) in TEXT:
+                self._check_bytes(file)
+        return dict(splits)
 
     def _table(self, files: list[Path]) -> Rows:
         """The rows of files of one kind, one after the other."""
@@ -112,9 +127,7 @@ class Reader:
             kind = "csv"
         for file in files if kind != "parquet" else ():
             _check_is_text(file)
-            # The reader of JSON lets wrong bytes pass, and a stream would come to those of a late line in the training.
-            if kind == "json" or self.streaming:
-                _check_utf8(file)
+            self._check_bytes(file)
         try:
             return load_dataset(
                 kind,
@@ -125,6 +138,15 @@ class Reader:
             )
         except Exception as error:  # see _set
             raise _explain_files(error, files) from error
+
+    def _check_bytes(self, file: Path) -> None:
+        """Raise a `UserError` if bytes are wrong and reading would not notice, or would not yet."""
+        # The reader of JSON lets wrong bytes pass, and a stream would come to those of a late line in the training.
+        if _kind(file) == "json" or self.streaming:
+            try:
+                _check_utf8(file)
+            except UNREADABLE as error:
+                raise _damaged(file, error) from error
 
     def _parallel(self, sources: Mapping[str, Any]) -> Rows:
         """The rows of text files side by side: line i of each makes row i."""
