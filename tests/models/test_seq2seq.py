@@ -323,6 +323,72 @@ def test_a_shuffled_latent_is_that_of_the_pair_before(beams, batch):
     assert torch.equal(shuffled, translate(model, batch, z=mean[[3, 0, 1, 2]], num_beams=beams))
 
 
+# ---- starting from a trained model
+
+
+def log_likelihood(model, batch, z):
+    return read(model, batch).log_likelihood(z)
+
+
+@EACH_LATENT
+@pytest.mark.parametrize("layers", [1, 2])
+def test_starts_as_a_model_without_z_which_it_does_not_read(options, layers, batch):
+    source = tiny.seq2seq(latent_size=0, decoder_layers=layers)
+    model = tiny.seq2seq(
+        **options, latent_size=8, decoder_layers=layers
+    )  # attention: as large as the contexts
+    model.start_from(source)
+    z, choice = draws(model, batch), "sample"
+    if options["latent_type"] == "attention":
+        z, choice = read(model, batch).posterior.mean[None], "mean"
+    expected = log_likelihood(source, batch, torch.zeros(1, 4, 0).double())
+    torch.testing.assert_close(log_likelihood(model, batch, z), expected.expand(len(z), -1))
+    for beams in (1, 3):
+        written = translate(model, batch, latent=choice, num_beams=beams)
+        assert torch.equal(written, translate(source, batch, num_beams=beams))
+
+
+@pytest.mark.parametrize("latent", TYPES)
+def test_learns_to_read_z_after_such_a_start(latent, batch):
+    model = tiny.seq2seq(latent_type=latent, latent_size=8)
+    model.start_from(tiny.seq2seq(latent_size=0))
+    log_likelihood(model, batch, draws(model, batch)).sum().backward()
+    readers = model.decoder.lstm.weight_ih_l0 if latent == "sentence" else model.decoder.of_beside[-1].weight
+    assert (readers.grad[:, -8:] != 0).any(0).all()
+
+
+@EACH_MODEL
+def test_starts_as_a_model_with_the_same_z(options, batch):
+    source, model = tiny.seq2seq(**options), tiny.seq2seq(**options)
+    model.start_from(source)
+    z = draws(model, batch)
+    torch.testing.assert_close(measured(model, batch, z), measured(source, batch, z), rtol=0, atol=0)
+
+
+@pytest.mark.parametrize(
+    ("options", "source", "message"),
+    [
+        ({}, {"latent_size": 0, "vocab_size": 31}, r"decoder\.embedding\.weight, output_layer"),
+        ({}, {"latent_size": 0, "hidden_size": 9}, r"encoder\."),
+        ({}, {"latent_size": 2}, r"decoder\.lstm\.weight_ih_l0|latent\.prior"),
+        ({}, {"latent_type": "step"}, r"decoder\.of_beside\.1\.weight"),
+        ({"latent_size": 0}, {}, r"latent\.prior"),
+        (
+            {"latent_type": "attention"},
+            {"latent_size": 0},
+            r"differs in decoder\.of_beside\.0\.weight: train it",
+        ),
+    ],
+    ids=["vocabulary", "size", "another-z", "another-kind", "none", "contexts-of-another-size"],
+)
+def test_a_start_that_does_not_fit_is_refused(options, source, message):
+    model = tiny.seq2seq(**options)
+    before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    with pytest.raises(UserError, match=message):
+        model.start_from(tiny.seq2seq(**source))
+    torch.testing.assert_close(dict(model.state_dict()), before, rtol=0, atol=0)
+
+
 # ---- saving and construction
 
 

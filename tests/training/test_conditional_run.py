@@ -129,6 +129,19 @@ def test_the_model_without_z_has_one_bleu(place):
     assert (result.bleu_zero_z, result.bleu_shuffled_z) == (None, None)
 
 
+def test_a_run_starts_as_another_one(place):
+    quick = ["training.max_steps=1", "objective.free_bits=0"]
+    without = run(read(place, "start", "model.latent_size=0", *quick))
+    start = f"model.start_from={place / 'start'}"
+    result = run(read(place, "started", start, "training.learning_rate=1e-12", *quick))
+    assert result.bleu == result.bleu_zero_z == result.bleu_shuffled_z == without.bleu
+    assert result.reconstruction == pytest.approx(without.neg_elbo)
+    with pytest.raises(
+        UserError, match="start to have the tokens of this run, got others: train both on the same"
+    ):
+        run(read(place, "other", start, "tokenizer.minimum_count=9"))
+
+
 def test_a_stream_of_pairs_trains(place):
     rows = place / "pairs.jsonl"
     rows.write_text(

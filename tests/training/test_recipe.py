@@ -272,12 +272,13 @@ def read_pairs(tmp_path):
 
 def test_a_conditional_recipe_has_the_fields_of_its_model(read_pairs):
     recipe = read_pairs(
-        PAIRS + "model: {latent_type: step, latent_size: 8}\ntokenizer: {joint: false}\n"
+        PAIRS + "model: {latent_type: step, latent_size: 8, start_from: runs/y}\ntokenizer: {joint: false}\n"
         "evaluation: {translation: {num_beams: 3, tokenize: none}}"
     )
     assert recipe.conditional
     assert recipe.corpus == {"train": {"source": "a.en", "target": "a.de"}}
     assert recipe.model == {"latent_type": "step", "latent_size": 8}
+    assert recipe.start_from == "runs/y"
     assert recipe.tokenizer == TokenizerOptions(joint=False)
     assert recipe.evaluation.translation == TranslationOptions(num_beams=3, tokenize="none")
     assert recipe.objective == ELBO(target_rate=RATE)
@@ -297,6 +298,7 @@ def test_overrides_reach_files_and_options(read_pairs):
         ("model: {decoder_type: lstm}", "model.decoder_type: no such key"),
         ("model: {source_vocab_size: 3}", "model.source_vocab_size: no such key"),
         ("model: {classes: true}", "model.classes: no such key"),
+        ("model: {encoder_from: runs/lm}", "model.encoder_from: no such key"),
         ("pretraining: {}", "section pretraining: no such key"),
         ("training: {refinement: {}}", "training.refinement: no such key"),
         (
@@ -324,6 +326,7 @@ def test_a_fault_in_a_conditional_recipe_has_its_line(read_pairs, text, message)
         ("tokenizer: {joint: false}", "tokenizer.joint: no such key"),
         ("evaluation: {translation: {}}", "evaluation.translation: no such key"),
         ("model: {latent_type: step}", "model.latent_type: no such key"),
+        ("model: {start_from: runs/y}", "model.start_from: no such key"),
     ],
 )
 def test_a_language_model_has_none_of_it(read, text, message):

@@ -9,6 +9,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 from torch.distributions import Distribution
+from torch.nn import functional
 from transformers import AutoConfig, AutoModel, PretrainedConfig
 
 from textvae.errors import UserError
@@ -172,6 +173,36 @@ class Seq2SeqVAEModel(VAEModel):
             else None
         )
         self.post_init()
+
+    def start_from(self, source: Seq2SeqVAEModel) -> None:
+        """Take over the weights of a trained model, one without z or with a z like this one's.
+
+        A model without z goes on translating as it did, whatever z is, until training finds a use for it: the weights
+        with which the decoder reads z are 0 at first. Where z is in the place of the contexts, they become its mean.
+
+        Raises:
+            UserError: if the models differ in more than z.
+        """
+        own, given = self.state_dict(), source.state_dict()
+        columns = self.latent.beside_words - source.latent.beside_words
+        started = {
+            name: torch.zeros_like(weight) if name.startswith("decoder.") else weight
+            for name, weight in own.items()
+        }
+        for name, weight in given.items():
+            read_beside_words = name in own and weight.ndim == 2 and weight.shape != own[name].shape
+            started[name] = functional.pad(weight, (0, columns)) if read_beside_words else weight
+        differing = [
+            name for name, weight in started.items() if name not in own or weight.shape != own[name].shape
+        ]
+        if differing:
+            raise UserError(
+                "expected a model to start from that has no z or the same kind of z, and the same sizes, got one that "
+                f"differs in {', '.join(differing)}: train it with the same tokenizer and section model"
+            )
+        self.load_state_dict(started)
+        if isinstance(self.latent, AttentionLatent) and not source.config.latent_size:
+            self.latent.start_as_context()
 
     def encode(self, source: Tensor, source_mask: Tensor) -> Source:
         """The sources as the decoder sees them.

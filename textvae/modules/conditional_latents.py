@@ -337,6 +337,10 @@ class AttentionLatent(_LatentOfEachStep):
         self.source_prior = source_prior
         self.beside_states = (latent_size,)
 
+    def start_as_context(self) -> None:
+        """Make c_t the mean of z_t, for which z must be of its size."""
+        nn.init.eye_(self.posterior.mean.weight)
+
     def distributions(
         self, hidden: Tensor, contexts: Tensor, mask: Tensor, source: Source, target: Tensor | None
     ) -> tuple[Distribution, Distribution]:

@@ -45,6 +45,12 @@ ELSEWHERE: dict[Config, dict[str, set[str]]] = {
 }
 """What a recipe cannot say: what is decided by the tokenizers, or is of the other kind of model."""
 
+BESIDE_SIZES: dict[Config, Types] = {
+    TextVAEConfig: {"encoder_from": str | None, "classes": bool},
+    Seq2SeqVAEConfig: {"start_from": str | None},
+}
+"""What the section model says beside the sizes."""
+
 ARGUMENTS: dict[str, Any] = {
     "decay_on_plateau": DecayOnPlateau,
     "aggressive": AggressiveEncoder,
@@ -130,6 +136,7 @@ class Recipe:
         tokenizer: how text is cut.
         model: fields of ``config``, without what the tokenizers decide.
         encoder_from: a trained run whose encoder, or the decoder of a language model, the encoder starts from.
+        start_from: a trained run whose model a conditional model starts as, with a z or without.
         classes: whether the classes of the corpus, its labels, are a latent part of the model.
         objective: the loss.
         training: arguments of `TextVAETrainingArguments`.
@@ -144,6 +151,7 @@ class Recipe:
     tokenizer: TokenizerOptions
     model: dict[str, Any]
     encoder_from: str | None
+    start_from: str | None
     classes: bool
     objective: ELBO
     training: dict[str, Any]
@@ -236,12 +244,14 @@ def _recipe(source: dict[str, Any], config: Config = TextVAEConfig) -> tuple[Rec
     if faults:
         return None, faults
     encoder_from = values["model"].pop("encoder_from", None)
+    start_from = values["model"].pop("start_from", None)
     classes = values["model"].pop("classes", False)
     return Recipe(
         corpus=values["corpus"],
         tokenizer=TokenizerOptions(**values["tokenizer"]),
         model=values["model"],
         encoder_from=encoder_from,
+        start_from=start_from,
         classes=classes,
         objective=loss,
         training=values["training"],
@@ -320,8 +330,7 @@ def _schema(config: Config) -> dict[str, Types]:
         "training": _parameters(TextVAETrainingArguments),
         "evaluation": _parameters(EvaluationOptions),
     }
-    if config is TextVAEConfig:
-        schema["model"] |= {"encoder_from": str | None, "classes": bool}
+    schema["model"] |= BESIDE_SIZES[config]
     return {
         section: {
             name: kind for name, kind in types.items() if name not in ELSEWHERE[config].get(section, ())

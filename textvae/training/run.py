@@ -282,7 +282,7 @@ def build_model(
     classes: list[str] | None = None,
     source_tokenizer: PreTrainedTokenizerBase | None = None,
 ) -> TextVAEModel | Seq2SeqVAEModel:
-    """A new model of the recipe's sizes for the tokenizer's vocabulary, its encoder initialised if so asked.
+    """A new model of the recipe's sizes for the tokenizer's vocabulary, started from a trained one if so asked.
 
     Args:
         recipe: with the sizes.
@@ -305,8 +305,24 @@ def build_model(
     model = MODELS[recipe.config](config)
     if recipe.encoder_from:
         source, _ = load(recipe.encoder_from, TextVAEModel, "cpu", "give a run of recipes/language_model")
+        _check_same_tokens(recipe.encoder_from, load_tokenizer(recipe.encoder_from), tokenizer)
         model.initialize_encoder(source)
+    if recipe.start_from:
+        start = Translator.from_pretrained(recipe.start_from, "cpu")
+        _check_same_tokens(recipe.start_from, start.tokenizer, tokenizer)
+        _check_same_tokens(recipe.start_from, start.source_tokenizer, source_tokenizer)
+        model.start_from(start.model)
     return model
+
+
+def _check_same_tokens(
+    run: str, given: PreTrainedTokenizerBase, wanted: PreTrainedTokenizerBase | None
+) -> None:
+    if wanted is None or given.get_vocab() != wanted.get_vocab():
+        raise UserError(
+            f"expected {run} to have the tokens of this run, got others: train both on the same corpus with "
+            "the same section tokenizer"
+        )
 
 
 def _prepare(folder: Path, resume: bool, overwrite: bool) -> Path | None:
