@@ -103,6 +103,20 @@ class Seq2SeqVAEConfig(PretrainedConfig):
         super().__post_init__(**kwargs)
 
 
+SHARED = (
+    "vocab_size",
+    "source_vocab_size",
+    "embedding_size",
+    "hidden_size",
+    "encoder_type",
+    "encoder_layers",
+    "attention_type",
+    "decoder_layers",
+    "tie_word_embeddings",
+    "share_embeddings",
+)
+"""What a model has in common with the one that it starts from, whatever their z."""
+
 AnyLatent = SentenceLatent | AttentionLatent | StepLatent
 AnyEncoder = LSTMStates | TransformerStates
 
@@ -178,31 +192,35 @@ class Seq2SeqVAEModel(VAEModel):
         """Take over the weights of a trained model, one without z or with a z like this one's.
 
         A model without z goes on translating as it did, whatever z is, until training finds a use for it: the weights
-        with which the decoder reads z are 0 at first. Where z is in the place of the contexts, they become its mean.
+        with which the decoder reads z are 0 at first. Where z takes the place of the contexts, they are its mean.
 
         Raises:
             UserError: if the models differ in more than z.
         """
-        own, given = self.state_dict(), source.state_dict()
-        columns = self.latent.beside_words - source.latent.beside_words
-        started = {
-            name: torch.zeros_like(weight) if name.startswith("decoder.") else weight
-            for name, weight in own.items()
-        }
-        for name, weight in given.items():
-            read_beside_words = name in own and weight.ndim == 2 and weight.shape != own[name].shape
-            started[name] = functional.pad(weight, (0, columns)) if read_beside_words else weight
-        differing = [
-            name for name, weight in started.items() if name not in own or weight.shape != own[name].shape
-        ]
+        new = self.config.latent_size and not source.config.latent_size
+        fields = SHARED if new else (*SHARED, "latent_type", "latent_size", "prior_type")
+        differing = [name for name in fields if getattr(self.config, name) != getattr(source.config, name)]
         if differing:
             raise UserError(
-                "expected a model to start from that has no z or the same kind of z, and the same sizes, got one that "
-                f"differs in {', '.join(differing)}: train it with the same tokenizer and section model"
+                "expected a model to start from with the same sizes, and without z or with the same one, got another "
+                f"{', '.join(differing)}: train it with the same tokenizer and section model"
             )
+        contexts = self.latent if new and isinstance(self.latent, AttentionLatent) else None
+        if contexts and self.config.latent_size != self.config.hidden_size:
+            raise UserError(
+                "expected latent_size to be hidden_size where z starts as the context, got "
+                f"{self.config.latent_size} and {self.config.hidden_size}: change one of them"
+            )
+        started, given = self.state_dict(), source.state_dict()
+        for name, weight in started.items():
+            if name in given:
+                beside = weight.shape[-1] - given[name].shape[-1]  # the columns that read z beside each word
+                started[name] = functional.pad(given[name], (0, beside))
+            elif name.startswith("decoder."):
+                started[name] = torch.zeros_like(weight)
         self.load_state_dict(started)
-        if isinstance(self.latent, AttentionLatent) and not source.config.latent_size:
-            self.latent.start_as_context()
+        if contexts:
+            contexts.start_as_context()
 
     def encode(self, source: Tensor, source_mask: Tensor) -> Source:
         """The sources as the decoder sees them.

@@ -116,7 +116,7 @@ class Reader:
         except Exception as error:  # the library raises RuntimeError, ValueError, FileNotFoundError, ...
             raise _explain_set(error, name, self.configuration) from error
         for file in (Path(file) for own in (files or {}).values() for file in own):
-            if _suffix(file) in TEXT:
+            if _suffix(file) in TEXT and file.is_file():  # the folder's card may name files elsewhere
                 self._check_bytes(file)
         return dict(splits)
 

@@ -307,7 +307,7 @@ def build_model(
         source, _ = load(recipe.encoder_from, TextVAEModel, "cpu", "give a run of recipes/language_model")
         _check_same_tokens(recipe.encoder_from, load_tokenizer(recipe.encoder_from), tokenizer)
         model.initialize_encoder(source)
-    if recipe.start_from:
+    if recipe.start_from and source_tokenizer is not None:
         start = Translator.from_pretrained(recipe.start_from, "cpu")
         _check_same_tokens(recipe.start_from, start.tokenizer, tokenizer)
         _check_same_tokens(recipe.start_from, start.source_tokenizer, source_tokenizer)
@@ -315,10 +315,8 @@ def build_model(
     return model
 
 
-def _check_same_tokens(
-    run: str, given: PreTrainedTokenizerBase, wanted: PreTrainedTokenizerBase | None
-) -> None:
-    if wanted is None or given.get_vocab() != wanted.get_vocab():
+def _check_same_tokens(run: str, given: PreTrainedTokenizerBase, wanted: PreTrainedTokenizerBase) -> None:
+    if given.get_vocab() != wanted.get_vocab():
         raise UserError(
             f"expected {run} to have the tokens of this run, got others: train both on the same corpus with "
             "the same section tokenizer"
