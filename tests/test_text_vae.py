@@ -442,7 +442,7 @@ def test_a_saved_model_is_the_same(vae, saved, texts, capfd):
 def test_a_missing_run_is_named_with_the_nearest(saved):
     with pytest.raises(UserError, match=f"did you mean {saved}"):
         TextVAE.from_pretrained(f"{saved}x")
-    with pytest.raises(UserError, match=r"found no \./nowhere: check the spelling"):
+    with pytest.raises(UserError, match=r"found no \./nowhere: train it first, or check the spelling"):
         TextVAE.from_pretrained("./nowhere")
     with pytest.raises(UserError, match="found no nobody/nothing"):
         TextVAE.from_pretrained("nobody/nothing")

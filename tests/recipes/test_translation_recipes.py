@@ -44,9 +44,22 @@ def corpus(tmp_path_factory) -> list[str]:
     return [*splits, *(f"corpus.{key}=null" for key in ("configuration", "columns"))]
 
 
+@pytest.fixture(scope="module")
+def baseline(corpus, tmp_path_factory) -> Path:
+    """A run of the model without z, from which others start."""
+    folder = tmp_path_factory.mktemp("baseline")
+    overrides = [*SMALL, *corpus, f"training.output_dir={folder}"]
+    run(read_recipe(FOLDER / "multi30k_baseline.yaml", overrides, Seq2SeqVAEConfig))
+    return folder
+
+
 @pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.stem)
-def test_the_recipe_runs(path, corpus, tmp_path):
+def test_the_recipe_runs(path, corpus, baseline, tmp_path):
     overrides = [*SMALL, *corpus, f"training.output_dir={tmp_path}"]
+    start = read_recipe(path, overrides, Seq2SeqVAEConfig).start_from
+    if start:
+        assert start == "runs/multi30k_baseline"
+        overrides.append(f"model.start_from={baseline}")
     recipe = read_recipe(path, overrides, Seq2SeqVAEConfig)
     result = run(recipe)
     assert result.sentences == 60

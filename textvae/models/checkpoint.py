@@ -116,7 +116,11 @@ def _missing(name: str) -> UserError:
     place = Path(name).parent
     beside = [str(path) for path in place.iterdir() if path.is_dir()] if place.is_dir() else []
     near = difflib.get_close_matches(str(Path(name)), beside, n=1)
-    hint = f"did you mean {near[0]}?" if near else "check the spelling (and, for the Hub, the network)"
+    hint = (
+        f"did you mean {near[0]}?"
+        if near
+        else "train it first, or check the spelling (for the Hub, the network)"
+    )
     return UserError(f"expected a run folder or a model on the Hub, found no {name}: {hint}")
 
 
