@@ -106,6 +106,7 @@ def language_model(
         corpus={"train": Dataset.from_dict({"text": texts}), "test": Dataset.from_dict({"text": test})},
         model=MODEL,
         classes=False,
+        start_from=None,
         encoder_from=None,
         objective=ELBO(),
         training=TRAINING

@@ -141,6 +141,65 @@ def test_encoder_that_does_not_fit_is_refused(options, source, message):
     torch.testing.assert_close(dict(model.state_dict()), before, rtol=0, atol=0)
 
 
+@pytest.mark.parametrize("options", [{}, {"skip_connection": True}, {"classes": ["a", "b"]}], ids=str)
+@pytest.mark.parametrize("decoder", tiny.DECODERS.values(), ids=tiny.DECODERS)
+def test_starts_as_a_language_model_and_learns_to_read_z(decoder, options):
+    source, model, batch = (
+        tiny.model(**decoder, latent_size=0),
+        tiny.model(**decoder, **options),
+        tiny.batch(),
+    )
+    model.start_from(source)
+    sentence = (batch.inputs, batch.targets, batch.mask)
+    expected = source.log_likelihood(torch.zeros(1, 4, 0).double(), *sentence)
+    z = torch.randn(5, 4, model.config.vector_size).double().requires_grad_()
+    scores = model.log_likelihood(z, *sentence)
+    torch.testing.assert_close(scores, expected.expand(5, -1))
+    scores.sum().backward()
+    grown = [name for name, weight in model.decoder.named_parameters() if weight.grad.any()]
+    with torch.no_grad():
+        for weight in model.decoder.parameters():
+            weight += 0.1 * weight.grad
+    model.log_likelihood(z, *sentence).sum().backward()
+    assert grown == [name for name, _ in model.decoder.named_parameters()]
+    assert (z.grad != 0).any(-1).all()
+
+
+@pytest.mark.parametrize(
+    "options", [{}, {"skip_connection": True}, {"tie_word_embeddings": True, "hidden_size": 6}]
+)
+def test_starts_as_a_model_with_the_same_z(options):
+    source, model, batch = tiny.model(**options), tiny.model(**options, bag_of_words=True), tiny.batch()
+    model.start_from(source)
+    torch.manual_seed(0)
+    expected = source(**batch)
+    torch.manual_seed(0)
+    found = model(**batch)
+    torch.testing.assert_close(found.log_likelihood, expected.log_likelihood, rtol=0, atol=0)
+    torch.testing.assert_close(found.z, expected.z, rtol=0, atol=0)
+
+
+@pytest.mark.parametrize(
+    ("options", "source", "message"),
+    [
+        ({}, {"latent_size": 0, "vocab_size": 31}, "same one, got another vocab_size: train it"),
+        ({}, {"latent_size": 0, "decoder_layers": 2}, "another decoder_layers:"),
+        ({}, {"latent_size": 0, "decoder_type": "dilated_convolution"}, "another decoder_type:"),
+        ({}, {"latent_size": 2}, "another latent_size:"),
+        ({}, {"bidirectional": True}, "another bidirectional:"),
+        ({}, {"skip_connection": True}, "another skip_connection:"),
+        ({"latent_size": 0}, {}, "another latent_size:"),
+    ],
+    ids=str,
+)
+def test_a_start_that_does_not_fit_is_refused(options, source, message):
+    model = tiny.model(**options)
+    before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    with pytest.raises(UserError, match=message):
+        model.start_from(tiny.model(**source))
+    torch.testing.assert_close(dict(model.state_dict()), before, rtol=0, atol=0)
+
+
 # ---- what dropout touches
 
 

@@ -248,18 +248,21 @@ def test_a_run_that_ended_goes_on_if_asked_for_more(place):
     assert last_whole_checkpoint(place / "more").name == "checkpoint-6"
 
 
-# ---- an encoder from elsewhere
+# ---- weights from elsewhere
 
 
-def test_encoder_starts_from_a_run(place):
+def test_a_run_starts_from_a_language_model(place):
     steps = "training.max_steps=1"
-    run(read(place, "lm", "model.latent_size=0", steps))
-    run(read(place, "vae", f"model.encoder_from={place / 'lm'}", steps, "training.learning_rate=1e-12"))
+    without = run(read(place, "lm", "model.latent_size=0", steps))
+    parts = [f"model.{part}={place / 'lm'}" for part in ("start_from", "encoder_from")]
+    result = run(read(place, "vae", *parts, steps, "training.learning_rate=1e-12"))
+    assert result.reconstruction == pytest.approx(without.neg_elbo)
     source, model = (AutoModel.from_pretrained(place / name) for name in ("lm", "vae"))
     torch.testing.assert_close(model.encoder.embedding.weight, source.decoder.embedding.weight)
     assert source.encoder is None
-    with pytest.raises(UserError, match="lm to have the tokens of this run, got others: train both on"):
-        run(read(place, "other", f"model.encoder_from={place / 'lm'}", "tokenizer.minimum_count=20"))
+    for part in parts:
+        with pytest.raises(UserError, match="lm to have the tokens of this run, got others: train both on"):
+            run(read(place, "other", part, "tokenizer.minimum_count=20"))
 
 
 # ---- other ways to run

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import inspect
-from typing import Any, Literal, get_args, get_origin
+from typing import Any, ClassVar, Literal, Self, get_args, get_origin
 
+import torch
 from torch import Tensor, nn
 from transformers import PretrainedConfig, PreTrainedModel
 from transformers import initialization as init
@@ -29,6 +30,10 @@ def check_choices(config: PretrainedConfig, kind: type[PretrainedConfig]) -> Non
 class VAEModel(PreTrainedModel):
     """A model with a ``decoder`` and an ``output_layer``, which may be tied, that returns a `VAEOutput`.
 
+    Attributes:
+        shared_fields: of the configuration, what a model has in common with any that it starts from.
+        latent_fields: what it has in common, beside those, with one that has a z.
+
     Raises:
         UserError: if the configuration has no vocabulary.
     """
@@ -39,6 +44,8 @@ class VAEModel(PreTrainedModel):
     _tied_weights_keys = {"output_layer.linear.weight": "decoder.embedding.weight"}  # noqa: RUF012
     # Without this the Trainer would take the loss for a sum over the accumulation steps, and not divide it.
     accepts_loss_kwargs = False
+    shared_fields: ClassVar[tuple[str, ...]]
+    latent_fields: ClassVar[tuple[str, ...]]
 
     def __init__(self, config: Any) -> None:
         super().__init__(config)
@@ -53,6 +60,33 @@ class VAEModel(PreTrainedModel):
             # A checkpoint holds a tied weight once; its absence under the other name is no loss to warn of.
             self._keys_to_ignore_on_save = list(self._tied_weights_keys)
         super().post_init()
+
+    def start_from(self, source: Self) -> None:
+        """Take over the weights of a trained model, one without z or with a z like this one's.
+
+        A model without z goes on as it was, whatever z is, until training finds a use for it: the weights with which
+        the decoder reads z are 0 at first. What the trained model does not have stays as new as it is.
+
+        Raises:
+            UserError: if the models differ in more than z.
+        """
+        new = self.config.latent_size and not source.config.latent_size
+        fields = self.shared_fields if new else self.shared_fields + self.latent_fields
+        differing = [name for name in fields if getattr(self.config, name) != getattr(source.config, name)]
+        if differing:
+            raise UserError(
+                "expected a model to start from with the same sizes, and without z or with the same one, got another "
+                f"{', '.join(differing)}: train it with the same tokenizer and section model"
+            )
+        started, given = self.state_dict(), source.state_dict()
+        for name, weight in started.items():
+            if name in given and given[name].shape == weight.shape:
+                started[name] = given[name]
+            elif name.startswith("decoder."):
+                started[name] = torch.zeros_like(weight)
+                if name in given:  # with columns for z behind those for the words
+                    started[name][:, : given[name].shape[1]] = given[name]
+        self.load_state_dict(started)
 
     def _init_weights(self, module: nn.Module) -> None:
         """Uniform weights, as published (He et al. 2019); convolutions and norms keep torch's defaults."""

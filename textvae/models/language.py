@@ -170,6 +170,25 @@ class TextVAEModel(VAEModel):
     """
 
     config_class = TextVAEConfig
+    shared_fields = (
+        "vocab_size",
+        "embedding_size",
+        "hidden_size",
+        "decoder_type",
+        "decoder_layers",
+        "dilations",
+        "tie_word_embeddings",
+    )
+    latent_fields = (
+        "latent_size",
+        "encoder_type",
+        "encoder_layers",
+        "bidirectional",
+        "skip_connection",
+        "normalize_means",
+        "prior_components",
+        "classes",
+    )
 
     def __init__(self, config: TextVAEConfig) -> None:
         super().__init__(config)

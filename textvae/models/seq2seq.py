@@ -9,7 +9,6 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 from torch.distributions import Distribution
-from torch.nn import functional
 from transformers import AutoConfig, AutoModel, PretrainedConfig
 
 from textvae.errors import UserError
@@ -103,20 +102,6 @@ class Seq2SeqVAEConfig(PretrainedConfig):
         super().__post_init__(**kwargs)
 
 
-SHARED = (
-    "vocab_size",
-    "source_vocab_size",
-    "embedding_size",
-    "hidden_size",
-    "encoder_type",
-    "encoder_layers",
-    "attention_type",
-    "decoder_layers",
-    "tie_word_embeddings",
-    "share_embeddings",
-)
-"""What a model has in common with the one that it starts from, whatever their z."""
-
 AnyLatent = SentenceLatent | AttentionLatent | StepLatent
 AnyEncoder = LSTMStates | TransformerStates
 
@@ -156,6 +141,19 @@ class Seq2SeqVAEModel(VAEModel):
     """
 
     config_class = Seq2SeqVAEConfig
+    shared_fields = (
+        "vocab_size",
+        "source_vocab_size",
+        "embedding_size",
+        "hidden_size",
+        "encoder_type",
+        "encoder_layers",
+        "attention_type",
+        "decoder_layers",
+        "tie_word_embeddings",
+        "share_embeddings",
+    )
+    latent_fields = ("latent_type", "latent_size", "prior_type")
 
     def __init__(self, config: Seq2SeqVAEConfig) -> None:
         super().__init__(config)
@@ -189,38 +187,22 @@ class Seq2SeqVAEModel(VAEModel):
         self.post_init()
 
     def start_from(self, source: Seq2SeqVAEModel) -> None:
-        """Take over the weights of a trained model, one without z or with a z like this one's.
-
-        A model without z goes on translating as it did, whatever z is, until training finds a use for it: the weights
-        with which the decoder reads z are 0 at first. Where z takes the place of the contexts, they are its mean.
+        """See `VAEModel`. Where z takes the place of the contexts of a model without z, they are its mean.
 
         Raises:
-            UserError: if the models differ in more than z.
+            UserError: if the models differ in more than z, or if such a z is not as large as the contexts.
         """
-        new = self.config.latent_size and not source.config.latent_size
-        fields = SHARED if new else (*SHARED, "latent_type", "latent_size", "prior_type")
-        differing = [name for name in fields if getattr(self.config, name) != getattr(source.config, name)]
-        if differing:
-            raise UserError(
-                "expected a model to start from with the same sizes, and without z or with the same one, got another "
-                f"{', '.join(differing)}: train it with the same tokenizer and section model"
-            )
-        contexts = self.latent if new and isinstance(self.latent, AttentionLatent) else None
-        if contexts and self.config.latent_size != self.config.hidden_size:
+        contexts = None if source.config.latent_size else self.latent
+        if not isinstance(contexts, AttentionLatent):
+            super().start_from(source)
+            return
+        if self.config.latent_size != self.config.hidden_size:
             raise UserError(
                 "expected latent_size to be hidden_size where z starts as the context, got "
                 f"{self.config.latent_size} and {self.config.hidden_size}: change one of them"
             )
-        started, given = self.state_dict(), source.state_dict()
-        for name, weight in started.items():
-            if name in given:
-                beside = weight.shape[-1] - given[name].shape[-1]  # the columns that read z beside each word
-                started[name] = functional.pad(given[name], (0, beside))
-            elif name.startswith("decoder."):
-                started[name] = torch.zeros_like(weight)
-        self.load_state_dict(started)
-        if contexts:
-            contexts.start_as_context()
+        super().start_from(source)
+        contexts.start_as_context()
 
     def encode(self, source: Tensor, source_mask: Tensor) -> Source:
         """The sources as the decoder sees them.

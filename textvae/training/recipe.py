@@ -46,7 +46,7 @@ ELSEWHERE: dict[Config, dict[str, set[str]]] = {
 """What a recipe cannot say: what is decided by the tokenizers, or is of the other kind of model."""
 
 BESIDE_SIZES: dict[Config, Types] = {
-    TextVAEConfig: {"encoder_from": str | None, "classes": bool},
+    TextVAEConfig: {"start_from": str | None, "encoder_from": str | None, "classes": bool},
     Seq2SeqVAEConfig: {"start_from": str | None},
 }
 """What the section model says beside the sizes."""
@@ -135,8 +135,8 @@ class Recipe:
         corpus: arguments of `load_corpus`.
         tokenizer: how text is cut.
         model: fields of ``config``, without what the tokenizers decide.
+        start_from: a trained run whose model this one starts as, with a z or without.
         encoder_from: a trained run whose encoder, or the decoder of a language model, the encoder starts from.
-        start_from: a trained run whose model a conditional model starts as, with a z or without.
         classes: whether the classes of the corpus, its labels, are a latent part of the model.
         objective: the loss.
         training: arguments of `TextVAETrainingArguments`.
@@ -150,8 +150,8 @@ class Recipe:
     corpus: dict[str, Any]
     tokenizer: TokenizerOptions
     model: dict[str, Any]
-    encoder_from: str | None
     start_from: str | None
+    encoder_from: str | None
     classes: bool
     objective: ELBO
     training: dict[str, Any]
@@ -178,10 +178,10 @@ def read_recipe(path: str | Path, overrides: Sequence[str] = (), config: Config 
     The sections are corpus, tokenizer, model, objective, training and evaluation, and, for two stages, pretraining,
     with an objective of its own and keys of training that differ: first a model is trained with these (an
     auto-encoder, unless the objective says otherwise), then its encoder and posterior are kept, and the decoder is
-    made anew (Li et al. 2019), unless the section's key keep_decoder is true; then a target rate goes on with the KL
-    weight that it had. A mixture prior, model.prior_components, belongs to the second stage; it starts as the
-    mixture that fits the first stage's posteriors. Without a kl_weight or a target_rate the objective's target_rate
-    is `RATE` nats.
+    made anew (Li et al. 2019), or again that of model.start_from, unless the section's key keep_decoder is true;
+    then a target rate goes on with the KL weight that it had. A mixture prior, model.prior_components, belongs to
+    the second stage; it starts as the mixture that fits the first stage's posteriors. Without a kl_weight or a
+    target_rate the objective's target_rate is `RATE` nats.
 
     A conditional model is trained in one stage.
 
@@ -243,15 +243,15 @@ def _recipe(source: dict[str, Any], config: Config = TextVAEConfig) -> tuple[Rec
         faults.append(f"objective: {error}")
     if faults:
         return None, faults
-    encoder_from = values["model"].pop("encoder_from", None)
     start_from = values["model"].pop("start_from", None)
+    encoder_from = values["model"].pop("encoder_from", None)
     classes = values["model"].pop("classes", False)
     return Recipe(
         corpus=values["corpus"],
         tokenizer=TokenizerOptions(**values["tokenizer"]),
         model=values["model"],
-        encoder_from=encoder_from,
         start_from=start_from,
+        encoder_from=encoder_from,
         classes=classes,
         objective=loss,
         training=values["training"],

@@ -303,16 +303,32 @@ def build_model(
         unk_token_id=tokenizer.unk_token_id,
     )
     model = MODELS[recipe.config](config)
+    if recipe.start_from:
+        model.start_from(
+            _sentence_model(recipe.start_from, tokenizer)
+            if source_tokenizer is None
+            else _pair_model(recipe.start_from, tokenizer, source_tokenizer)
+        )
     if recipe.encoder_from:
-        source, _ = load(recipe.encoder_from, TextVAEModel, "cpu", "give a run of recipes/language_model")
-        _check_same_tokens(recipe.encoder_from, load_tokenizer(recipe.encoder_from), tokenizer)
-        model.initialize_encoder(source)
-    if recipe.start_from and source_tokenizer is not None:
-        start = Translator.from_pretrained(recipe.start_from, "cpu")
-        _check_same_tokens(recipe.start_from, start.tokenizer, tokenizer)
-        _check_same_tokens(recipe.start_from, start.source_tokenizer, source_tokenizer)
-        model.start_from(start.model)
+        model.initialize_encoder(_sentence_model(recipe.encoder_from, tokenizer))
     return model
+
+
+def _sentence_model(run: str, tokenizer: PreTrainedTokenizerBase) -> TextVAEModel:
+    """The model of a run of sentences, whose tokens are those of ``tokenizer``."""
+    model, _ = load(run, TextVAEModel, "cpu", "give a run of recipes/language_model")
+    _check_same_tokens(run, load_tokenizer(run), tokenizer)
+    return model
+
+
+def _pair_model(
+    run: str, tokenizer: PreTrainedTokenizerBase, source_tokenizer: PreTrainedTokenizerBase
+) -> Seq2SeqVAEModel:
+    """The model of a run of pairs, whose tokens are those of the tokenizers."""
+    translator = Translator.from_pretrained(run, "cpu")
+    _check_same_tokens(run, translator.tokenizer, tokenizer)
+    _check_same_tokens(run, translator.source_tokenizer, source_tokenizer)
+    return translator.model
 
 
 def _check_same_tokens(run: str, given: PreTrainedTokenizerBase, wanted: PreTrainedTokenizerBase) -> None:
