@@ -59,7 +59,8 @@ def test_the_recipe_runs(path, corpus, baseline, tmp_path):
     start = read_recipe(path, overrides, Seq2SeqVAEConfig).start_from
     if start:
         assert start == "runs/multi30k_baseline"
-        overrides.append(f"model.start_from={baseline}")
+        # A z that starts as the context is as large as the states.
+        overrides += [f"model.start_from={baseline}", "model.latent_size=8"]
     recipe = read_recipe(path, overrides, Seq2SeqVAEConfig)
     result = run(recipe)
     assert result.sentences == 60
