@@ -9,6 +9,8 @@ import pytest
 import torch
 from matplotlib.figure import Figure
 
+from textvae.cli import main
+
 # Products this small lose by being split.
 torch.set_num_threads(1)
 # Warnings are errors here, and torch gives many of its own only once a process: which test fails must not
@@ -38,3 +40,15 @@ def apart(tmp_path, monkeypatch):
     hidden = datasets.are_progress_bars_disabled()
     yield
     (datasets.disable_progress_bars if hidden else datasets.enable_progress_bars)()
+
+
+@pytest.fixture
+def textvae(capfd):
+    """Runs the command line: exit code, standard output, standard error."""
+
+    def command(*arguments):
+        with pytest.raises(SystemExit) as end:
+            main([str(argument) for argument in arguments])
+        return (end.value.code or 0, *capfd.readouterr())
+
+    return command

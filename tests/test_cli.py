@@ -55,18 +55,6 @@ def trained(vae, tmp_path_factory):
 
 
 @pytest.fixture
-def textvae(capfd):
-    """Runs the command line: exit code, standard output, standard error."""
-
-    def command(*arguments):
-        with pytest.raises(SystemExit) as end:
-            main([str(argument) for argument in arguments])
-        return (end.value.code or 0, *capfd.readouterr())
-
-    return command
-
-
-@pytest.fixture
 def file(tmp_path):
     path = tmp_path / "lines.txt"
     path.write_text("\n".join(LINES) + "\n")

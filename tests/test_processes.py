@@ -17,8 +17,7 @@ from pyarrow import parquet
 from textvae import processes
 from textvae.processes import hidden_bar, shared
 from textvae.text_vae import TextVAE
-from textvae.training.recipe import EvaluationOptions
-from textvae.training.run import _translated
+from textvae.translation import Translator
 
 
 def take_part(monkeypatch, rank, count, others=()):
@@ -80,7 +79,7 @@ def results_of_threads(monkeypatch, count, work) -> list:
         return list(pool.map(take_part, range(count)))
 
 
-class Capitals:
+class Capitals(Translator):
     """A translator into capitals, and of nothing where z is zero; it says what it was asked for."""
 
     model = SimpleNamespace(config=SimpleNamespace(latent_size=1))
@@ -99,7 +98,7 @@ def test_translations_meet_their_references(monkeypatch, count):
     rows = Dataset.from_dict({"source": sources, "target": [text.upper() for text in sources]})
     translator = Capitals()
     found = results_of_threads(
-        monkeypatch, count, lambda: _translated(translator, rows, EvaluationOptions(batch_size=2), quiet=True)
+        monkeypatch, count, lambda: translator._bleu(rows, "13a", {"batch_size": 2}, show_progress_bar=False)
     )
     assert len(found) == count
     for scores in found:

@@ -11,7 +11,7 @@ from tqdm import tqdm
 from transformers import PreTrainedModel
 
 from textvae.errors import UserError
-from textvae.models.checkpoint import load_model
+from textvae.models.checkpoint import load_model, name_of
 from textvae.processes import hidden_bar
 from textvae.text.batches import Batch, Collator, alike
 
@@ -39,8 +39,7 @@ def load(
     Raises:
         UserError: as `load_model`, or if the model is of another class.
     """
-    path = Path(run).expanduser()
-    name = str(path) if path.exists() else str(run)
+    name = name_of(run)
     model = load_model(name)
     if not isinstance(model, kind):
         raise UserError(f"expected a {kind.__name__} in {name}, got a {type(model).__name__}: {otherwise}")

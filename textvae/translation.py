@@ -3,23 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from datasets import Dataset, IterableDataset
 from numpy.typing import NDArray
 from transformers import PreTrainedTokenizerBase
 
 from textvae.errors import UserError
-from textvae.evaluation.evaluate import evaluating
+from textvae.evaluation.evaluate import Evaluation, evaluate_rows, evaluating
 from textvae.evaluation.likelihood import bounds, tokens_at_once
+from textvae.evaluation.translation import bleu_by_latent
 from textvae.files import replacing_files_in
 from textvae.models.checkpoint import silenced
 from textvae.models.seq2seq import Latent, Seq2SeqVAEModel
+from textvae.processes import shared
 from textvae.text.batches import Batch, Collator
 from textvae.text.tokenizer import decode_rows, load_tokenizer
-from textvae.texts import as_list, at_once, batches_of, decoding, load
+from textvae.texts import as_list, at_once, batches_of, decoding, load, progress
 
 BEAMS = 5
 """Of a beam search, where nothing else is said."""
@@ -223,6 +228,77 @@ class Translator:
             ):
                 scores[places] = -bounds(self.model, batch, samples)["iw_nll"].double().cpu().numpy()
         return scores
+
+    def evaluate(
+        self,
+        rows: Dataset | IterableDataset,
+        *,
+        num_beams: int = BEAMS,
+        length_penalty: float = 1.0,
+        tokenize: str = "13a",
+        maximum_length: int | None = None,
+        samples: int = 500,
+        batch_size: int = 32,
+        seed: int = 0,
+        bf16: bool = False,
+        show_progress_bar: bool | None = None,
+    ) -> Evaluation:
+        """All that is measured of pairs: the bounds, how z is used, and BLEU by what z is.
+
+        Several processes share the pairs, all of which each must be given; the result is that of one.
+
+        Args:
+            rows: a split as `load_corpus` gives it, with columns ``source`` and ``target``.
+            num_beams: of the beam search, 1 is greedy.
+            length_penalty: hypotheses are compared by their log-probability over their length to this power.
+            tokenize: how sacreBLEU splits, see `bleu`.
+            maximum_length: longer sentences are cut to so many tokens for the bounds, EOS counted; None: never.
+            samples: K of the importance-weighted bound.
+            batch_size: pairs at once.
+            seed: of all draws.
+            bf16: compute products of matrices in bf16 for the bounds.
+            show_progress_bar: None: only on a terminal.
+        """
+        result = evaluate_rows(
+            self.model,
+            self.tokenizer,
+            rows,
+            source_tokenizer=self.source_tokenizer,
+            maximum_length=maximum_length,
+            batch_size=batch_size,
+            samples=samples,
+            seed=seed,
+            bf16=bf16,
+            show_progress_bar=show_progress_bar,
+        )
+        options = {"num_beams": num_beams, "length_penalty": length_penalty, "batch_size": batch_size}
+        return replace(result, **self._bleu(rows, tokenize, options, show_progress_bar))
+
+    def _bleu(
+        self,
+        rows: Dataset | IterableDataset,
+        tokenize: str,
+        options: dict[str, Any],
+        show_progress_bar: bool | None,
+    ) -> dict[str, Any]:
+        """The quantities of `Evaluation` that say how good the translations of a split are."""
+        pairs = list(rows.select_columns(["source", "target"]))
+        # Those of like length together, as each part is one batch, for one of the processes.
+        pairs.sort(key=lambda pair: len(pair["source"]))
+        sources, references = ([pair[side] for pair in pairs] for side in ("source", "target"))
+        size = options["batch_size"]
+        parts = [sources[start : start + size] for start in range(0, len(pairs), size)]
+
+        def translate(latent: Latent) -> list[str]:
+            translated = partial(self.translate, latent=latent, show_progress_bar=False, **options)
+            done: list[str] = []
+            with progress(len(pairs), show_progress_bar, "translating") as bar:
+                for texts in shared(parts, translated):
+                    done += texts
+                    bar.update(len(texts))
+            return done
+
+        return bleu_by_latent(translate, references, tokenize, latent=self.model.config.latent_size > 0)
 
     def attention(self, source: str, target: str) -> NDArray[np.float32]:
         """How far each token of the target attends to each of the source, (T, S); every row sums to 1.

@@ -4,7 +4,6 @@ import pytest
 import tiny
 import torch
 
-from textvae.cli import main
 from textvae.text_vae import TextVAE
 
 
@@ -19,18 +18,6 @@ def trained(vae, tmp_path):
     vae.save_pretrained(tmp_path / "run")
     (tmp_path / "lines.txt").write_text("a b c\n\nd e\n")
     return tmp_path / "run", tmp_path / "lines.txt"
-
-
-@pytest.fixture
-def textvae(capfd):
-    """Runs the command: exit code, standard output, standard error."""
-
-    def command(*arguments):
-        with pytest.raises(SystemExit) as end:
-            main([*map(str, arguments)])
-        return (end.value.code or 0, *capfd.readouterr())
-
-    return command
 
 
 def test_each_line_gets_its_likeliest_class(textvae, vae, trained):

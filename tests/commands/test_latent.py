@@ -7,7 +7,6 @@ import pytest
 import tiny
 import torch
 
-from textvae.cli import main
 from textvae.latent_space.fitted_priors import load_prior
 from textvae.text_vae import TextVAE
 
@@ -24,18 +23,6 @@ def vae():
 def trained(vae, tmp_path):
     vae.save_pretrained(tmp_path / "run")
     return tmp_path / "run"
-
-
-@pytest.fixture
-def textvae(capfd):
-    """Runs the command line: exit code, standard output, standard error."""
-
-    def command(*arguments):
-        with pytest.raises(SystemExit) as end:
-            main([str(argument) for argument in arguments])
-        return (end.value.code or 0, *capfd.readouterr())
-
-    return command
 
 
 @pytest.fixture

@@ -8,7 +8,6 @@ import pytest
 import tiny
 from test_translation import SOURCES, make
 
-from textvae.cli import main
 from textvae.evaluation.translation import bleu
 from textvae.text_vae import TextVAE
 from textvae.translation import Translator
@@ -28,18 +27,11 @@ def translator(trained):
     return Translator.from_pretrained(trained)
 
 
-@pytest.fixture
-def textvae(capfd, tmp_path, monkeypatch):
-    """Runs the command line: exit code, standard output, standard error."""
+@pytest.fixture(autouse=True)
+def here(tmp_path, monkeypatch):
+    """A folder with a text file."""
     monkeypatch.chdir(tmp_path)
     (tmp_path / "lines.txt").write_text("\n".join(LINES) + "\n")
-
-    def command(*arguments):
-        with pytest.raises(SystemExit) as end:
-            main([str(argument) for argument in arguments])
-        return (end.value.code or 0, *capfd.readouterr())
-
-    return command
 
 
 def test_line_i_belongs_to_line_i(textvae, translator, trained):
@@ -102,7 +94,9 @@ def test_mistakes_are_one_line(textvae, trained, tmp_path):
         (["translate", trained, "lines.txt", "--tokenize", "x", "--references", "lines.txt"], "got 'x'"),
         (["translate", "sentences", "lines.txt"], "got a TextVAEModel: use the other commands"),
         (["sample", trained], "got a Seq2SeqVAEModel: use textvae translate"),
-        (["evaluate", trained, "lines.txt"], "got a Seq2SeqVAEModel: use textvae translate"),
+        (["evaluate", trained, "lines.txt"], "a file of sources and --references"),
+        (["evaluate", trained], "has no recipe.yaml that names one"),
+        (["evaluate", "sentences", "lines.txt", "--references", "lines.txt"], "run for --references, got"),
     ):
         code, out, err = textvae(*arguments)
         assert (code, out, err.count("\n")) == (2, "", 1)

@@ -93,6 +93,41 @@ def test_a_run_folder_is_all_one_needs(place, whole):
     assert read_recipe(folder / "recipe.yaml", config=Seq2SeqVAEConfig).folder == folder
 
 
+def test_a_run_is_evaluated_again(place, whole, textvae, tmp_path):
+    folder, result = whole
+    recipe = read(place, "whole")
+    how = ("--samples", 3, "--seed", 42, "--json")
+    code, out, err = textvae("evaluate", folder, *how)
+    assert (code, err) == (0, "")
+    again = json.loads(out)
+    saved = json.loads((folder / "evaluation.json").read_text())
+    assert again == {name: value for name, value in saved.items() if name != "minutes"}
+    test = load_corpus(**recipe.corpus)["test"]
+    for side in ("source", "target"):
+        (tmp_path / side).write_text("\n".join(test[side]) + "\n")
+    files = (tmp_path / "source", "--references", tmp_path / "target")
+    code, out, _ = textvae("evaluate", last_whole_checkpoint(folder), *files, *how)
+    assert (code, json.loads(out)) == (0, again)
+    _, out, _ = textvae("evaluate", folder, *files, "--samples", 3)
+    assert f"{result.bleu:.3g}" in out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["source"], "expected a file of sources and --references, their translations, or neither, got one"),
+        (["--references", "target"], "expected a file of sources and --references"),
+        (["--column", "1", "--refinement-steps", "3"], "expected no --column and --refinement-steps"),
+    ],
+    ids=["no-references", "no-sources", "of-sentences"],
+)
+def test_what_pairs_do_not_have_is_refused(whole, textvae, arguments, message):
+    code, _, err = textvae("evaluate", whole[0], *arguments)
+    assert code == 2
+    assert err.startswith(f"error: {message}")
+    assert err.count("\n") == 1
+
+
 def test_both_sides_share_a_vocabulary_unless_told(place, whole):
     joint = load_tokenizer(whole[0]), load_tokenizer(whole[0] / "source")
     assert joint[0].get_vocab() == joint[1].get_vocab()

@@ -26,6 +26,12 @@ KINDS: dict[str, type[TextVAEModel] | type[Seq2SeqVAEModel]] = {
 """The models by the name that their configurations have for them."""
 
 
+def name_of(run: str | Path) -> str:
+    """A run as a string: the path of a folder, with ~ as the home folder, or its name on the Hub."""
+    path = Path(run).expanduser()
+    return str(path) if path.exists() else str(run)
+
+
 def load_model(name: str) -> TextVAEModel | Seq2SeqVAEModel:
     """The model in a folder or on the Hub, with all of its weights and no others.
 
@@ -33,7 +39,7 @@ def load_model(name: str) -> TextVAEModel | Seq2SeqVAEModel:
         UserError: if there is none, if its run is not finished, or if it is of another kind or damaged.
     """
     with silenced():
-        return _weights_of(name, _kind_of(name))
+        return _weights_of(name, kind_of(name))
 
 
 def last_whole_checkpoint(folder: Path) -> Path | None:
@@ -87,8 +93,12 @@ def without_bars(of_datasets: bool = True) -> Iterator[None]:
             datasets.enable_progress_bars()
 
 
-def _kind_of(name: str) -> type[TextVAEModel] | type[Seq2SeqVAEModel]:
-    """The class of a model; what has no config.json of ours is refused."""
+def kind_of(name: str) -> type[TextVAEModel] | type[Seq2SeqVAEModel]:
+    """The class of the model in a folder or on the Hub.
+
+    Raises:
+        UserError: if there is none, or one that is not ours.
+    """
     folder = Path(name)
     if folder.exists() and not (folder / "config.json").is_file():
         raise _no_model(folder)

@@ -6,8 +6,7 @@ import json
 import shutil
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
-from functools import partial
+from dataclasses import asdict, dataclass
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -20,21 +19,19 @@ from transformers import PreTrainedTokenizerBase, TrainerState, set_seed
 from textvae.errors import UserError
 from textvae.evaluation.diagnosis import described
 from textvae.evaluation.evaluate import Evaluation, evaluate_rows
-from textvae.evaluation.translation import bleu_by_latent
 from textvae.files import replacing, replacing_files_in
 from textvae.models.checkpoint import last_whole_checkpoint, without_bars
 from textvae.models.language import TextVAEConfig, TextVAEModel
-from textvae.models.seq2seq import Latent, Seq2SeqVAEConfig, Seq2SeqVAEModel
-from textvae.processes import shared
+from textvae.models.seq2seq import Seq2SeqVAEConfig, Seq2SeqVAEModel
 from textvae.text.batches import Collator, tokenize
 from textvae.text.corpus import load_corpus
 from textvae.text.tokenizer import load_tokenizer, train_tokenizer, train_tokenizers
-from textvae.texts import load, progress
+from textvae.texts import load
 from textvae.training.clock import Clock
 from textvae.training.curves import Curves
 from textvae.training.prior import start_prior
 from textvae.training.progress import Progress
-from textvae.training.recipe import EvaluationOptions, Recipe
+from textvae.training.recipe import Recipe
 from textvae.training.trainer import TextVAETrainer, TextVAETrainingArguments
 from textvae.translation import SOURCE, Translator
 
@@ -84,22 +81,20 @@ def _run(recipe: Recipe, resume: bool, overwrite: bool, quiet: bool) -> Evaluati
         start = _pretrained(recipe.pretraining, tokenizer, tokens, resume, quiet)
     trainer = _trained(recipe, tokenizer, tokens, checkpoint, quiet, start, source_tokenizer)
     model: Any = trainer.vae
-    result = evaluate_rows(
-        model,
-        tokenizer,
-        corpus["test"],
-        source_tokenizer=source_tokenizer,
-        maximum_length=recipe.tokenizer.maximum_length,
-        batch_size=recipe.evaluation.batch_size,
-        samples=recipe.evaluation.samples,
-        seed=arguments.seed,
-        refinement=recipe.evaluation.refinement,
-        bf16=recipe.evaluation.bf16,
-        show_progress_bar=False if quiet else None,
-    )
-    if source_tokenizer is not None:
+    how: dict[str, Any] = {
+        "maximum_length": recipe.tokenizer.maximum_length,
+        "batch_size": recipe.evaluation.batch_size,
+        "samples": recipe.evaluation.samples,
+        "seed": arguments.seed,
+        "bf16": recipe.evaluation.bf16,
+        "show_progress_bar": False if quiet else None,
+    }
+    if source_tokenizer is None:
+        how["refinement"] = recipe.evaluation.refinement
+        result = evaluate_rows(model, tokenizer, corpus["test"], **how)
+    else:
         translator = Translator(model, tokenizer, source_tokenizer)
-        result = replace(result, **_translated(translator, corpus["test"], recipe.evaluation, quiet))
+        result = translator.evaluate(corpus["test"], **how, **asdict(recipe.evaluation.translation))
     if trainer.is_world_process_zero():
         with replacing_files_in(folder) as partial:
             model.save_pretrained(partial)
@@ -219,38 +214,6 @@ def _take_over(
             batch_size=arguments.per_device_eval_batch_size,
             seed=arguments.seed,
         )
-
-
-def _translated(
-    translator: Translator, rows: Dataset | IterableDataset, options: EvaluationOptions, quiet: bool
-) -> dict[str, Any]:
-    """The quantities of `Evaluation` that say how good the translations of a split are."""
-    pairs = list(rows.select_columns(["source", "target"]))
-    # Those of like length together, as each part is one batch, for one of the processes.
-    pairs.sort(key=lambda pair: len(pair["source"]))
-    sources, references = ([pair[side] for pair in pairs] for side in ("source", "target"))
-    parts = [
-        sources[start : start + options.batch_size] for start in range(0, len(pairs), options.batch_size)
-    ]
-    how = options.translation
-
-    def translate(latent: Latent) -> list[str]:
-        translated = partial(
-            translator.translate,
-            latent=latent,
-            num_beams=how.num_beams,
-            length_penalty=how.length_penalty,
-            batch_size=options.batch_size,
-            show_progress_bar=False,
-        )
-        done: list[str] = []
-        with progress(len(pairs), False if quiet else None, "translating") as bar:
-            for texts in shared(parts, translated):
-                done += texts
-                bar.update(len(texts))
-        return done
-
-    return bleu_by_latent(translate, references, how.tokenize, latent=translator.model.config.latent_size > 0)
 
 
 def _arguments(recipe: Recipe) -> TextVAETrainingArguments:
