@@ -356,6 +356,13 @@ def test_learns_to_read_z_after_such_a_start(latent, batch):
     assert (readers.grad[:, -8:] != 0).any(0).all()
 
 
+def test_without_z_its_kind_does_not_matter(batch):
+    source, model = tiny.seq2seq(latent_size=0), tiny.seq2seq(latent_size=0, latent_type="attention")
+    model.start_from(source)
+    empty = torch.zeros(1, 4, 0).double()
+    assert torch.equal(log_likelihood(model, batch, empty), log_likelihood(source, batch, empty))
+
+
 @EACH_MODEL
 def test_starts_as_a_model_with_the_same_z(options, batch):
     source, model = tiny.seq2seq(**options), tiny.seq2seq(**options)

@@ -70,8 +70,7 @@ class VAEModel(PreTrainedModel):
         Raises:
             UserError: if the models differ in more than z.
         """
-        new = self.config.latent_size and not source.config.latent_size
-        fields = self.shared_fields if new else self.shared_fields + self.latent_fields
+        fields = self.shared_fields + (self.latent_fields if source.config.latent_size else ())
         differing = [name for name in fields if getattr(self.config, name) != getattr(source.config, name)]
         if differing:
             raise UserError(
