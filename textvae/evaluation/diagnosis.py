@@ -16,14 +16,14 @@ LITTLE = 2.0
 """Nats of information below which z tells about seven sentences apart: hardly one choice of topic or type."""
 
 MORE = (
-    "Try objective.target_rate in place of kl_weight, an encoder that learns sooner (model.encoder_type: convolution, "
-    "or a section pretraining), model.word_dropout: 0.3, or a decoder that sees less (model.decoder_type: "
-    "dilated_convolution)"
+    "Try objective.target_rate in place of kl_weight, or a higher one, an encoder that learns sooner "
+    "(model.encoder_type: convolution, or a section pretraining), model.word_dropout: 0.3, or a decoder that sees less "
+    "(model.decoder_type: dilated_convolution)"
 )
 
 MORE_OF_CONDITIONAL = (
-    "Try objective.target_rate in place of kl_weight, objective.free_bits, model.word_dropout: 0.3 or, with one z a "
-    "pair, model.bag_of_words: true"
+    "Try objective.target_rate in place of kl_weight, or a higher one, objective.free_bits, model.word_dropout: 0.3 "
+    "or, with one z a pair, model.bag_of_words: true"
 )
 
 
