@@ -70,8 +70,9 @@ def test_the_script_reports_and_refuses_a_second_run(script, corpus, tmp_path):
     assert "--resume" in second.err
 
 
-def test_the_script_names_every_fault_in_one_line(script):
-    result = script(TRAIN, FOLDER / "demo.yaml", "model.latent_sise=3", "training.max_step=2")
+@pytest.mark.parametrize("options", [(), ("--overwrite", "--quiet")], ids=["", "options before overrides"])
+def test_the_script_names_every_fault_in_one_line(script, options):
+    result = script(TRAIN, FOLDER / "demo.yaml", *options, "model.latent_sise=3", "training.max_step=2")
     assert result.code == 2
     assert result.err.count("\n") == 1
     assert "did you mean latent_size" in result.err

@@ -25,7 +25,7 @@ def train(description: str, config: Config = TextVAEConfig) -> None:
     parser.add_argument("--resume", action="store_true", help="go on from the run's last whole checkpoint")
     parser.add_argument("--overwrite", action="store_true", help="delete a run that is in the run folder")
     parser.add_argument("--quiet", action="store_true", help="no progress, only the result")
-    arguments = parser.parse_args()
+    arguments = parser.parse_intermixed_args()
     with reported_to_user():
         recipe = read_recipe(arguments.recipe, arguments.overrides, config)
         result = run(recipe, resume=arguments.resume, overwrite=arguments.overwrite, quiet=arguments.quiet)
