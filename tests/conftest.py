@@ -32,14 +32,19 @@ def blank_curves():
         yield
 
 
-@pytest.fixture
-def apart(tmp_path, monkeypatch):
-    """A cache and a folder of the test's own, and the bars of `datasets` as they were."""
-    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "cache")
-    monkeypatch.chdir(tmp_path)
+@pytest.fixture(autouse=True)
+def bars():
+    """The bars of `datasets`, which commands hide for the rest of their process, as they were."""
     hidden = datasets.are_progress_bars_disabled()
     yield
     (datasets.disable_progress_bars if hidden else datasets.enable_progress_bars)()
+
+
+@pytest.fixture
+def apart(tmp_path, monkeypatch):
+    """A cache and a folder of the test's own."""
+    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "cache")
+    monkeypatch.chdir(tmp_path)
 
 
 @pytest.fixture
