@@ -29,6 +29,7 @@ PAIRS = pytest.mark.parametrize(
 OPTIONS = {
     "defaults": {},
     "dropout": {"dropout": 0.3},
+    "variational-dropout": {"dropout": 0.3, "variational_dropout": True},
     "word-dropout": {"word_dropout": 0.5},
     "tied": {"tie_word_embeddings": True},
     "no-z": {"latent_size": 0},

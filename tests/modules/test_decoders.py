@@ -3,8 +3,15 @@
 import pytest
 import tiny
 import torch
+from torch import nn
 
-from textvae.modules.decoders import DILATIONS, DilatedConvolutionDecoder, LSTMDecoder, drop_words
+from textvae.modules.decoders import (
+    DILATIONS,
+    DilatedConvolutionDecoder,
+    LSTMDecoder,
+    VariationalDropout,
+    drop_words,
+)
 
 FIELDS = {"small": 15, "medium": 63, "large": 125, "very-large": 187}
 SIZES = {"vocabulary_size": tiny.VOCABULARY, "embedding_size": 4, "hidden_size": 6}
@@ -102,6 +109,41 @@ def test_lstm_starts_from_z_as_published():
     beside = torch.cat([decoder.embedding(inputs), z[0][:, None].expand(3, 5, 2)], -1)
     expected, _ = decoder.lstm(beside, (cell.tanh(), cell))
     torch.testing.assert_close(decoder(inputs, z)[0][0], expected)
+
+
+# ---- variational dropout
+
+
+def test_variational_dropout_has_one_mask_a_sentence():
+    dropped = VariationalDropout(0.3)(torch.ones(200, 5, 50))
+    kept = dropped[:, 0] > 0
+    assert torch.equal(dropped > 0, kept[:, None].expand(-1, 5, -1)), (
+        "each token of a sentence loses the same"
+    )
+    assert len(kept.unique(dim=0)) == 200, "each sentence has its own mask"
+    torch.testing.assert_close(dropped[dropped > 0], torch.full((int(kept.sum()) * 5,), 1 / 0.7))
+    assert float(kept.double().mean()) == pytest.approx(0.7, abs=0.02)
+
+
+def test_variational_dropout_is_off_at_evaluation():
+    given = torch.randn(2, 3, 4)
+    assert torch.equal(VariationalDropout(0.5).eval()(given), given)
+
+
+@pytest.mark.parametrize("kind", ["lstm", "small"])
+@pytest.mark.parametrize(("asked", "expected"), [(False, nn.Dropout), (True, VariationalDropout)])
+def test_all_dropout_of_a_decoder_is_of_one_kind(kind, asked, expected):
+    modules = decoder_of(kind, dropout=0.5, variational_dropout=asked).modules()
+    assert {type(module) for module in modules if isinstance(module, (nn.Dropout, nn.Dropout1d))} == {
+        expected
+    }
+
+
+def test_the_last_states_of_an_lstm_lose_the_same_throughout():
+    decoder = decoder_of("lstm", dropout=0.5, variational_dropout=True).train()
+    lost = decoder(ids(9, 20), torch.randn(1, 9, 2).double())[0] == 0
+    assert lost.any()
+    assert torch.equal(lost, lost[:, :, :1].expand_as(lost))
 
 
 # ---- word dropout

@@ -45,6 +45,7 @@ class TextVAEConfig(PretrainedConfig):
         decoder_layers: LSTM layers of the decoder.
         dilations: blocks of the dilated convolution decoder, a name of `DILATIONS`.
         dropout: on the decoder's word vectors and output states.
+        variational_dropout: whether its mask is one for all tokens of a sentence (`VariationalDropout`).
         word_dropout: how many of the decoder's input words become UNK in training.
         tie_word_embeddings: the output layer's weight is the decoder's word vectors (Press & Wolf 2017).
         skip_connection: from z to the output layer (`SkipConnection`).
@@ -78,6 +79,7 @@ class TextVAEConfig(PretrainedConfig):
     decoder_layers: int = 1
     dilations: Literal["small", "medium", "large", "very-large"] = "small"
     dropout: float = 0.5
+    variational_dropout: bool = False
     word_dropout: float = 0.0
     tie_word_embeddings: bool = False
     skip_connection: bool = False
@@ -132,6 +134,7 @@ def _build_decoder(config: TextVAEConfig) -> LSTMDecoder | DilatedConvolutionDec
         "hidden_size": config.hidden_size,
         "latent_size": config.vector_size,
         "dropout": config.dropout,
+        "variational_dropout": config.variational_dropout,
         "skip": config.skip_connection,
     }
     if config.decoder_type == "lstm":

@@ -37,6 +37,25 @@ def _for_each_sample(embedded: Tensor, z: Tensor) -> tuple[Tensor, Tensor]:
     return repeated.flatten(0, 1), z.flatten(0, 1).to(embedded.dtype)
 
 
+class VariationalDropout(nn.Dropout1d):
+    """Dropout with one mask for all tokens of a sentence, and not one for each (Gal & Ghahramani 2016).
+
+    What is lost at one step is lost at every step, so that the decoder cannot wait for the next to see it.
+
+    References:
+        A Theoretically Grounded Application of Dropout in Recurrent Neural Networks (Gal & Ghahramani 2016),
+        https://arxiv.org/abs/1512.05287
+    """
+
+    def forward(self, input: Tensor) -> Tensor:
+        """``input`` (N, T, D), in training without some of the D in each of the N."""
+        return super().forward(input.transpose(1, 2)).transpose(1, 2)
+
+
+def _dropout(rate: float, variational: bool) -> nn.Module:
+    return VariationalDropout(rate) if variational else nn.Dropout(rate)
+
+
 class SkipConnection(nn.Module):
     """z straight to the output layer, past the decoder's states (Skip-VAE, Dieng et al. 2019): states + W z.
 
@@ -72,6 +91,8 @@ class LSTMDecoder(nn.Module):
         latent_size: Z; with 0 this is the plain LSTM language model.
         layers: number of stacked LSTMs.
         dropout: on the word vectors, between layers and on the output states.
+        variational_dropout: whether that on word vectors and output states is `VariationalDropout`; between layers
+            it is PyTorch's, a mask a token.
         skip: with a `SkipConnection` from z to the states.
     """
 
@@ -84,6 +105,7 @@ class LSTMDecoder(nn.Module):
         latent_size: int,
         layers: int = 1,
         dropout: float = 0.0,
+        variational_dropout: bool = False,
         skip: bool = False,
     ) -> None:
         super().__init__()
@@ -96,7 +118,7 @@ class LSTMDecoder(nn.Module):
             batch_first=True,
             dropout=dropout if layers > 1 else 0,
         )
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = _dropout(dropout, variational_dropout)
         self.skip = SkipConnection(latent_size, hidden_size) if skip and latent_size else None
         self.output_size = hidden_size
 
@@ -149,7 +171,9 @@ class CausalBlock(nn.Module):
 
     width = 3
 
-    def __init__(self, channels: int, dilation: int, dropout: float) -> None:
+    def __init__(
+        self, channels: int, dilation: int, dropout: float, variational_dropout: bool = False
+    ) -> None:
         super().__init__()
         inner = max(1, channels // 2)
         self.reach = (self.width - 1) * dilation
@@ -157,7 +181,7 @@ class CausalBlock(nn.Module):
         self.shrink = nn.Linear(channels, inner)
         self.convolution = nn.Conv1d(inner, inner, self.width, dilation=dilation)
         self.expand = nn.Linear(inner, channels)
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = _dropout(dropout, variational_dropout)
 
     def forward(self, states: Tensor, past: Tensor | None) -> tuple[Tensor, Tensor]:
         """The next layer's states (N, T, C), and the past (N, reach, C / 2) that a later step needs of this one."""
@@ -179,6 +203,7 @@ class DilatedConvolutionDecoder(nn.Module):
         latent_size: Z; with 0 this is a convolutional language model.
         dilations: one for each block; see `DILATIONS`.
         dropout: on the word vectors, in each block and on the output states.
+        variational_dropout: whether it is `VariationalDropout`.
         skip: with a `SkipConnection` from z to the states.
     """
 
@@ -191,15 +216,18 @@ class DilatedConvolutionDecoder(nn.Module):
         latent_size: int,
         dilations: Sequence[int] = DILATIONS["small"],
         dropout: float = 0.0,
+        variational_dropout: bool = False,
         skip: bool = False,
     ) -> None:
         super().__init__()
         self.embedding = nn.Embedding(vocabulary_size, embedding_size)
         self.dilations = tuple(dilations)
         self.projection = nn.Linear(embedding_size + latent_size, hidden_size)
-        self.blocks = nn.ModuleList(CausalBlock(hidden_size, dilation, dropout) for dilation in dilations)
+        self.blocks = nn.ModuleList(
+            CausalBlock(hidden_size, dilation, dropout, variational_dropout) for dilation in dilations
+        )
         self.norm = nn.LayerNorm(hidden_size)
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = _dropout(dropout, variational_dropout)
         self.skip = SkipConnection(latent_size, hidden_size) if skip and latent_size else None
         self.output_size = hidden_size
 
