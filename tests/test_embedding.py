@@ -238,7 +238,7 @@ def checks():
 @pytest.mark.parametrize(("estimator", "check"), list(checks()))
 @pytest.mark.filterwarnings("ignore")
 def test_the_checks_of_scikit_learn(estimator, check):
-    check(estimator)
+    check(estimator)  # raises if the estimator does not keep the rule
 
 
 # ---- tools that take an embedding model

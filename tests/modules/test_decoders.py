@@ -117,9 +117,7 @@ def test_lstm_starts_from_z_as_published():
 def test_variational_dropout_has_one_mask_a_sentence():
     dropped = VariationalDropout(0.3)(torch.ones(200, 5, 50))
     kept = dropped[:, 0] > 0
-    assert torch.equal(dropped > 0, kept[:, None].expand(-1, 5, -1)), (
-        "each token of a sentence loses the same"
-    )
+    assert torch.equal(dropped > 0, kept[:, None].expand(-1, 5, -1)), "all tokens lose the same"
     assert len(kept.unique(dim=0)) == 200, "each sentence has its own mask"
     torch.testing.assert_close(dropped[dropped > 0], torch.full((int(kept.sum()) * 5,), 1 / 0.7))
     assert float(kept.double().mean()) == pytest.approx(0.7, abs=0.02)
@@ -133,10 +131,9 @@ def test_variational_dropout_is_off_at_evaluation():
 @pytest.mark.parametrize("kind", ["lstm", "small"])
 @pytest.mark.parametrize(("asked", "expected"), [(False, nn.Dropout), (True, VariationalDropout)])
 def test_all_dropout_of_a_decoder_is_of_one_kind(kind, asked, expected):
-    modules = decoder_of(kind, dropout=0.5, variational_dropout=asked).modules()
-    assert {type(module) for module in modules if isinstance(module, (nn.Dropout, nn.Dropout1d))} == {
-        expected
-    }
+    decoder = decoder_of(kind, dropout=0.5, variational_dropout=asked)
+    dropouts = [module for module in decoder.modules() if isinstance(module, (nn.Dropout, nn.Dropout1d))]
+    assert {type(module) for module in dropouts} == {expected}
 
 
 def test_the_last_states_of_an_lstm_lose_the_same_throughout():

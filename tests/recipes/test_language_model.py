@@ -70,7 +70,7 @@ def test_the_script_reports_and_refuses_a_second_run(script, corpus, tmp_path):
     assert "--resume" in second.err
 
 
-@pytest.mark.parametrize("options", [(), ("--overwrite", "--quiet")], ids=["", "options before overrides"])
+@pytest.mark.parametrize("options", [(), ("--overwrite", "--quiet")], ids=["bare", "options first"])
 def test_the_script_names_every_fault_in_one_line(script, options):
     result = script(TRAIN, FOLDER / "demo.yaml", *options, "model.latent_sise=3", "training.max_step=2")
     assert result.code == 2

@@ -40,8 +40,6 @@ def _for_each_sample(embedded: Tensor, z: Tensor) -> tuple[Tensor, Tensor]:
 class VariationalDropout(nn.Dropout1d):
     """Dropout with one mask for all tokens of a sentence, and not one for each (Gal & Ghahramani 2016).
 
-    What is lost at one step is lost at every step, so that the decoder cannot wait for the next to see it.
-
     References:
         A Theoretically Grounded Application of Dropout in Recurrent Neural Networks (Gal & Ghahramani 2016),
         https://arxiv.org/abs/1512.05287
