@@ -30,6 +30,7 @@ OPTIONS = {
     "defaults": {},
     "dropout": {"dropout": 0.3},
     "variational-dropout": {"dropout": 0.3, "variational_dropout": True},
+    "recurrent-dropout": {"recurrent_dropout": 0.5},
     "word-dropout": {"word_dropout": 0.5},
     "tied": {"tie_word_embeddings": True},
     "no-z": {"latent_size": 0},

@@ -79,6 +79,13 @@ def test_unknown_choices_are_refused(options):
         TextVAEConfig(vocab_size=9, **options)
 
 
+def test_recurrent_dropout_wants_a_recurrent_decoder():
+    with pytest.raises(
+        UserError, match="expected recurrent_dropout with an LSTM decoder, got dilated_convolution"
+    ):
+        TextVAEConfig(recurrent_dropout=0.5, decoder_type="dilated_convolution")
+
+
 def test_initial_weights_are_uniform_as_published():
     model = tiny.model(initial_range=0.01, initial_embedding_range=0.1, hidden_size=32)
     for name, parameter in model.named_parameters():

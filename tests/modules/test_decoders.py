@@ -1,5 +1,7 @@
 """Decoders: no future, the published receptive fields, and the cache against the parallel pass."""
 
+import copy
+
 import pytest
 import tiny
 import torch
@@ -141,6 +143,49 @@ def test_the_last_states_of_an_lstm_lose_the_same_throughout():
     lost = decoder(ids(9, 20), torch.randn(1, 9, 2).double())[0] == 0
     assert lost.any()
     assert torch.equal(lost, lost[:, :, :1].expand_as(lost))
+
+
+# ---- recurrent dropout
+
+
+def with_dropped_weights(decoder, rate):
+    """The decoder's twin whose weights from step to step are those of the dropout's next draws."""
+    twin = copy.deepcopy(decoder).eval()
+    with torch.no_grad():
+        for layer in range(twin.lstm.num_layers):
+            weight = getattr(twin.lstm, f"weight_hh_l{layer}")
+            weight.copy_(nn.functional.dropout(weight, rate))
+    return twin
+
+
+@pytest.mark.parametrize("kind", ["lstm", "lstm-2"])
+@pytest.mark.parametrize("rate", [0.5, 1.0])
+def test_recurrent_dropout_takes_weights_for_all_steps_alike(kind, rate):
+    decoder, inputs, z = decoder_of(kind, recurrent_dropout=rate), ids(3, 8), torch.randn(1, 3, 2).double()
+    torch.manual_seed(1)
+    twin = with_dropped_weights(decoder, rate)
+    torch.manual_seed(1)
+    found, _ = decoder.train()(inputs, z)
+    torch.testing.assert_close(found, twin(inputs, z)[0])
+    assert not torch.allclose(found, decoder.eval()(inputs, z)[0])
+
+
+def test_recurrent_dropout_is_of_training_only():
+    decoder, inputs, z = decoder_of("lstm", recurrent_dropout=0.5), ids(3, 8), torch.randn(1, 3, 2).double()
+    before = copy.deepcopy(decoder.state_dict())
+    expected, _ = decoder(inputs, z)
+    drawn = [decoder.train()(inputs, z)[0] for _ in range(2)]
+    assert not torch.allclose(*drawn), "each batch has its own mask"
+    assert torch.equal(decoder.eval()(inputs, z)[0], expected)
+    torch.testing.assert_close(decoder.state_dict(), before, rtol=0, atol=0)
+
+
+def test_a_dropped_weight_has_no_gradient():
+    decoder = decoder_of("lstm", recurrent_dropout=0.5).train()
+    decoder(ids(3, 8), torch.randn(1, 3, 2).double())[0].sum().backward()
+    gradient = decoder.lstm.weight_hh_l0.grad
+    assert 0.3 < float((gradient == 0).double().mean()) < 0.7
+    assert (decoder.lstm.weight_ih_l0.grad != 0).any(1).all()
 
 
 # ---- word dropout

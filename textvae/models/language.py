@@ -46,6 +46,7 @@ class TextVAEConfig(PretrainedConfig):
         dilations: blocks of the dilated convolution decoder, a name of `DILATIONS`.
         dropout: on the decoder's word vectors and output states.
         variational_dropout: whether its mask is one for all tokens of a sentence (`VariationalDropout`).
+        recurrent_dropout: on the weights of an LSTM decoder from step to step (`LSTMDecoder`).
         word_dropout: how many of the decoder's input words become UNK in training.
         tie_word_embeddings: the output layer's weight is the decoder's word vectors (Press & Wolf 2017).
         skip_connection: from z to the output layer (`SkipConnection`).
@@ -80,6 +81,7 @@ class TextVAEConfig(PretrainedConfig):
     dilations: Literal["small", "medium", "large", "very-large"] = "small"
     dropout: float = 0.5
     variational_dropout: bool = False
+    recurrent_dropout: float = 0.0
     word_dropout: float = 0.0
     tie_word_embeddings: bool = False
     skip_connection: bool = False
@@ -105,6 +107,8 @@ class TextVAEConfig(PretrainedConfig):
             raise UserError(
                 "expected classes with a latent_size over 0, and without normalize_means and prior_components"
             )
+        if self.recurrent_dropout and self.decoder_type != "lstm":
+            raise UserError(f"expected recurrent_dropout with an LSTM decoder, got {self.decoder_type}")
         super().__post_init__(**kwargs)
 
     @property
@@ -138,7 +142,7 @@ def _build_decoder(config: TextVAEConfig) -> LSTMDecoder | DilatedConvolutionDec
         "skip": config.skip_connection,
     }
     if config.decoder_type == "lstm":
-        return LSTMDecoder(**sizes, layers=config.decoder_layers)
+        return LSTMDecoder(**sizes, layers=config.decoder_layers, recurrent_dropout=config.recurrent_dropout)
     return DilatedConvolutionDecoder(**sizes, dilations=DILATIONS[config.dilations])
 
 

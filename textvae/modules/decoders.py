@@ -11,6 +11,7 @@ from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
+from torch.func import functional_call
 from torch.nn import functional
 
 Cache = tuple[Tensor, ...]
@@ -54,6 +55,15 @@ def _dropout(rate: float, variational: bool) -> nn.Module:
     return VariationalDropout(rate) if variational else nn.Dropout(rate)
 
 
+def _drop_recurrent_weights(lstm: nn.LSTM, rate: float) -> dict[str, Tensor]:
+    """The weights that read the step before, of every layer, each weight 0 with probability ``rate``."""
+    return {
+        name: functional.dropout(weight, rate)
+        for name, weight in lstm.named_parameters()
+        if name.startswith("weight_hh")
+    }
+
+
 class SkipConnection(nn.Module):
     """z straight to the output layer, past the decoder's states (Skip-VAE, Dieng et al. 2019): states + W z.
 
@@ -91,7 +101,12 @@ class LSTMDecoder(nn.Module):
         dropout: on the word vectors, between layers and on the output states.
         variational_dropout: whether that on word vectors and output states is `VariationalDropout`; between layers
             it is PyTorch's, a mask a token.
+        recurrent_dropout: on the weights from step to step in training, one mask for all steps of a batch, so that
+            nothing is lost on the way (DropConnect, Merity et al. 2018).
         skip: with a `SkipConnection` from z to the states.
+
+    References:
+        Regularizing and Optimizing LSTM Language Models (Merity et al. 2018), https://arxiv.org/abs/1708.02182
     """
 
     def __init__(
@@ -104,6 +119,7 @@ class LSTMDecoder(nn.Module):
         layers: int = 1,
         dropout: float = 0.0,
         variational_dropout: bool = False,
+        recurrent_dropout: float = 0.0,
         skip: bool = False,
     ) -> None:
         super().__init__()
@@ -117,6 +133,7 @@ class LSTMDecoder(nn.Module):
             dropout=dropout if layers > 1 else 0,
         )
         self.dropout = _dropout(dropout, variational_dropout)
+        self.recurrent_dropout = recurrent_dropout
         self.skip = SkipConnection(latent_size, hidden_size) if skip and latent_size else None
         self.output_size = hidden_size
 
@@ -133,12 +150,20 @@ class LSTMDecoder(nn.Module):
             self._initial_state(vectors) if cache is None else (part.transpose(0, 1) for part in cache)
         )
         beside = vectors[:, None].expand(-1, embedded.shape[1], -1)
-        states, (hidden, cell) = self.lstm(
+        states, (hidden, cell) = self._step_through(
             torch.cat([embedded, beside], dim=-1), (hidden.contiguous(), cell.contiguous())
         )
         states = self.dropout(states).unflatten(0, z.shape[:2])
         states = states if self.skip is None else self.skip(states, z)
         return states, (hidden.transpose(0, 1), cell.transpose(0, 1))
+
+    def _step_through(
+        self, inputs: Tensor, state: tuple[Tensor, Tensor]
+    ) -> tuple[Tensor, tuple[Tensor, Tensor]]:
+        if not (self.training and self.recurrent_dropout):
+            return self.lstm(inputs, state)
+        weights = _drop_recurrent_weights(self.lstm, self.recurrent_dropout)
+        return functional_call(self.lstm, weights, (inputs, state))
 
     def _initial_state(self, vectors: Tensor) -> tuple[Tensor, Tensor]:
         """(h_0, c_0), each (layers, K·B, D), for z of shape (K·B, Z)."""
