@@ -79,6 +79,13 @@ def test_unknown_choices_are_refused(options):
         TextVAEConfig(vocab_size=9, **options)
 
 
+@pytest.mark.parametrize("name", ["dropout", "word_dropout", "recurrent_dropout"])
+@pytest.mark.parametrize("rate", [-0.1, 1.5])
+def test_a_rate_of_dropout_is_from_0_to_1(name, rate):
+    with pytest.raises(UserError, match=f"expected {name} from 0 to 1, got {rate}"):
+        TextVAEConfig(**{name: rate})
+
+
 def test_recurrent_dropout_wants_a_recurrent_decoder():
     with pytest.raises(
         UserError, match="expected recurrent_dropout with an LSTM decoder, got dilated_convolution"

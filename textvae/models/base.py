@@ -16,15 +16,17 @@ from textvae.modules.output_layer import OutputLayer
 
 
 def check_choices(config: PretrainedConfig, kind: type[PretrainedConfig]) -> None:
-    """Refuse a value that is not one of those that the annotations of ``kind`` list.
+    """Refuse a value that is not one of those that the annotations of ``kind`` list, or a rate that is none.
 
     Raises:
-        UserError: which names them.
+        UserError: which names what can be chosen.
     """
     for name, annotation in inspect.get_annotations(kind, eval_str=True).items():
         choices, value = get_args(annotation), getattr(config, name)
         if get_origin(annotation) is Literal and value not in choices:
             raise UserError(f"expected {name} to be one of {', '.join(choices)}, got {value!r}")
+        if annotation is float and name.endswith("dropout") and not 0 <= value <= 1:
+            raise UserError(f"expected {name} from 0 to 1, got {value}")
 
 
 class VAEModel(PreTrainedModel):

@@ -64,7 +64,7 @@ class TextVAEConfig(PretrainedConfig):
         initial_embedding_range: the same for the word vectors.
 
     Raises:
-        UserError: if a choice is not one of those listed.
+        UserError: if a choice is not one of those listed, a dropout is not from 0 to 1, or two do not fit.
     """
 
     model_type = "textvae"

@@ -60,7 +60,7 @@ class Seq2SeqVAEConfig(PretrainedConfig):
         initial_embedding_range: the same for the word vectors.
 
     Raises:
-        UserError: if a choice is not one of those listed, or two do not fit.
+        UserError: if a choice is not one of those listed, a dropout is not from 0 to 1, or two do not fit.
     """
 
     model_type = "textvae-seq2seq"

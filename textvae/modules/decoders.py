@@ -101,8 +101,8 @@ class LSTMDecoder(nn.Module):
         dropout: on the word vectors, between layers and on the output states.
         variational_dropout: whether that on word vectors and output states is `VariationalDropout`; between layers
             it is PyTorch's, a mask a token.
-        recurrent_dropout: on the weights from step to step in training, one mask for all steps of a batch, so that
-            nothing is lost on the way (DropConnect, Merity et al. 2018).
+        recurrent_dropout: on the weights from step to step in training, with one mask for all steps and sentences of
+            a batch (DropConnect, Merity et al. 2018).
         skip: with a `SkipConnection` from z to the states.
 
     References:
