@@ -3,6 +3,8 @@
 import json
 import os
 import sys
+import time
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -59,11 +61,26 @@ def main(folder: Path, kind: str, rank: str) -> None:
 
 def threads() -> list[str]:
     """The names of this process's threads, those of libraries with them."""
-    return [thread.read_text() for thread in Path("/proc/self/task").glob("*/comm")]
+    names = []
+    for thread in Path("/proc/self/task").glob("*/comm"):
+        with suppress(FileNotFoundError, ProcessLookupError):  # it ended meanwhile
+            names.append(thread.read_text())
+    return names
+
+
+def gloo_ends(seconds: float = 10.0) -> bool:
+    """Whether gloo's threads end: the system lists one that was joined for a moment longer."""
+    deadline = time.monotonic() + seconds
+    while any("gloo" in name for name in threads()):
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.01)
+    return True
 
 
 if __name__ == "__main__":
     torch.set_num_threads(1)
     main(Path(sys.argv[1]), sys.argv[2], os.environ["RANK"])
+    assert any("gloo" in name for name in threads())
     leave()
-    assert not [thread for thread in threads() if "gloo" in thread]
+    assert gloo_ends()
