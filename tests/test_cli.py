@@ -70,10 +70,14 @@ def test_evaluate_is_evaluate(textvae, vae, trained, file):
     )
     assert (code, err) == (0, "")
     rows = datasets.Dataset.from_dict({"text": WRITTEN})
-    expected = evaluate_rows(
-        vae.model, vae.tokenizer, rows, maximum_length=4, samples=7, seed=3, batch_size=2
+    expected = described(
+        evaluate_rows(vae.model, vae.tokenizer, rows, maximum_length=4, samples=7, seed=3, batch_size=2)
     )
-    assert json.loads(out) == described(expected)
+    found = json.loads(out)
+    # Where a tensor lies in memory may change the last bit of a product.
+    name = "kl_per_dimension"
+    assert found.pop(name) == pytest.approx(expected.pop(name))
+    assert found == pytest.approx(expected)
 
 
 def test_evaluate_refines_on_request(textvae, trained, file):
@@ -92,9 +96,11 @@ def test_bf16_is_refused_where_it_cannot_be(textvae, trained, file, monkeypatch)
 
 
 @tiny.needs_bf16
-def test_evaluate_is_in_bf16_on_request(textvae, trained, file):
+def test_evaluate_is_in_bf16_on_request(textvae, file, tmp_path):
+    single = tmp_path / "fp32"
+    TextVAE(tiny.model(initial_range=1.0).float(), tiny.tokenizer()).save_pretrained(single)
     precise, fast = (
-        json.loads(textvae("evaluate", trained, file, "--samples", 5, "--json", *options)[1])["iw_nll"]
+        json.loads(textvae("evaluate", single, file, "--samples", 5, "--json", *options)[1])["iw_nll"]
         for options in ((), ("--bf16",))
     )
     assert fast != precise

@@ -140,6 +140,17 @@ def test_bf16_autocast_is_close(inputs, upstream):
         torch.testing.assert_close(one, other, rtol=0.05, atol=0.05)
 
 
+def test_autocast_leaves_float64_alone(layer, inputs):
+    upstream = torch.ones(2, 3)
+    exact = layer.log_likelihood(*inputs)
+    with torch.autocast("cpu", torch.bfloat16):
+        found = layer.log_likelihood(*inputs)
+    torch.testing.assert_close(found, exact)
+    torch.testing.assert_close(
+        gradients(found, layer, inputs[0], upstream), gradients(exact, layer, inputs[0], upstream)
+    )
+
+
 def test_never_more_logits_at_once_than_a_slab(monkeypatch, layer, inputs):
     monkeypatch.setattr(output_layer, "_slab_rows", lambda weight: 3)
     rows, product = [], torch.mm

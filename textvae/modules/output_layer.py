@@ -23,9 +23,10 @@ def _slab_rows(weight: Tensor) -> int:
 
 
 def _product_dtype(tensor: Tensor) -> torch.dtype:
-    """The dtype of matrix products, by autocast's rule."""
+    """The dtype of matrix products, by autocast's rule, which leaves float64 alone."""
     kind = tensor.device.type
-    return torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else tensor.dtype
+    lower = torch.is_autocast_enabled(kind) and tensor.dtype != torch.float64
+    return torch.get_autocast_dtype(kind) if lower else tensor.dtype
 
 
 class _TokenLogLikelihood(torch.autograd.Function):
