@@ -1,5 +1,6 @@
 """The command line: what it prints, where, and how it ends."""
 
+import copy
 import inspect
 import io
 import json
@@ -25,6 +26,7 @@ from textvae.commands.evaluate import EMBEDDED
 from textvae.evaluation.diagnosis import described
 from textvae.evaluation.evaluate import evaluate_rows
 from textvae.text.corpus import load_corpus
+from textvae.text.fields import Fields, TextField
 from textvae.text_vae import TextVAE
 
 pytestmark = pytest.mark.usefixtures("apart")
@@ -47,10 +49,21 @@ def trained(vae, tmp_path_factory):
     (folder / "corpus.txt").write_text("\n".join(LINES))
     recipe = f"""
         corpus: {{train: {folder}/corpus.txt, validation: {folder}/corpus.txt, test: {folder}/corpus.txt}}
-        tokenizer: {{kind: words, maximum_length: 4}}
+        tokenizer: {{kind: words}}
         training: {{output_dir: {folder}}}
     """
     (folder / "recipe.yaml").write_text(recipe)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def cut(vae, trained, tmp_path_factory):
+    """The same, but trained on texts of at most four tokens, the end counted."""
+    folder = tmp_path_factory.mktemp("cut")
+    tokenizer = copy.deepcopy(vae.tokenizer)
+    tokenizer.model_max_length = 4
+    TextVAE(vae.model, tokenizer).save_pretrained(folder)
+    shutil.copy(trained / "recipe.yaml", folder)
     return folder
 
 
@@ -64,15 +77,12 @@ def file(tmp_path):
 # ---- results
 
 
-def test_evaluate_is_evaluate(textvae, vae, trained, file):
-    code, out, err = textvae(
-        "evaluate", trained, file, "--samples", 7, "--seed", 3, "--batch-size", 2, "--json"
-    )
+def test_evaluate_is_evaluate(textvae, vae, cut, file):
+    code, out, err = textvae("evaluate", cut, file, "--samples", 7, "--seed", 3, "--batch-size", 2, "--json")
     assert (code, err) == (0, "")
     rows = datasets.Dataset.from_dict({"text": WRITTEN})
-    expected = described(
-        evaluate_rows(vae.model, vae.tokenizer, rows, maximum_length=4, samples=7, seed=3, batch_size=2)
-    )
+    fields = Fields([TextField(vae.tokenizer, maximum_length=4)])
+    expected = described(evaluate_rows(vae.model, fields, rows, samples=7, seed=3, batch_size=2))
     found = json.loads(out)
     # Where a tensor lies in memory may change the last bit of a product.
     name = "kl_per_dimension"
@@ -107,12 +117,13 @@ def test_evaluate_is_in_bf16_on_request(textvae, file, tmp_path):
     assert fast == pytest.approx(precise, rel=0.02)
 
 
-def test_evaluate_takes_the_test_split_of_the_recipe(textvae, trained):
+def test_evaluate_takes_the_test_split_of_the_recipe(textvae, trained, cut):
     code, out, err = textvae("evaluate", trained, "--samples", 2)
     assert (code, err) == (0, "")
     assert "K = 2" in out
     code, out, _ = textvae("evaluate", trained, "--samples", 2, "--json")
-    # Cut to four tokens each, the end counted.
+    assert (json.loads(out)["sentences"], json.loads(out)["tokens"]) == (5, 4 + 6 + 2 + 5 + 7)
+    code, out, _ = textvae("evaluate", cut, "--samples", 2, "--json")
     assert (json.loads(out)["sentences"], json.loads(out)["tokens"]) == (5, 4 + 4 + 2 + 4 + 4)
 
 
@@ -125,12 +136,14 @@ def test_evaluate_takes_a_column_of_a_table(textvae, trained, tmp_path):
     assert (code, json.loads(out)["tokens"]) == (0, 3 + 2)
 
 
-def test_evaluate_on_the_embedded_corpus_knows_its_entropy(textvae, trained, monkeypatch):
+def test_evaluate_on_the_embedded_corpus_knows_its_entropy(textvae, trained, cut, monkeypatch):
     monkeypatch.setattr("textvae.commands.evaluate.EMBEDDED", 50)
     code, out, _ = textvae("evaluate", trained, "grammar", "--samples", 1, "--json")
     test = load_corpus("grammar", sizes=(3, 3, 50))["test"]
     assert (code, json.loads(out)["sentences"]) == (0, 50)
     assert json.loads(out)["entropy"] == pytest.approx(-np.mean(test["log_prob"]))
+    code, out, _ = textvae("evaluate", cut, "grammar", "--samples", 1, "--json")
+    assert (code, "entropy" in json.loads(out)) == (0, False), "it is that of whole sentences"
 
 
 def test_the_embedded_corpus_has_its_default_size():

@@ -87,7 +87,7 @@ def test_the_prior_in_place_of_a_fit(with_prior):
 
 
 def test_a_prior_that_is_no_mixture_is_refused(vae, texts):
-    with pytest.raises(UserError, match=r"whose prior is a mixture.*model\.prior_components"):
+    with pytest.raises(UserError, match=r"whose prior is a mixture.*model\.prior\.components"):
         find_clusters(vae, vae.encode(texts), method="prior")
 
 

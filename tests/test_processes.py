@@ -6,18 +6,22 @@ import subprocess
 import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
-from types import SimpleNamespace
+from string import ascii_lowercase, ascii_uppercase
 
 import numpy as np
 import pytest
 import tiny
+import torch
 from datasets import Dataset
 from pyarrow import parquet
 
 from textvae import processes
+from textvae.evaluation.meters.translation import Translation
+from textvae.evaluation.quantities import Setting
 from textvae.processes import hidden_bar, shared
+from textvae.text.fields import Fields, SourceField, TargetField
+from textvae.text.tokenizer import train_tokenizer
 from textvae.text_vae import TextVAE
-from textvae.translation import Translator
 
 
 def take_part(monkeypatch, rank, count, others=()):
@@ -79,33 +83,38 @@ def results_of_threads(monkeypatch, count, work) -> list:
         return list(pool.map(take_part, range(count)))
 
 
-class Capitals(Translator):
-    """A translator into capitals, and of nothing where z is zero; it says what it was asked for."""
+class Capitals:
+    """Stands for a model that translates into capitals, and into nothing where z is zero; it says what it was asked."""
 
-    model = SimpleNamespace(config=SimpleNamespace(latent_size=1))
+    device, has_latent = torch.device("cpu"), True
 
     def __init__(self):
         self.asked = []
 
-    def translate(self, texts, latent, **options):
-        self.asked.append(texts)
-        return ["" if latent == "zero" else text.upper() for text in texts]
+    def translate(self, source, source_mask, latent, **options):
+        self.asked.append(len(source))
+        return source[:, -1:] if latent == "zero" else source
 
 
 @pytest.mark.parametrize("count", [1, 2, 3])
 def test_translations_meet_their_references(monkeypatch, count):
     sources = [" ".join("abcdefghi"[: 4 + i % 5]) for i in range(7)]
     rows = Dataset.from_dict({"source": sources, "target": [text.upper() for text in sources]})
-    translator = Capitals()
-    found = results_of_threads(
-        monkeypatch, count, lambda: translator._bleu(rows, "13a", {"batch_size": 2}, show_progress_bar=False)
+    small, large = (
+        train_tokenizer([" ".join(letters)], "words") for letters in (ascii_lowercase, ascii_uppercase)
     )
+    model, fields = Capitals(), Fields([TargetField(large), SourceField(small)])
+    options = {"translation": {"num_beams": 1}}
+    setting = Setting(model, fields, batch_size=2, rows=rows, options=options, show_progress_bar=False)
+    found = results_of_threads(monkeypatch, count, lambda: Translation.of(setting).quantities())
     assert len(found) == count
-    for scores in found:
+    for quantities in found:
+        scores = {quantity.name: quantity.value for quantity in quantities}
         assert scores["bleu"] == pytest.approx(100)
         assert scores["bleu_zero_z"] == 0
-    ways = len([name for name in found[0] if name.startswith("bleu") and name != "bleu_signature"])
-    assert sum(map(len, translator.asked)) == ways * len(sources), "each is translated once"
+    ways = len([name for name in scores if name.startswith("bleu") and name != "bleu_signature"])
+    assert ways == 3
+    assert sum(model.asked) == ways * len(sources), "each is translated once"
 
 
 def launched(count, *arguments) -> str:

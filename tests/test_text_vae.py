@@ -1,9 +1,11 @@
 """The class for people with strings: order, agreement with what it is made of, and its error messages."""
 
+import copy
 import inspect
 import json
 import random
 import shutil
+from concurrent.futures import ThreadPoolExecutor
 from string import ascii_lowercase
 
 import numpy as np
@@ -16,7 +18,9 @@ from safetensors.torch import load_file, save_file
 from textvae.errors import UserError
 from textvae.evaluation.evaluate import evaluate
 from textvae.latent_space.fitted_priors import save_prior
-from textvae.text.batches import Collator, evaluation_loader, tokenize
+from textvae.modules.distributions import sample
+from textvae.support.randomness import generator_of
+from textvae.text.samplers import evaluation_loader
 from textvae.text.tokenizer import train_tokenizer
 from textvae.text_vae import TextVAE
 
@@ -133,7 +137,7 @@ def test_encode_takes_batches_with_what_mteb_says_of_its_task(vae, texts):
 def short():
     """A model of sentences of at most three words and their end."""
     torch.manual_seed(1)
-    vae = TextVAE(tiny.model(initial_range=1.0), tiny.tokenizer())
+    vae = TextVAE(tiny.model(initial_range=1.0), copy.deepcopy(tiny.tokenizer()))
     vae.tokenizer.model_max_length = 4
     return vae
 
@@ -236,7 +240,7 @@ def test_words_are_drawn_from_the_whole_vocabulary():
     torch.manual_seed(0)
     words = [f"v{number}" for number in range(200)]
     tokenizer = train_tokenizer([" ".join(words)], "words")
-    vae = TextVAE(tiny.model(vocab_size=204, initial_range=0.0), tokenizer)
+    vae = TextVAE(tiny.model(vocab_size=204, initial_range=1e-9), tokenizer)
     drawn = vae.decode(np.zeros((300, 3)), seed=0, do_sample=True, maximum_length=1, batch_size=300)
     assert len(set(drawn)) > 100
 
@@ -272,17 +276,26 @@ def test_samples_follow_their_seed(vae):
 
 
 def test_samples_are_decoded_draws_of_the_prior(vae):
-    torch.manual_seed(3)
-    z = torch.randn(6, 3)
+    z = torch.randn(6, 3, generator=generator_of(3))
     assert vae.sample(6, seed=3, maximum_length=9) == vae.decode(z, maximum_length=9)
+
+
+@pytest.mark.parametrize("options", [{}, {"temperature": 1.0}], ids=["greedy", "drawn"])
+def test_threads_sample_alike(vae, options):
+    """No thread draws another's numbers, or leaves another without the evaluation mode."""
+    alone, other = (vae.sample(4, seed=seed, **options) for seed in (1, 2))
+    assert alone != other
+    with ThreadPoolExecutor(4) as pool:
+        found = list(pool.map(lambda _: vae.sample(4, seed=1, **options), range(8)))
+    assert found == [alone] * 8
 
 
 # ---- log-likelihood
 
 
 def test_log_likelihood_is_that_of_evaluate_in_the_order_of_the_texts(vae, texts):
-    tokens = tokenize(Dataset.from_dict({"text": texts}), vae.tokenizer)
-    loader = evaluation_loader(tokens, Collator.for_tokenizer(vae.tokenizer), 3)
+    tokens = vae.fields.prepare(Dataset.from_dict({"text": texts}))
+    loader = evaluation_loader(tokens, vae.fields, 3)
     scores = vae.log_likelihood(texts, samples=400)
     assert scores.shape == (8,)
     # The draws are others, so it is only about the same; the lengths tell the rows apart.
@@ -323,17 +336,15 @@ def test_the_steps_of_an_interpolation_are_decoded_vectors(vae):
     )
 
 
-def test_log_likelihood_given_is_that_of_the_model_in_the_order_of_the_texts(vae, texts):
+def test_score_is_that_of_the_model_in_the_order_of_the_texts(vae, texts):
     z = np.random.default_rng(0).normal(size=(8, 3))
-    found = vae.log_likelihood_given(texts, z, batch_size=3)
+    found = vae.score(texts, z, batch_size=3)
     for text, vector, score in zip(texts, z, found, strict=True):
         batch = tiny.collate([{"ids": vae.tokenizer(text).input_ids}])
-        expected = vae.model.log_likelihood(
-            torch.tensor(vector)[None, None], batch.inputs, batch.targets, batch.mask
-        )
+        expected = vae.model.score(torch.tensor(vector)[None, None], batch.inputs, batch.targets, batch.mask)
         assert score == pytest.approx(float(expected.detach()))
     with pytest.raises(UserError, match="a vector for each of 8 texts, got 7"):
-        vae.log_likelihood_given(texts, z[:7])
+        vae.score(texts, z[:7])
 
 
 def test_an_analogy_is_decoded_from_its_vector(vae):
@@ -376,8 +387,7 @@ def test_neighbours_of_texts_are_those_of_their_vectors(vae, texts):
 
 def test_samples_come_from_the_prior_that_was_fitted(vae, texts, tmp_path):
     prior = vae.fit_prior(texts, components=2, seed=1)
-    torch.manual_seed(3)
-    z = prior(6, torch.zeros(0)).sample()
+    z = sample(prior(6, torch.zeros(0)), 1, generator_of(3))[0]
     found = vae.sample(6, prior=prior, seed=3, maximum_length=9)
     assert found == vae.decode(z, maximum_length=9)
     assert found != vae.sample(6, seed=3, maximum_length=9)
@@ -421,7 +431,7 @@ def test_neither_mode_nor_random_state_change(texts):
     vae.log_likelihood(texts, samples=2)
     vae.reconstruct(texts, maximum_length=5)
     vae.interpolate("b", "c", maximum_length=5)
-    vae.log_likelihood_given(texts, np.zeros((8, 3)))
+    vae.score(texts, np.zeros((8, 3)))
     vae.fit_prior(texts, components=2)
     vae.fill("b ___", particles=5)
     vae.sample(3, seed=0, temperature=1.0, maximum_length=5)
@@ -555,8 +565,6 @@ def test_a_sample_of_a_class_is_decoded_from_it(with_classes):
     z = np.zeros((1, 6), dtype=np.float32)
     for place, label in enumerate("abc"):
         (sampled,) = with_classes.sample(1, label=label, seed=4)
-        with torch.random.fork_rng():
-            torch.manual_seed(4)
-            drawn = with_classes.model.prior(1, torch.empty(0)).sample()
+        drawn = sample(with_classes.model.prior(1, torch.empty(0)), 1, generator_of(4))[0]
         z[:, :3], z[:, 3:] = drawn[:, :3], np.eye(3)[place]
         assert with_classes.decode(z) == [sampled]

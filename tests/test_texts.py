@@ -7,9 +7,15 @@ from textvae.errors import UserError
 from textvae.texts import as_list, at_once, batches_of, decoding
 
 
+def with_lengths(rows):
+    """The rows as they are prepared, with the numbers of their tokens, EOS counted."""
+    counted = {"length": "ids", "source_length": "source_ids"}
+    return [row | {name: len(row[ids]) + 1 for name, ids in counted.items()} for row in rows]
+
+
 def test_batches_hold_like_lengths_and_know_their_places():
-    rows = tiny.pairs(lengths=(5, 1, 5, 1, 3), source_lengths=(2, 6, 1, 4, 3))
-    found = list(batches_of(rows, tiny.collate_pairs, 2, torch.device("cpu"), False, "reading"))
+    rows = with_lengths(tiny.pairs(lengths=(5, 1, 5, 1, 3), source_lengths=(2, 6, 1, 4, 3)))
+    found = list(batches_of(rows, tiny.pair_fields(), 2, torch.device("cpu"), False, "reading"))
     assert [places for places, _ in found] == [[3, 1], [4, 2], [0]], "by the target, then by the source"
     for places, batch in found:
         for row, place in enumerate(places):
@@ -20,9 +26,9 @@ def test_batches_hold_like_lengths_and_know_their_places():
 def test_without_a_size_a_batch_has_so_many_tokens(monkeypatch):
     """Pads, ends of sentences and sources counted; what is longer is a batch alone."""
     monkeypatch.setattr(texts, "TOKENS", 12)
-    rows = tiny.pairs(lengths=(5, 1, 2, 1, 30), source_lengths=(4, 2, 2, 1, 3))
+    rows = with_lengths(tiny.pairs(lengths=(5, 1, 2, 1, 30), source_lengths=(4, 2, 2, 1, 3)))
     found = [
-        places for places, _ in batches_of(rows, tiny.collate_pairs, None, torch.device("cpu"), False, "")
+        places for places, _ in batches_of(rows, tiny.pair_fields(), None, torch.device("cpu"), False, "")
     ]
     assert found == [[3, 1], [2], [0], [4]]
     assert at_once(5) == 51
@@ -30,7 +36,7 @@ def test_without_a_size_a_batch_has_so_many_tokens(monkeypatch):
 
 
 def test_nothing_has_no_batches():
-    assert not list(batches_of([], tiny.collate, 2, torch.device("cpu"), False, "reading"))
+    assert not list(batches_of([], tiny.fields(), 2, torch.device("cpu"), False, "reading"))
 
 
 @pytest.mark.parametrize("name", ["temperature", "top_k", "top_p"])

@@ -7,11 +7,12 @@ import numpy as np
 import pytest
 import tiny
 import torch
+from flat import nested
 
 import textvae
 from textvae.errors import UserError
-from textvae.evaluation.evaluate import evaluating
-from textvae.evaluation.likelihood import bounds
+from textvae.inference.bounds import bounds
+from textvae.inference.mode import evaluating
 from textvae.models.seq2seq import Seq2SeqVAEConfig, Seq2SeqVAEModel
 from textvae.text.tokenizer import train_tokenizer
 from textvae.text_vae import TextVAE
@@ -36,7 +37,7 @@ def make(**options) -> Translator:
         "hidden_size": 8,
     }
     reach = {"initial_range": 1.0, "initial_embedding_range": 1.0}
-    model = Seq2SeqVAEModel(Seq2SeqVAEConfig(**(sizes | reach | options))).double().eval()
+    model = Seq2SeqVAEModel(Seq2SeqVAEConfig(**nested(sizes | reach | options))).double().eval()
     return Translator(model, tiny.tokenizer(), sources_tokenizer())
 
 
@@ -138,7 +139,7 @@ def test_log_likelihood_is_that_of_the_batch(plain):
         for source, target in zip(SOURCES, TARGETS, strict=True)
     ]
     with evaluating(plain.model):
-        expected = -bounds(plain.model, tiny.collate_pairs(pairs))["iw_nll"].numpy()
+        expected = -bounds(plain.model, tiny.collate_pairs(pairs)).iw_nll.numpy()
     np.testing.assert_allclose(plain.log_likelihood(SOURCES, TARGETS), expected)
     np.testing.assert_allclose(
         plain.log_likelihood(SOURCES[::-1], TARGETS[::-1], batch_size=2)[::-1], expected
@@ -204,11 +205,11 @@ def test_runs_of_the_other_kind_are_named(translator, tmp_path):
     translator.save_pretrained(tmp_path / "pairs")
     TextVAE(tiny.model(), tiny.tokenizer()).save_pretrained(tmp_path / "sentences")
     with pytest.raises(
-        UserError, match=r"expected a TextVAEModel in .*pairs, got a Seq2SeqVAEModel: use textvae"
+        UserError, match=r"expected a TextVAEModel in .*pairs, got a Seq2SeqVAEModel: use Translator"
     ):
         TextVAE.from_pretrained(tmp_path / "pairs")
     with pytest.raises(
-        UserError, match=r"expected a Seq2SeqVAEModel in .*sentences, got a TextVAEModel: use the"
+        UserError, match=r"expected a Seq2SeqVAEModel in .*sentences, got a TextVAEModel: use TextVAE"
     ):
         Translator.from_pretrained(tmp_path / "sentences")
 

@@ -1,17 +1,20 @@
 """The smallest models, batches and corpora that the tests share. They are float64, so that equal means equal."""
 
+from functools import cache
 from string import ascii_lowercase
 
 import pytest
 import torch
 from datasets import Dataset
+from flat import nested
 
-from textvae.models import language
 from textvae.models.language import TextVAEConfig, TextVAEModel
 from textvae.models.seq2seq import Seq2SeqVAEConfig, Seq2SeqVAEModel
+from textvae.modules.distributions import Draws
 from textvae.objectives.elbo import ELBO
 from textvae.precision import lstm_in_bf16
-from textvae.text.batches import Batch, Collator
+from textvae.text.batches import Batch
+from textvae.text.fields import Fields, LabelField, SourceField, TargetField, TextField
 from textvae.text.tokenizer import train_tokenizer
 from textvae.training.trainer import TextVAETrainer, TextVAETrainingArguments
 
@@ -36,7 +39,7 @@ def model(**options) -> TextVAEModel:
     """A model in evaluation mode, with weights large enough for everything to matter."""
     sizes = {"vocab_size": VOCABULARY, "latent_size": 3, "embedding_size": 6, "hidden_size": 8}
     defaults = {"initial_range": 0.5, "initial_embedding_range": 1.0}
-    return TextVAEModel(TextVAEConfig(**(sizes | defaults | options))).double().eval()
+    return TextVAEModel(TextVAEConfig(**nested(sizes | defaults | options))).double().eval()
 
 
 def sentences(lengths=(5, 1, 7, 3), vocabulary=VOCABULARY) -> list[dict[str, list[int]]]:
@@ -46,14 +49,14 @@ def sentences(lengths=(5, 1, 7, 3), vocabulary=VOCABULARY) -> list[dict[str, lis
 
 def collate(rows) -> Batch:
     """The batch of some sentences."""
-    return Collator(pad_id=0, bos_id=1, eos_id=2)(rows)
+    return fields(*([LabelField(["a", "b", "c"])] if "label" in rows[0] else [])).collate(rows)
 
 
 def seq2seq(**options) -> Seq2SeqVAEModel:
     """A conditional model in evaluation mode, with weights large enough for everything to matter."""
     sizes = {"vocab_size": VOCABULARY, "source_vocab_size": SOURCE_VOCABULARY, "latent_size": 3}
     defaults = {"embedding_size": 6, "hidden_size": 8, "initial_range": 0.7, "initial_embedding_range": 1.0}
-    return Seq2SeqVAEModel(Seq2SeqVAEConfig(**(sizes | defaults | options))).double().eval()
+    return Seq2SeqVAEModel(Seq2SeqVAEConfig(**nested(sizes | defaults | options))).double().eval()
 
 
 def pairs(lengths=(5, 1, 7, 3), source_lengths=(2, 6, 4, 1)) -> list[dict[str, list[int]]]:
@@ -65,7 +68,7 @@ def pairs(lengths=(5, 1, 7, 3), source_lengths=(2, 6, 4, 1)) -> list[dict[str, l
 
 def collate_pairs(rows) -> Batch:
     """The batch of some pairs."""
-    return Collator(pad_id=0, bos_id=1, eos_id=2, source_pad_id=0, source_eos_id=2)(rows)
+    return pair_fields().collate(rows)
 
 
 def batch(*lengths: int) -> Batch:
@@ -94,9 +97,20 @@ def row(given: Batch, index: int) -> Batch:
     return Batch(part | {"lengths": given.lengths[index : index + 1]})
 
 
+@cache
 def tokenizer():
     """A tokenizer of the words a to z, which have the ids 4 to 29."""
     return train_tokenizer([" ".join(ascii_lowercase)], "words")
+
+
+def fields(*more) -> Fields:
+    """The fields of a language model of the words a to z."""
+    return Fields([TextField(tokenizer()), *more])
+
+
+def pair_fields() -> Fields:
+    """The fields of a model of pairs of the words a to z."""
+    return Fields([TargetField(tokenizer()), SourceField(tokenizer())])
 
 
 def dataset(lengths, vocabulary=VOCABULARY) -> Dataset:
@@ -134,7 +148,7 @@ def trainer(folder, *, lengths=None, objective=None, model_options=None, **argum
         model(**options),
         TextVAETrainingArguments(output_dir=str(folder), **(defaults | arguments)),
         objective or ELBO(),
-        tokenizer(),
+        fields(),
         train_dataset=train,
         eval_dataset=dataset([3, 1, 5, 4, 2, 6]),
     )
@@ -159,4 +173,6 @@ def recorded(patch, place, name) -> list:
 
 def without_noise(patch) -> None:
     """Let every model take the posterior's mean for z, so that two runs need not draw alike to be alike."""
-    patch.setattr(language, "sample", lambda posterior, samples: posterior.mean.expand(samples, -1, -1))
+    patch.setattr(
+        ELBO, "draw", lambda self, posterior, samples: Draws(posterior.mean.expand(samples, -1, -1))
+    )

@@ -15,6 +15,7 @@ from textvae.commands.encode import encode
 from textvae.commands.evaluate import evaluate
 from textvae.commands.latent import analogy, fill, fit_prior, neighbours, traverse
 from textvae.commands.map import map_corpus
+from textvae.commands.train import recipes, train
 from textvae.commands.translate import translate
 from textvae.commands.write import interpolate, reconstruct, sample
 from textvae.errors import reported_to_user
@@ -25,7 +26,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for command in (evaluate, sample, interpolate, reconstruct, encode, classify, cluster):
+for command in (train, recipes, evaluate, sample, interpolate, reconstruct, encode, classify, cluster):
     app.command()(command)
 app.command("map")(map_corpus)
 for operation in (analogy, traverse, fill, neighbours, fit_prior, translate):
@@ -72,8 +73,5 @@ def options(
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
     ] = False,
 ) -> None:
-    """Variational auto-encoders of text: what can be done with a trained model.
-
-    A model is trained with recipes/language_model/train.py, one that translates with recipes/translation/train.py.
-    """
+    """Variational auto-encoders of text: train one on your text, measure it, and use it."""
     context.obj = {"show_progress_bar": False if quiet else None}

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from textvae.errors import UserError
 from textvae.latent_space import clusters as latent
 from textvae.latent_space.clusters import Clusters, fit_clusters
-from textvae.modules.latents import MixturePrior
+from textvae.modules.priors import MixturePrior
 from textvae.text.keywords import characteristic_words
 from textvae.text_vae import TextVAE
 
@@ -184,7 +184,7 @@ def find_clusters(
     if not isinstance(prior, MixturePrior):
         raise UserError(
             "expected a model whose prior is a mixture, got one whose prior is N(0, I): take another method, or "
-            "train with model.prior_components=10"
+            "train with model.prior.kind=mixture model.prior.components=10"
         )
     mixture = prior(1, prior.means.double())
     parts = mixture.component_distribution

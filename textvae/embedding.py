@@ -11,11 +11,10 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext, redirect_stderr
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
-import yaml
 from datasets import Dataset
 from numpy.typing import ArrayLike, NDArray
 from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
@@ -28,7 +27,7 @@ from textvae.evaluation.diagnosis import diagnose
 from textvae.files import replacing
 from textvae.text_vae import TextVAE
 from textvae.texts import as_list
-from textvae.training.recipe import read_recipe
+from textvae.training.recipe import recipe_of
 from textvae.training.run import run
 
 HELD_OUT = 0.05
@@ -49,8 +48,9 @@ class TextVAEEmbedder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
     Args:
         latent_size: size of the vectors.
         hidden_size: of encoder and decoder.
-        encoder_type: "convolution", which learns sooner, "lstm", or "bag_of_words", for the topics of documents.
-        decoder_type: "lstm" or "dilated_convolution".
+        encoder: a kind of `ENCODERS`, such as "convolution", which learns sooner, or "bag_of_words", for the topics of
+            documents.
+        decoder: a kind of `DECODERS`.
         vocabulary_size: number of tokens; None: 8,000 pieces, or fewer if the texts have fewer.
         maximum_length: longer texts are cut to so many tokens in training, and read in chunks by `transform`; None:
             neither.
@@ -79,8 +79,8 @@ class TextVAEEmbedder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
         self,
         latent_size: int = 32,
         hidden_size: int = 256,
-        encoder_type: Literal["convolution", "lstm", "bag_of_words"] = "convolution",
-        decoder_type: Literal["lstm", "dilated_convolution"] = "lstm",
+        encoder: str = "convolution",
+        decoder: str = "lstm",
         vocabulary_size: int | None = None,
         maximum_length: int | None = 100,
         epochs: int = 10,
@@ -90,8 +90,8 @@ class TextVAEEmbedder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
     ) -> None:
         self.latent_size = latent_size
         self.hidden_size = hidden_size
-        self.encoder_type = encoder_type
-        self.decoder_type = decoder_type
+        self.encoder = encoder
+        self.decoder = decoder
         self.vocabulary_size = vocabulary_size
         self.maximum_length = maximum_length
         self.epochs = epochs
@@ -119,10 +119,9 @@ class TextVAEEmbedder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
         held_out = max(1, min(5_000, round(HELD_OUT * len(texts))))
         rest, train = rows.select(order[:held_out]), rows.select(order[held_out:])
         with tempfile.TemporaryDirectory() as folder, _leaving_no_trace(self.verbose):
-            file = Path(folder) / "recipe.yaml"
-            file.write_text(yaml.safe_dump(self._recipe(folder, seed)), encoding="utf-8")
+            recipe = recipe_of(self._recipe(folder, seed), name="the parameters of the embedder")
             corpus = {"train": train, "validation": rest, "test": rest}
-            self.evaluation_ = run(replace(read_recipe(file), corpus=corpus), quiet=not self.verbose)
+            self.evaluation_ = run(replace(recipe, corpus=corpus), quiet=not self.verbose)
             self.vae_ = TextVAE.from_pretrained(folder)
         diagnosis = diagnose(self.evaluation_)
         if diagnosis and diagnosis.state == "collapsed" and held_out >= ENOUGH:
@@ -192,8 +191,8 @@ class TextVAEEmbedder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
             else {
                 "latent_size": config.latent_size,
                 "hidden_size": config.hidden_size,
-                "encoder_type": config.encoder_type,
-                "decoder_type": config.decoder_type,
+                "encoder": config.encoder["kind"],
+                "decoder": config.decoder["kind"],
                 "maximum_length": vae.maximum_length,
             }
         )
@@ -204,7 +203,7 @@ class TextVAEEmbedder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
     @property
     def _n_features_out(self) -> int:
         """How many names `get_feature_names_out` gives."""
-        return self.vae_.model.config.vector_size
+        return self.vae_.model.vector_size
 
     def __sklearn_tags__(self) -> Tags:
         """What scikit-learn is told: strings go in, and single precision comes out whatever they are."""
@@ -241,8 +240,8 @@ class TextVAEEmbedder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
                 "latent_size": self.latent_size,
                 "embedding_size": self.hidden_size,
                 "hidden_size": self.hidden_size,
-                "encoder_type": self.encoder_type,
-                "decoder_type": self.decoder_type,
+                "encoder": {"kind": self.encoder},
+                "decoder": {"kind": self.decoder},
                 "dropout": 0.1,
                 "tie_word_embeddings": True,
                 "initial_range": None,

@@ -17,20 +17,23 @@ from transformers import PreTrainedTokenizerBase
 from transformers.tokenization_utils_base import VERY_LARGE_INTEGER
 
 from textvae.errors import UserError
-from textvae.evaluation.evaluate import evaluating
-from textvae.evaluation.likelihood import bounds, tokens_at_once
 from textvae.files import replacing_files_in
+from textvae.inference.bounds import bounds, tokens_at_once
+from textvae.inference.mode import evaluating
 from textvae.latent_space.fitted_priors import FittedPrior, fit_flow, fit_mixture, load_prior
 from textvae.latent_space.neighbours import Metric, nearest
 from textvae.latent_space.paths import PATHS, analogy, traversal
-from textvae.models.checkpoint import silenced
+from textvae.models.checkpoint import load_run, silenced
 from textvae.models.filling import fill
-from textvae.models.language import TextVAEConfig, TextVAEModel
-from textvae.text.batches import Batch, Collator
+from textvae.models.language import TextVAEModel
+from textvae.modules.distributions import sample as drawn
+from textvae.support.randomness import generator_of, seeded
+from textvae.text.batches import Batch
 from textvae.text.blanks import pattern, spellings
 from textvae.text.chunks import chunks
-from textvae.text.tokenizer import decode_rows, load_tokenizer
-from textvae.texts import as_list, at_once, batches_of, decoding, load, progress
+from textvae.text.fields import Fields, TextField
+from textvae.text.tokenizer import decode_rows
+from textvae.texts import as_list, at_once, batches_of, decoding, progress
 
 MTEB_TASK = {"task_name", "task_metadata", "hf_split", "hf_subset", "prompt_type"}
 """What the versions of MTEB tell a model of the task that it is to encode for."""
@@ -60,6 +63,7 @@ class TextVAE:
                 f"got one of {len(tokenizer)}: take both from one run"
             )
         self.model, self.tokenizer = model, tokenizer
+        self.fields = Fields([TextField(tokenizer)])
 
     @classmethod
     def from_pretrained(cls, run: str | Path, device: str | torch.device | None = None) -> TextVAE:
@@ -73,10 +77,8 @@ class TextVAE:
             UserError: if there is no such run, if it is not finished, is of another kind, is damaged, or if its
                 tokenizer does not fit.
         """
-        model, name = load(run, TextVAEModel, device, "use textvae translate, or Translator")
-        with silenced():
-            tokenizer = load_tokenizer(name)
-        return cls(model, tokenizer)
+        model, fields = load_run(run, TextVAEModel, device)
+        return cls(model, fields.tokenizer)
 
     @property
     def maximum_length(self) -> int | None:
@@ -192,7 +194,8 @@ class TextVAE:
 
     def fingerprint(self) -> str:
         """A digest of all that decides what the model says: weights, configuration, tokenizer."""
-        config = {name: getattr(self.model.config, name) for name in inspect.get_annotations(TextVAEConfig)}
+        own = inspect.get_annotations(type(self.model.config))
+        config = {name: getattr(self.model.config, name) for name in own}
         digest = hashlib.sha256(repr((config, self.maximum_length)).encode())
         digest.update(self.tokenizer.backend_tokenizer.to_str().encode())
         for name, tensor in sorted(self.model.state_dict().items()):
@@ -228,13 +231,29 @@ class TextVAE:
         Raises:
             UserError: if the vectors are not of the model's size.
         """
-        vectors = self._vectors(z)
-        options = decoding(options) | {"max_new_tokens": maximum_length}
+        return self._decoded(
+            self._vectors(z),
+            generator_of(seed),
+            decoding(options) | {"max_new_tokens": maximum_length},
+            batch_size,
+            show_progress_bar,
+        )
+
+    def _decoded(
+        self,
+        vectors: Tensor,
+        generator: torch.Generator | None,
+        options: dict[str, Any],
+        batch_size: int | None,
+        show_progress_bar: bool | None,
+    ) -> list[str]:
+        """The sentences of checked vectors (n, Z)."""
         texts: list[str] = []
         each = max(options.get("num_beams") or 1, options.get("num_return_sequences") or 1)
-        with evaluating(self.model, seed), progress(len(vectors), show_progress_bar, "decoding") as bar:
+        with evaluating(self.model), progress(len(vectors), show_progress_bar, "decoding") as bar:
             for part in vectors.split(batch_size or at_once(each)):
-                texts += decode_rows(self.tokenizer, self.model.generate(part, **options).tolist())
+                ids = self.model.generate(part, generator=generator, **options)
+                texts += decode_rows(self.tokenizer, ids.tolist())
                 bar.update(len(part))
         return texts
 
@@ -279,11 +298,14 @@ class TextVAE:
             raise UserError(f"expected a number of sentences of 1 or more, got {n}")
         fitted = load_prior(self.model.name_or_path or "", prior) if isinstance(prior, str) else prior
         chosen = self.model.prior if fitted is None else fitted
-        with evaluating(self.model, seed):
-            z = chosen(n, torch.empty(0, device=self.model.device)).sample()
-            if label is not None:
-                z[:, self.model.config.latent_size :] = self._class_vector(label, z)
-            return self.decode(z, **({} if self.model.config.latent_size else {"do_sample": True}) | options)
+        generator = generator_of(seed)
+        with torch.no_grad():
+            z = drawn(chosen(n, torch.empty(0, device=self.model.device)), 1, generator)[0]
+        if label is not None:
+            z[:, self.model.config.latent_size :] = self._class_vector(label, z)
+        # One seed for both, or the words would be drawn with the noise of z.
+        words = {} if generator is None else {"seed": int(torch.randint(2**32, (), generator=generator))}
+        return self.decode(z, **({} if self.model.has_latent else {"do_sample": True}) | words | options)
 
     def classify(
         self,
@@ -331,7 +353,7 @@ class TextVAE:
     ) -> NDArray[np.floating]:
         """The vectors that `interpolate` decodes, (steps, Z).
 
-        With `log_likelihood_given` they tell how probable the decoder finds each step.
+        With `score` they tell how probable the decoder finds each step.
 
         Args:
             a: where to begin.
@@ -472,7 +494,7 @@ class TextVAE:
         """
         if self.model.config.classes is not None:
             raise UserError("expected a model without classes, the only ones that fill blanks, got one with")
-        with evaluating(self.model, seed):
+        with evaluating(self.model), seeded(generator_of(seed)):
             known = pattern(text, self.tokenizer, blank)
             words, log_weights = fill(self.model, known, spellings(self.tokenizer), particles)
         shares: Counter[tuple[str, ...]] = Counter()
@@ -505,15 +527,16 @@ class TextVAE:
             raise UserError(f"expected 1 sample or more, got {samples}")
         texts = as_list(texts)
         rows = [ids for document in chunks(texts, self.tokenizer, None) for ids in document]
-        scores = np.zeros(len(rows))
-        with evaluating(self.model, seed):
+        scores, generator = np.zeros(len(rows)), generator_of(seed)
+        with evaluating(self.model):
             for places, batch in self._batches(
                 rows, batch_size, show_progress_bar, "scoring", tokens_at_once(samples)
             ):
-                scores[places] = -bounds(self.model, batch, samples)["iw_nll"].double().cpu().numpy()
+                found = bounds(self.model, batch, samples, generator=generator)
+                scores[places] = -found.iw_nll.double().cpu().numpy()
         return scores
 
-    def log_likelihood_given(
+    def score(
         self, texts: str | Sequence[str], z: NDArray[np.floating] | Tensor, *, batch_size: int | None = None
     ) -> NDArray[np.float64]:
         """log p(x | z) of each text with its own z in nats, (n,): how probable the decoder finds it.
@@ -534,7 +557,7 @@ class TextVAE:
         with evaluating(self.model):
             for places, batch in self._batches(rows, batch_size, False, "scoring"):
                 own = vectors[None, places]
-                found = self.model.log_likelihood(own, batch.inputs, batch.targets, batch.mask)
+                found = self.model.score(own, batch.inputs, batch.targets, batch.mask)
                 scores[places] = found[0].double().cpu().numpy()
         return scores
 
@@ -546,7 +569,7 @@ class TextVAE:
         self, texts: list[str], batch_size: int | None, show_progress_bar: bool | None
     ) -> tuple[Tensor, Tensor]:
         """The means and the deviations of the texts in their order, each as `_means` has them."""
-        size = self.model.config.vector_size
+        size = self.model.vector_size
         if not size:
             raise UserError(
                 "expected a model with a latent, got a language model (latent_size 0), which has no vectors: train "
@@ -573,10 +596,9 @@ class TextVAE:
         tokens: int | None = None,
     ) -> Iterator[tuple[list[int], Batch]]:
         """Sentences, given as ids, of like length together, with the places they have in ``rows``."""
-        collator = Collator.for_tokenizer(self.tokenizer)
-        examples = [{"ids": ids} for ids in rows]
+        examples = [{"ids": ids, "length": len(ids) + 1} for ids in rows]
         device = self.model.device
-        return batches_of(examples, collator, batch_size, device, show_progress_bar, what, tokens)
+        return batches_of(examples, self.fields, batch_size, device, show_progress_bar, what, tokens)
 
     def _vectors(self, z: NDArray[np.floating] | Tensor) -> Tensor:
         """``z`` as (n, Z) in the model's precision and on its device."""
@@ -584,7 +606,7 @@ class TextVAE:
         given = z if isinstance(z, Tensor) else torch.from_numpy(np.array(z))
         vectors = given.to(self.model.device, self.model.dtype)
         vectors = vectors[None] if vectors.ndim == 1 else vectors
-        size = self.model.config.vector_size
+        size = self.model.vector_size
         if vectors.ndim != 2 or vectors.shape[1] != size:
             raise UserError(
                 f"expected vectors of shape (n, {size}), got {tuple(np.shape(z))}: take them from this model's encode"

@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import torch
 from tqdm import tqdm
-from transformers import PreTrainedModel
 
 from textvae.errors import UserError
-from textvae.models.checkpoint import load_model, name_of
 from textvae.processes import hidden_bar
-from textvae.text.batches import Batch, Collator, alike
-
-Model = TypeVar("Model", bound=PreTrainedModel)
+from textvae.text.batches import Batch
+from textvae.text.fields import Fields
+from textvae.text.samplers import alike
 
 TOKENS, HYPOTHESES = 4096, 256
 """So many tokens are read, and so many sentences are written, at once where no batch size is given: enough for products
@@ -23,29 +20,6 @@ of matrices to be fast, and little memory."""
 
 STOCHASTIC = ("temperature", "top_k", "top_p", "min_p", "typical_p")
 """Options of `GenerationMixin.generate` that mean nothing unless words are drawn."""
-
-
-def load(
-    run: str | Path, kind: type[Model], device: str | torch.device | None, otherwise: str
-) -> tuple[Model, str]:
-    """The model of a run in evaluation mode, and the run's name as a string.
-
-    Args:
-        run: a run folder, one of its checkpoints, or a name on the Hub.
-        kind: the class that the model must be of.
-        device: where it goes; None: the GPU if there is one.
-        otherwise: what to do with a model of another class, as it ends an error.
-
-    Raises:
-        UserError: as `load_model`, or if the model is of another class.
-    """
-    name = name_of(run)
-    model = load_model(name)
-    if not isinstance(model, kind):
-        raise UserError(f"expected a {kind.__name__} in {name}, got a {type(model).__name__}: {otherwise}")
-    device = device or ("cuda" if torch.cuda.is_available() else "cpu")
-    torch.nn.Module.to(model, device)  # the model's own has lost its types to a decorator
-    return model.eval(), name
 
 
 def as_list(texts: str | Iterable[str]) -> list[str]:
@@ -58,8 +32,8 @@ def as_list(texts: str | Iterable[str]) -> list[str]:
 
 
 def batches_of(
-    examples: Sequence[Mapping[str, Sequence[int]]],
-    collator: Collator,
+    examples: Sequence[Mapping[str, Any]],
+    fields: Fields,
     batch_size: int | None,
     device: torch.device,
     show_progress_bar: bool | None,
@@ -69,22 +43,21 @@ def batches_of(
     """Examples of like length together, each batch with the places that its rows have among ``examples``.
 
     Args:
-        examples: each with ``ids`` and, of pairs, ``source_ids``.
-        collator: what makes the batches.
-        batch_size: examples at once; None: as many as have so many tokens together.
+        examples: prepared, see `Fields.prepare`.
+        fields: what makes the batches.
+        batch_size: examples at once; None: as many as have this many ``tokens`` together.
         device: where the batches go.
         show_progress_bar: None: only on a terminal.
         what: is done, for the bar.
-        tokens: which count if there is no batch size, pads and sources too; None: `TOKENS`.
+        tokens: in a batch if there is no batch size, pads and sources counted; None: `TOKENS`.
     """
     if not examples:
         return
-
-    sides = [side for side in ("ids", "source_ids") if side in examples[0]]
-    counts = torch.tensor([[len(example[side]) + 1 for side in sides] for example in examples])
+    names = fields.length_columns
+    counts = torch.tensor([[example[name] for name in names] for example in examples])
     with progress(len(examples), show_progress_bar, what) as bar:
         for places in alike(counts, batch_size, tokens or TOKENS):
-            yield places, collator([examples[place] for place in places]).to(device)
+            yield places, fields.collate([examples[place] for place in places]).to(device)
             bar.update(len(places))
 
 

@@ -3,34 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from datasets import Dataset, IterableDataset
 from numpy.typing import NDArray
 from transformers import PreTrainedTokenizerBase
 
 from textvae.errors import UserError
-from textvae.evaluation.evaluate import Evaluation, evaluate_rows, evaluating
-from textvae.evaluation.likelihood import bounds, tokens_at_once
-from textvae.evaluation.translation import bleu_by_latent
 from textvae.files import replacing_files_in
-from textvae.models.checkpoint import silenced
+from textvae.inference.bounds import bounds, tokens_at_once
+from textvae.inference.mode import evaluating
+from textvae.models.checkpoint import load_run, silenced
 from textvae.models.seq2seq import Latent, Seq2SeqVAEModel
-from textvae.processes import shared
-from textvae.text.batches import Batch, Collator
-from textvae.text.tokenizer import decode_rows, load_tokenizer
-from textvae.texts import as_list, at_once, batches_of, decoding, load, progress
+from textvae.support.randomness import generator_of
+from textvae.text.batches import Batch
+from textvae.text.fields import Fields, SourceField, TargetField
+from textvae.text.tokenizer import decode_rows
+from textvae.texts import as_list, at_once, batches_of, decoding
 
 BEAMS = 5
 """Of a beam search, where nothing else is said."""
-
-SOURCE = "source"
-"""The folder, in a run's, of the tokenizer of the sources."""
 
 
 class Translator:
@@ -66,7 +60,7 @@ class Translator:
                 f"source tokens, got {len(tokenizer)} and {len(source_tokenizer)}: take all from one run"
             )
         self.model, self.tokenizer, self.source_tokenizer = model, tokenizer, source_tokenizer
-        self.collator = Collator.for_tokenizer(tokenizer, source_tokenizer=source_tokenizer)
+        self.fields = Fields([TargetField(tokenizer), SourceField(source_tokenizer)])
 
     @classmethod
     def from_pretrained(cls, run: str | Path, device: str | torch.device | None = None) -> Translator:
@@ -80,22 +74,15 @@ class Translator:
             UserError: if there is no such run, if it is not finished, is of another kind, is damaged, or if its
                 tokenizers do not fit.
         """
-        model, name = load(run, Seq2SeqVAEModel, device, "use the other commands, or TextVAE")
-        folder = Path(name)
-        # A checkpoint's source tokenizer is that of the run around it.
-        places = [place / SOURCE for place in (folder, folder.parent)]
-        with silenced():
-            source = load_tokenizer(next((place for place in places if place.is_dir()), places[0]))
-            return cls(model, load_tokenizer(name), source)
+        model, fields = load_run(run, Seq2SeqVAEModel, device)
+        return cls(model, fields.of_kind(TargetField).tokenizer, fields.of_kind(SourceField).tokenizer)
 
     def save_pretrained(self, folder: str | Path) -> None:
         """Write model and tokenizers to ``folder``, each file whole or not at all."""
         with silenced():
-            with replacing_files_in(Path(folder) / SOURCE) as partial:
-                self.source_tokenizer.save_pretrained(partial)
+            self.fields.save_pretrained(folder)
             with replacing_files_in(folder) as partial:
                 self.model.save_pretrained(partial)
-                self.tokenizer.save_pretrained(partial)
 
     def translate(
         self,
@@ -153,8 +140,8 @@ class Translator:
         chosen |= {"num_beams": beams, "max_new_tokens": maximum_length}
         chosen |= {"length_penalty": length_penalty} if beams > 1 else {}
         shared: dict[str, Any] = {"batch_size": batch_size, "show_progress_bar": show_progress_bar}
-        with evaluating(self.model, seed):
-            found = self._written(said, latent, own_z, wanted // own_z, chosen, **shared)
+        with evaluating(self.model):
+            found = self._written(said, latent, own_z, wanted // own_z, chosen, generator_of(seed), **shared)
         if rescore:
             found = self._rescored(said, found, rescore, length_penalty, seed, **shared)
         several = iter(found)
@@ -168,24 +155,30 @@ class Translator:
         latents: int,
         together: int,
         options: dict[str, Any],
+        generator: torch.Generator | None,
         batch_size: int | None,
         show_progress_bar: bool | None,
     ) -> list[list[str]]:
-        """Translations of each text: of each of so many latents so many."""
+        """Translations of each text: this many latents, and ``together`` translations of each of them."""
         beams = options["num_beams"]
         if together > beams and not (beams == 1 and options["do_sample"]):
             raise UserError(
                 f"expected num_beams of {together} or more for {together} translations of one z, got {beams}: raise "
                 "it, or draw the words with a temperature"
             )
-        rows = [{"ids": [], "source_ids": ids} for ids in _ids(self.source_tokenizer, texts)]
+        rows = self._pairs(texts, [""] * len(texts))
         found: list[list[str]] = [[] for _ in rows]
         each = latents * together
         at_most = batch_size or at_once(latents * max(beams, together))
         for places, batch in self._batches(rows, at_most, show_progress_bar, "translating"):
             source, mask = (batch[name].repeat_interleave(latents, 0) for name in ("source", "source_mask"))
             written = self.model.translate(
-                source, mask, latent=latent, num_return_sequences=together, **options
+                source,
+                mask,
+                latent=latent,
+                generator=generator,
+                num_return_sequences=together,
+                **options,
             )
             lines = decode_rows(self.tokenizer, written.tolist())
             for number, place in enumerate(places):
@@ -221,84 +214,14 @@ class Translator:
         if samples < 1:
             raise UserError(f"expected 1 sample or more, got {samples}")
         rows = self._pairs(as_list(sources), as_list(targets))
-        scores = np.zeros(len(rows))
-        with evaluating(self.model, seed):
+        scores, generator = np.zeros(len(rows)), generator_of(seed)
+        with evaluating(self.model):
             for places, batch in self._batches(
                 rows, batch_size, show_progress_bar, "scoring", tokens_at_once(samples)
             ):
-                scores[places] = -bounds(self.model, batch, samples)["iw_nll"].double().cpu().numpy()
+                found = bounds(self.model, batch, samples, generator=generator)
+                scores[places] = -found.iw_nll.double().cpu().numpy()
         return scores
-
-    def evaluate(
-        self,
-        rows: Dataset | IterableDataset,
-        *,
-        num_beams: int = BEAMS,
-        length_penalty: float = 1.0,
-        tokenize: str = "13a",
-        maximum_length: int | None = None,
-        samples: int = 500,
-        batch_size: int = 32,
-        seed: int = 0,
-        bf16: bool = False,
-        show_progress_bar: bool | None = None,
-    ) -> Evaluation:
-        """All that is measured of pairs: the bounds, how z is used, and BLEU by what z is.
-
-        Several processes share the pairs, all of which each must be given; the result is that of one.
-
-        Args:
-            rows: a split as `load_corpus` gives it, with columns ``source`` and ``target``.
-            num_beams: of the beam search, 1 is greedy.
-            length_penalty: hypotheses are compared by their log-probability over their length to this power.
-            tokenize: how sacreBLEU splits, see `bleu`.
-            maximum_length: longer sentences are cut to so many tokens for the bounds, EOS counted; None: never.
-            samples: K of the importance-weighted bound.
-            batch_size: pairs at once.
-            seed: of all draws.
-            bf16: compute products of matrices in bf16 for the bounds.
-            show_progress_bar: None: only on a terminal.
-        """
-        result = evaluate_rows(
-            self.model,
-            self.tokenizer,
-            rows,
-            source_tokenizer=self.source_tokenizer,
-            maximum_length=maximum_length,
-            batch_size=batch_size,
-            samples=samples,
-            seed=seed,
-            bf16=bf16,
-            show_progress_bar=show_progress_bar,
-        )
-        options = {"num_beams": num_beams, "length_penalty": length_penalty, "batch_size": batch_size}
-        return replace(result, **self._bleu(rows, tokenize, options, show_progress_bar))
-
-    def _bleu(
-        self,
-        rows: Dataset | IterableDataset,
-        tokenize: str,
-        options: dict[str, Any],
-        show_progress_bar: bool | None,
-    ) -> dict[str, Any]:
-        """The quantities of `Evaluation` that say how good the translations of a split are."""
-        pairs = list(rows.select_columns(["source", "target"]))
-        # Those of like length together, as each part is one batch, for one of the processes.
-        pairs.sort(key=lambda pair: len(pair["source"]))
-        sources, references = ([pair[side] for pair in pairs] for side in ("source", "target"))
-        size = options["batch_size"]
-        parts = [sources[start : start + size] for start in range(0, len(pairs), size)]
-
-        def translate(latent: Latent) -> list[str]:
-            translated = partial(self.translate, latent=latent, show_progress_bar=False, **options)
-            done: list[str] = []
-            with progress(len(pairs), show_progress_bar, "translating") as bar:
-                for texts in shared(parts, translated):
-                    done += texts
-                    bar.update(len(texts))
-            return done
-
-        return bleu_by_latent(translate, references, tokenize, latent=self.model.config.latent_size > 0)
 
     def attention(self, source: str, target: str) -> NDArray[np.float32]:
         """How far each token of the target attends to each of the source, (T, S); every row sums to 1.
@@ -310,7 +233,7 @@ class Translator:
             target: its translation.
         """
         with evaluating(self.model):
-            batch = self.collator(self._pairs([source], [target])).to(self.model.device)
+            batch = self.fields.collate(self._pairs([source], [target])).to(self.model.device)
             return self.model.attention(batch)[0].float().cpu().numpy()
 
     def tokens(self, source: str, target: str) -> tuple[list[str], list[str]]:
@@ -323,16 +246,19 @@ class Translator:
         pair = self._pairs([source], [target])[0]
         return _tokens(self.source_tokenizer, pair["source_ids"]), _tokens(self.tokenizer, pair["ids"])
 
-    def _pairs(self, sources: list[str], targets: list[str]) -> list[dict[str, list[int]]]:
-        """The tokens of both sides."""
+    def _pairs(self, sources: list[str], targets: list[str]) -> list[dict[str, Any]]:
+        """The tokens of both sides, and how many they are, EOS counted."""
         if len(sources) != len(targets):
             raise UserError(f"expected a target for each of {len(sources)} sources, got {len(targets)}")
         ids = zip(_ids(self.tokenizer, targets), _ids(self.source_tokenizer, sources), strict=True)
-        return [{"ids": target, "source_ids": source} for target, source in ids]
+        return [
+            {"ids": target, "length": len(target) + 1, "source_ids": source, "source_length": len(source) + 1}
+            for target, source in ids
+        ]
 
     def _batches(
         self,
-        rows: list[dict[str, list[int]]],
+        rows: list[dict[str, Any]],
         batch_size: int | None,
         show_progress_bar: bool | None,
         what: str,
@@ -340,7 +266,7 @@ class Translator:
     ) -> Iterator[tuple[list[int], Batch]]:
         """Pairs of like length together, with the places they have in ``rows``."""
         device = self.model.device
-        return batches_of(rows, self.collator, batch_size, device, show_progress_bar, what, tokens)
+        return batches_of(rows, self.fields, batch_size, device, show_progress_bar, what, tokens)
 
     def _rescored(
         self,

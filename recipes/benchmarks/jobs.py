@@ -19,7 +19,8 @@ from transformers import PreTrainedTokenizerBase, TrainerCallback
 
 from textvae.models.language import TextVAEConfig, TextVAEModel
 from textvae.objectives.elbo import ELBO
-from textvae.text.batches import Batch, Collator, tokenize
+from textvae.text.batches import Batch
+from textvae.text.fields import Fields, TextField
 from textvae.text_vae import TextVAE
 from textvae.training.trainer import TextVAETrainer, TextVAETrainingArguments
 
@@ -63,6 +64,11 @@ class Setting:
         """The ids of the words."""
         return self.tokenizer.get_vocab()
 
+    @property
+    def fields(self) -> Fields:
+        """What the model reads."""
+        return Fields([TextField(self.tokenizer)])
+
     def new_model(self) -> TextVAEModel:
         """The model before training."""
         return new_model(self.config, self.device)
@@ -75,9 +81,8 @@ class Setting:
         """The sentences in random order, padded, as published code reads them."""
         unknown = self.tokenizer.unk_token_id
         rows = [{"ids": [self.vocabulary.get(word, unknown) for word in text.split()]} for text in texts]
-        collator = Collator.for_tokenizer(self.tokenizer)
         for part in torch.randperm(len(rows)).split(BATCH):
-            yield collator([rows[row] for row in part.tolist()]).to(self.device)
+            yield self.fields.collate([rows[row] for row in part.tolist()]).to(self.device)
 
     def timed(self, call: Callable[[], Any]) -> Run:
         """The package's work as a `Run`."""
@@ -109,7 +114,7 @@ class Job:
 def train(setting: Setting) -> Job:
     """Steps of training: the trainer, its step alone, the textbook, and the textbook with the trainer's batches."""
     texts = setting.sentences(setting.steps * BATCH)
-    rows = tokenize(Dataset.from_dict({"text": texts}), setting.tokenizer)
+    rows = setting.fields.prepare(Dataset.from_dict({"text": texts}))
 
     def on_same_batches() -> Run:
         batches = list(new_trainer(setting, rows).get_train_dataloader())
@@ -127,7 +132,7 @@ def train(setting: Setting) -> Job:
 
 def new_trainer(setting: Setting, rows: Dataset) -> TextVAETrainer:
     """A trainer that neither evaluates nor saves, for one epoch."""
-    optimizer, _, learning_rate = OPTIMIZERS[setting.config.decoder_type]
+    optimizer, _, learning_rate = OPTIMIZERS[setting.config.decoder["kind"]]
     arguments = TextVAETrainingArguments(
         output_dir=tempfile.gettempdir(),
         num_train_epochs=1,
@@ -144,7 +149,7 @@ def new_trainer(setting: Setting, rows: Dataset) -> TextVAETrainer:
         bf16=setting.dtype == "bf16",
         use_cpu=setting.device == "cpu",
     )
-    return TextVAETrainer(setting.new_model(), arguments, ELBO(), setting.tokenizer, train_dataset=rows)
+    return TextVAETrainer(setting.new_model(), arguments, ELBO(), setting.fields, train_dataset=rows)
 
 
 def training(setting: Setting, rows: Dataset) -> Run:
@@ -191,7 +196,7 @@ def bare_steps(setting: Setting, rows: Dataset) -> Run:
 def textbook_training(setting: Setting, batches: Callable[[], Iterable[Batch]]) -> Run:
     """Steps of the textbook, one for each batch."""
     model = TextbookVAE(setting.new_model())
-    _, optimizer_type, learning_rate = OPTIMIZERS[setting.config.decoder_type]
+    _, optimizer_type, learning_rate = OPTIMIZERS[setting.config.decoder["kind"]]
     optimizer = optimizer_type(model.parameters(), lr=learning_rate)  # type: ignore[call-arg]
     return lambda: seconds_of(
         lambda: [train_step(model, optimizer, batch) for batch in batches()], setting.device

@@ -41,7 +41,7 @@ MODELS: dict[str, dict[str, Any]] = {
     "dilated": {
         "embedding_size": 256,
         "hidden_size": 256,
-        "decoder_type": "dilated_convolution",
+        "decoder": {"kind": "dilated_convolution"},
         "dropout": 0.3,
         "initial_range": None,
     },
@@ -111,9 +111,10 @@ def train_step(
     model: torch.nn.Module, optimizer: torch.optim.Optimizer, batch: Batch, dtype: str, device: str
 ) -> None:
     """One step of training without the trainer."""
+    objective = ELBO()
     with precision(dtype, device):
-        output = model(**batch)
-    ELBO()(output, 1.0).loss.backward()
+        output = model(**batch, draw=objective.draw)
+    objective(output, 1.0).loss.backward()
     torch.nn.utils.clip_grad_norm_(model.parameters(), 5.0)
     optimizer.step()
     optimizer.zero_grad()
@@ -137,11 +138,11 @@ def flops(config: TextVAEConfig, read: tuple[int, int] = (0, 0), written: tuple[
         written: the same that are decoded or scored; each of K samples counts.
     """
     d, e, z = config.hidden_size, config.embedding_size, config.latent_size
-    if config.decoder_type == "lstm":
+    if config.decoder["kind"] == "lstm":
         start, decoder = 2 * d * z, 8 * d * (e + z + d)
     else:
         inner = d // 2
-        blocks = len(DILATIONS[config.dilations])
+        blocks = len(DILATIONS[config.decoder["dilations"]])
         start, decoder = 0, 2 * d * (e + z) + blocks * (4 * d * inner + 6 * inner**2)
     token = decoder + 2 * d * config.vocab_size
     return read[0] * 4 * d * z + read[1] * 8 * d * (e + d) + written[0] * start + written[1] * token

@@ -21,7 +21,7 @@ from measure import BATCH, MODELS, VOCABULARY, ratio
 
 from textvae.errors import reported_to_user
 from textvae.processes import is_first, join, leave
-from textvae.text.batches import tokenize
+from textvae.text.fields import Fields, TextField
 
 
 def main() -> None:
@@ -78,7 +78,7 @@ def take_part(name: str, device: str, steps: int, processes: int) -> None:
     join()
     texts = list(measure.random_sentences(steps * BATCH * processes, VOCABULARY))
     tokenizer = measure.new_tokenizer(VOCABULARY)
-    rows = tokenize(Dataset.from_dict({"text": texts}), tokenizer)
+    rows = Fields([TextField(tokenizer)]).prepare(Dataset.from_dict({"text": texts}))
     run = training(Setting(name, "fp32", device, steps, texts, tokenizer), rows)
     run()
     seconds = run()

@@ -31,11 +31,13 @@ from measure import (
 from transformers import StoppingCriteria, StoppingCriteriaList
 
 from textvae.errors import reported_to_user
-from textvae.evaluation.likelihood import bounds
+from textvae.inference.bounds import bounds
 from textvae.models.language import TextVAEModel
 from textvae.pictures.figure import PAGE, check_picture, new_figure, write
-from textvae.text.batches import Batch, Collator, evaluation_loader, tokenize
+from textvae.text.batches import Batch
 from textvae.text.corpus import load_corpus
+from textvae.text.fields import Fields, TextField
+from textvae.text.samplers import evaluation_loader
 from textvae.text_vae import TextVAE
 from textvae.vectors import write_vectors
 
@@ -74,7 +76,7 @@ class Setup:
     def batch(self, size: int = BATCH, length: int = LENGTH, vocabulary: int = VOCABULARY) -> Batch:
         """Random sentences of one length."""
         words = torch.randint(4, vocabulary, (size, length - 1)).tolist()
-        return Collator(pad_id=0, bos_id=1, eos_id=2)([{"ids": ids} for ids in words]).to(self.device)
+        return _fields().collate([{"ids": ids} for ids in words]).to(self.device)
 
     def stream(self, count: int) -> tuple[IterableDataset, int]:
         """A corpus of so many random sentences, read from a file as it is needed, and the tokens in it."""
@@ -90,6 +92,11 @@ class Setup:
     def timed(self, call: Callable[[], Any], tokens: int) -> Work:
         """A call, and the tokens in it, as work."""
         return lambda: (seconds_of(call, self.device), tokens)
+
+
+def _fields() -> Fields:
+    """What the models read."""
+    return Fields([TextField(new_tokenizer(VOCABULARY))])
 
 
 def train(setup: Setup, size: int = BATCH, length: int = LENGTH, vocabulary: int = VOCABULARY) -> Work:
@@ -116,8 +123,8 @@ def evaluate(setup: Setup, samples: int) -> Work:
 def stream(setup: Setup, count: int) -> Work:
     """What training does to a corpus before the model sees it: streamed, tokenised, padded."""
     rows, tokens = setup.stream(count)
-    tokenizer = new_tokenizer(VOCABULARY)
-    batches = evaluation_loader(tokenize(rows, tokenizer), Collator.for_tokenizer(tokenizer), BATCH)
+    fields = _fields()
+    batches = evaluation_loader(fields.prepare(rows), fields, BATCH)
     return setup.timed(lambda: sum(1 for _ in batches), tokens)
 
 

@@ -145,8 +145,10 @@ class TextbookVAE(nn.Module):
         self.log_variance = nn.Linear(config.hidden_size, config.latent_size, bias=False)
         self.decoder: LSTMDecoder | ConvolutionDecoder = (
             LSTMDecoder(*sizes, config.latent_size, config.dropout)
-            if config.decoder_type == "lstm"
-            else ConvolutionDecoder(*sizes, config.latent_size, config.dropout, DILATIONS[config.dilations])
+            if config.decoder["kind"] == "lstm"
+            else ConvolutionDecoder(
+                *sizes, config.latent_size, config.dropout, DILATIONS[config.decoder["dilations"]]
+            )
         )
         self.output = nn.Linear(config.hidden_size, config.vocab_size)
         self.to(model.device, model.dtype)

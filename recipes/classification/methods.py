@@ -20,7 +20,12 @@ from textvae.text_vae import TextVAE
 from textvae.training.recipe import Recipe, read_recipe
 from textvae.training.run import run
 
-UNSUPERVISED = ["model.classes=false", "corpus.labelled=null", "corpus.labelled_share=null"]
+UNSUPERVISED = [
+    "model.posterior={kind: gaussian}",
+    "model.prior={kind: standard_normal}",
+    "corpus.labelled=null",
+    "corpus.labelled_share=null",
+]
 
 
 class Bench:

@@ -13,7 +13,9 @@ from torch.utils.data import DataLoader
 from transformers import PreTrainedTokenizerBase
 
 from textvae.models.language import TextVAEModel
-from textvae.text.batches import Batch, Collator, LengthGroupedSampler, evaluation_loader, tokenize
+from textvae.text.batches import Batch
+from textvae.text.fields import Fields, LabelField, TextField
+from textvae.text.samplers import LengthGroupedSampler, evaluation_loader
 
 BATCH = 32
 EPOCHS, STEPS = 10, 300
@@ -74,14 +76,14 @@ def trained(
     To its end and on all rows: a fifth of 100 labels, held out, is too few to tell a good epoch from a bad one, and
     on more the accuracy stays where it is while the loss on other text rises.
     """
-    tokens = tokenize(rows, tokenizer, maximum_length=maximum_length)
-    collator = Collator.for_tokenizer(tokenizer, labels=True)
+    fields = _fields(rows, tokenizer, maximum_length)
+    tokens = fields.prepare(rows)
     optimizer = torch.optim.Adam(model.parameters(), LEARNING_RATE)
     examples, batches = list(tokens), math.ceil(len(tokens) / BATCH)
     for epoch in range(max(EPOCHS, math.ceil(STEPS / batches))):
         order = list(LengthGroupedSampler(tokens["length"], BATCH, seed=seed + epoch))
         for start in range(0, len(order), BATCH):
-            batch = collator([examples[place] for place in order[start : start + BATCH]])
+            batch = fields.collate([examples[place] for place in order[start : start + BATCH]])
             optimizer.zero_grad()
             functional.cross_entropy(model(batch), batch["labels"]).backward()
             nn.utils.clip_grad_norm_(model.parameters(), 5.0)
@@ -89,12 +91,17 @@ def trained(
     return model.eval()
 
 
+def _fields(rows: Dataset, tokenizer: PreTrainedTokenizerBase, maximum_length: int | None) -> Fields:
+    """The text and the labels of rows."""
+    return Fields([TextField(tokenizer, maximum_length), LabelField(rows.features["label"].names)])
+
+
 def batches_of(
     rows: Dataset, tokenizer: PreTrainedTokenizerBase, maximum_length: int | None
 ) -> DataLoader[Batch]:
     """Rows with ``text`` and ``label``, ready for `accuracy`."""
-    tokens = tokenize(rows, tokenizer, maximum_length=maximum_length)
-    return evaluation_loader(tokens, Collator.for_tokenizer(tokenizer, labels=True), 128)
+    fields = _fields(rows, tokenizer, maximum_length)
+    return evaluation_loader(fields.prepare(rows), fields, 128)
 
 
 @torch.no_grad()

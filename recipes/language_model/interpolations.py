@@ -35,7 +35,7 @@ def main() -> None:
             way = vae.path_between(a, b, arguments.steps, arguments.path)
             sentences = vae.decode(way)
             print(f"*{a}*\n")
-            for sentence, surprise in zip(sentences, -vae.log_likelihood_given(sentences, way), strict=True):
+            for sentence, surprise in zip(sentences, -vae.score(sentences, way), strict=True):
                 print(f"    {surprise:6.1f}  {sentence}")
             print(f"\n*{b}*\n")
             ends += [a, b]

@@ -18,14 +18,17 @@ from typing import Any
 from datasets import Dataset
 
 from textvae.errors import reported_to_user
-from textvae.evaluation.sample_quality import distinct_n, perplexity, self_bleu
+from textvae.evaluation.bleu import distinct_n, self_bleu
+from textvae.evaluation.sample_quality import perplexity
 from textvae.files import replacing
 from textvae.latent_space.fitted_priors import save_prior
+from textvae.models.language import TextVAEModel
 from textvae.objectives.elbo import ELBO
 from textvae.text.corpus import load_corpus
 from textvae.text_vae import TextVAE
-from textvae.training.recipe import EvaluationOptions, Recipe, read_recipe
+from textvae.training.recipe import Recipe, read_recipe
 from textvae.training.run import run
+from textvae.training.schema import EvaluationOptions, ModelOptions
 
 COMPARED = 500
 """Samples of which self-BLEU is taken; its cost grows with their square."""
@@ -45,14 +48,12 @@ def main() -> None:
         folder = arguments.run / "sample_quality" / f"{arguments.samples}-{arguments.seed}"
         reverse = {}
         for name, texts in sets.items():
-            vae.tokenizer.save_pretrained(folder / name)
-            # Resumed, so that the tokenizer in the folder is the one that is taken.
             own = language_model(texts, test, folder / name, recipe, arguments)
-            reverse[name] = run(own, resume=True).ppl
+            reverse[name] = run(own, fields=vae.fields, resume=True).ppl
     of_data = TextVAE.from_pretrained(folder / "data").model
     quality = {
         name: {
-            "forward_ppl": reverse[name] if name == "data" else perplexity(of_data, vae.tokenizer, texts),
+            "forward_ppl": reverse[name] if name == "data" else perplexity(of_data, vae.fields, texts),
             "reverse_ppl": reverse[name],
             "self_bleu": self_bleu(texts[:COMPARED]),
             "distinct_2": distinct_n(texts, 2),
@@ -104,10 +105,7 @@ def language_model(
     return replace(
         source,
         corpus={"train": Dataset.from_dict({"text": texts}), "test": Dataset.from_dict({"text": test})},
-        model=MODEL,
-        classes=False,
-        start_from=None,
-        encoder_from=None,
+        model=ModelOptions(TextVAEModel, MODEL),
         objective=ELBO(),
         training=TRAINING
         | {"output_dir": str(folder), "num_train_epochs": arguments.epochs, "seed": arguments.seed},

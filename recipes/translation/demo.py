@@ -8,7 +8,6 @@ from pathlib import Path
 
 from textvae.errors import reported_to_user
 from textvae.evaluation.report import report
-from textvae.models.seq2seq import Seq2SeqVAEConfig
 from textvae.pictures.attention import draw_attention
 from textvae.text.corpus import load_corpus
 from textvae.training.recipe import read_recipe
@@ -31,7 +30,7 @@ def main() -> None:
     )
     print(f"\n== Training on pairs of the embedded corpus ({RECIPE.name})\n", flush=True)
     with reported_to_user():
-        recipe = read_recipe(RECIPE, parser.parse_args().overrides, Seq2SeqVAEConfig)
+        recipe = read_recipe(RECIPE, parser.parse_args().overrides)
         result = run(recipe, overwrite=True)
         pairs = load_corpus(**recipe.corpus)["test"].select(range(SENTENCES))
     translator = Translator.from_pretrained(recipe.folder)

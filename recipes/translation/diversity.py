@@ -17,7 +17,6 @@ from typing import Any
 from textvae.errors import reported_to_user
 from textvae.evaluation.translation import Diversity, diversity
 from textvae.files import replacing
-from textvae.models.seq2seq import Seq2SeqVAEConfig
 from textvae.pictures.diversity import draw_diversity
 from textvae.pictures.figure import check_picture
 from textvae.text.corpus import load_corpus
@@ -35,9 +34,9 @@ def main() -> None:
     folder = arguments.run / "diversity"
     with reported_to_user():
         check_picture(folder / "diversity.png")
-        recipe = read_recipe(arguments.run / "recipe.yaml", config=Seq2SeqVAEConfig)
+        recipe = read_recipe(arguments.run / "recipe.yaml")
         rows = list(islice(load_corpus(**recipe.corpus)["test"], arguments.sources))
-        tokenize = recipe.evaluation.translation.tokenize
+        tokenize = recipe.evaluation.meters["translation"].get("tokenize", "13a")
         sources, references = ([row[side] for row in rows] for side in ("source", "target"))
         sets = translations(Translator.from_pretrained(arguments.run), sources, arguments)
         found = {way: diversity(own, references, tokenize) for way, own in sets.items()}

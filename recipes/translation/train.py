@@ -3,8 +3,7 @@
 python recipes/translation/train.py recipes/translation/grammar.yaml training.max_steps=100
 """
 
-from textvae.models.seq2seq import Seq2SeqVAEConfig
 from textvae.training.script import train
 
 if __name__ == "__main__":
-    train("Train a variational translation model, or the one without z, and measure it.", Seq2SeqVAEConfig)
+    train("Train a variational translation model, or the one without z, and measure it.")

@@ -114,7 +114,7 @@ def test_a_fitted_prior_is_kept_in_the_run_and_sampled_from(textvae, vae, traine
 def test_interpolate_with_scores(textvae, vae, trained):
     arguments = ("interpolate", trained, "a b", "z", "--steps", 3, "--maximum-length", 6, "--scores")
     texts = vae.interpolate("a b", "z", steps=3, maximum_length=6)
-    scores = vae.log_likelihood_given(texts, vae.path_between("a b", "z", steps=3))
+    scores = vae.score(texts, vae.path_between("a b", "z", steps=3))
     code, out, err = textvae(*arguments)
     assert (code, err) == (0, "")
     assert out.splitlines() == [f"{score:8.2f}  {text}" for text, score in zip(texts, scores, strict=True)]

@@ -8,7 +8,7 @@ import pytest
 import tiny
 from test_translation import SOURCES, make
 
-from textvae.evaluation.translation import bleu
+from textvae.evaluation.bleu import bleu
 from textvae.text_vae import TextVAE
 from textvae.translation import Translator
 
@@ -92,8 +92,11 @@ def test_mistakes_are_one_line(textvae, trained, tmp_path):
         (["translate", trained, "nowhere.txt"], "found nothing at nowhere.txt"),
         (["translate", trained, "lines.txt", "--references", "short.txt"], "got 1 for 3 lines"),
         (["translate", trained, "lines.txt", "--tokenize", "x", "--references", "lines.txt"], "got 'x'"),
-        (["translate", "sentences", "lines.txt"], "got a TextVAEModel: use the other commands"),
-        (["sample", trained], "got a Seq2SeqVAEModel: use textvae translate"),
+        (
+            ["translate", "sentences", "lines.txt"],
+            "got a TextVAEModel: use TextVAE, or the commands other than",
+        ),
+        (["sample", trained], "got a Seq2SeqVAEModel: use Translator, or textvae translate"),
         (["evaluate", trained, "lines.txt"], "a file of sources and --references"),
         (["evaluate", trained], "has no recipe.yaml that names one"),
         (["evaluate", "sentences", "lines.txt", "--references", "lines.txt"], "run for --references, got"),

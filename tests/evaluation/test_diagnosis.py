@@ -1,14 +1,13 @@
 """The verdict: each way in which a latent can be useless has its word."""
 
-from dataclasses import replace
-
 import pytest
 import tiny
+from quantities import evaluation
 
 from textvae.evaluation.diagnosis import described, diagnose
-from textvae.evaluation.evaluate import Evaluation, evaluate
+from textvae.evaluation.evaluate import evaluate
 
-HEALTHY = Evaluation(
+HEALTHY = evaluation(
     neg_elbo=102.5,
     iw_nll=100.0,
     iw_samples=500,
@@ -42,7 +41,7 @@ HEALTHY = Evaluation(
     ids=str,
 )
 def test_the_state_of_a_latent(found, state):
-    diagnosis = diagnose(replace(HEALTHY, **found))
+    diagnosis = diagnose(evaluation(HEALTHY, **found))
     assert diagnosis.state == state
     assert ("Try" in diagnosis.sentence) is (state != "healthy"), "there is something to try"
 
@@ -60,7 +59,9 @@ def test_the_state_of_a_latent(found, state):
 )
 def test_the_state_of_a_conditional_latent(found, state):
     """Whose information is not known."""
-    diagnosis = diagnose(replace(HEALTHY, mutual_information=None, mutual_information_sentences=0, **found))
+    diagnosis = diagnose(
+        evaluation(HEALTHY, mutual_information=None, mutual_information_sentences=None, **found)
+    )
     assert diagnosis.state == state
     assert ("Try" in diagnosis.sentence) is (state != "healthy")
     assert "information" not in diagnosis.sentence
@@ -68,7 +69,7 @@ def test_the_state_of_a_conditional_latent(found, state):
 
 def test_information_at_its_bound_is_not_taken_for_a_waste():
     """A hundred sentences cannot show more than log 100 nats."""
-    found = replace(HEALTHY, kl=40.0, mutual_information=4.6, mutual_information_sentences=100)
+    found = evaluation(HEALTHY, kl=40.0, mutual_information=4.6, mutual_information_sentences=100)
     assert diagnose(found).state == "healthy"
 
 

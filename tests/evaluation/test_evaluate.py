@@ -1,15 +1,20 @@
 """The totals of a data set, and that measuring leaves no trace."""
 
 import math
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import tiny
 import torch
+from datasets import Dataset
 
 from textvae.evaluation import evaluate as evaluation
-from textvae.evaluation import latent_use
 from textvae.evaluation.evaluate import evaluate
-from textvae.text.batches import evaluation_loader
+from textvae.evaluation.meters import mutual_information
+from textvae.evaluation.meters.characters import BitsPerCharacter
+from textvae.inference.bounds import bounds
+from textvae.modules.distributions import diagonal_gaussian
+from textvae.text.samplers import evaluation_loader
 
 
 @pytest.fixture
@@ -20,13 +25,13 @@ def batches():
 
 def test_quantities_are_totals_over_sentences_and_tokens(batches):
     model = tiny.model(latent_size=0)
-    exact = torch.cat([-model(**batch).log_likelihood[0] for batch in batches]).detach()
+    exact = torch.cat([-model(**batch).score[0] for batch in batches]).detach()
     found = evaluate(model, batches, samples=3)
     assert (found.sentences, found.tokens) == (7, 5 + 1 + 7 + 3 + 2 + 9 + 4 + 7), "EOS counts, BOS does not"
     assert found.neg_elbo == pytest.approx(float(exact.mean()))
     assert found.iw_nll == pytest.approx(found.neg_elbo)
     assert found.ppl == pytest.approx(math.exp(float(exact.sum()) / 38))
-    assert (found.kl, found.mutual_information, found.active_units) == (0, 0, 0)
+    assert {"kl", "mutual_information", "active_units"}.isdisjoint(found), "there is no z to speak of"
     assert found.iw_samples == 1, "one pass is exact, whatever was asked for"
 
 
@@ -34,19 +39,20 @@ def test_quantities_are_those_of_the_bounds(batches, monkeypatch):
     model, parts = tiny.model(), tiny.recorded(monkeypatch, evaluation, "bounds")
     found = evaluate(model, batches, samples=5, seed=3)
     expected = {
-        name: float(torch.cat([part[name] for part in parts]).mean()) for name in ("neg_elbo", "iw_nll", "kl")
+        name: float(torch.cat([getattr(part, name) for part in parts]).mean())
+        for name in ("neg_elbo", "iw_nll", "kl")
     }
     assert found.neg_elbo == pytest.approx(expected["neg_elbo"])
     assert found.iw_nll == pytest.approx(expected["iw_nll"])
     assert found.kl == pytest.approx(expected["kl"])
-    variance = torch.cat([part["posterior"].mean for part in parts]).var(0)
+    variance = torch.cat([part.reading.posterior.mean for part in parts]).var(0)
     assert found.active_units == int((variance > 0.01).sum())
     assert (found.iw_samples, found.latent_size, found.mutual_information_sentences) == (5, 3, 7)
 
 
 def test_batch_size_does_not_matter():
     model, dataset = tiny.model(latent_size=0), tiny.dataset([5, 1, 7, 3, 3, 8, 2])
-    found = [evaluate(model, evaluation_loader(dataset, tiny.collate, size)) for size in (1, 3, 7)]
+    found = [evaluate(model, evaluation_loader(dataset, tiny.fields(), size)) for size in (1, 3, 7)]
     assert [result.neg_elbo for result in found] == pytest.approx([found[0].neg_elbo] * 3)
     assert {(result.tokens, result.sentences) for result in found} == {(36, 7)}
 
@@ -84,19 +90,61 @@ def test_dropout_is_off(batches):
 
 
 def test_mutual_information_keeps_a_bounded_number_of_posteriors(monkeypatch, batches):
-    monkeypatch.setattr(latent_use, "POSTERIORS", 5)
+    monkeypatch.setattr(mutual_information, "POSTERIORS", 5)
     found = evaluate(tiny.model(), batches, samples=1)
     assert (found.sentences, found.mutual_information_sentences) == (7, 5)
     assert found.mutual_information <= math.log(5)
 
 
+def test_mutual_information_of_many_is_that_of_a_random_sample(monkeypatch):
+    """z tells the length, by which the batches are sorted, so that the first posteriors are more alike than all are."""
+    model, dataset = tiny.model(), tiny.dataset(torch.randint(1, 13, (300,)).tolist())
+
+    def encode(targets, mask, labels=None):
+        mean = 0.5 * mask.sum(1, keepdim=True).double().expand(-1, 3)
+        return diagonal_gaussian(mean, torch.ones_like(mean))
+
+    monkeypatch.setattr(model, "encode", encode)
+    loader = evaluation_loader(dataset, tiny.fields(), 10)
+    whole = evaluate(model, loader, samples=1)
+    assert whole.mutual_information < math.log(100) - 1, "or the bound would hide what is lost"
+    first = evaluate(model, list(loader)[:10], samples=1)
+    monkeypatch.setattr(mutual_information, "POSTERIORS", 100)
+    found = [evaluate(model, loader, samples=1, seed=seed) for seed in range(4)]
+    assert {result.mutual_information_sentences for result in found} == {100}
+    assert "a random sample of 100" in found[0].quantities["mutual_information"].how
+    assert len({result.mutual_information for result in found}) == 4, "the seed decides the sample"
+    off = max(abs(result.mutual_information - whole.mutual_information) for result in found)
+    assert off < 0.25
+    assert abs(first.mutual_information - whole.mutual_information) > 1.5 * off, "the first would not do"
+
+
+def test_threads_share_a_model(batches):
+    """Each finds what it would find alone, and the last to end leaves the mode that the first found."""
+    model = tiny.model(dropout=0.5, word_dropout=0.5)
+    alone = [evaluate(model, batches, samples=20, seed=seed) for seed in range(6)]
+    model.train()
+    with ThreadPoolExecutor(2) as pool:
+        found = list(pool.map(lambda seed: evaluate(model, batches, samples=20, seed=seed), range(6)))
+    assert found == alone
+    assert all(part.training for part in model.modules())
+
+
 def test_what_does_not_apply_is_left_out(batches):
     model = tiny.model()
-    plain, known = (evaluate(model, batches, samples=1, entropy=entropy).to_dict() for entropy in (None, 2.5))
-    assert not {"entropy", "characters", "bits_per_character"} & plain.keys()
-    assert known == plain | {"entropy": 2.5}
+    rows = Dataset.from_dict({"text": [""] * 7, "log_prob": [-2.5] * 7})
+    plain, known = (evaluate(model, batches, samples=1, rows=given).to_dict() for given in (None, rows))
+    assert not {"entropy", "gap", "characters", "bits_per_character"} & plain.keys()
+    assert known == plain | {"entropy": 2.5, "gap": pytest.approx(plain["iw_nll"] / 2.5 - 1)}
+    assert evaluate(model, batches, samples=1, rows=rows, cut=True).to_dict() == plain, (
+        "what is known of whole sentences says nothing of shorter ones"
+    )
 
 
 def test_bits_per_character(batches):
-    found = evaluate(tiny.model(), batches, samples=1, characters=50)
-    assert found.bits_per_character == pytest.approx(found.iw_nll * 7 / 50 / math.log(2))
+    model, meter, total = tiny.model(), BitsPerCharacter(50), 0.0
+    for number, batch in enumerate(batches):
+        found = bounds(model, batch)
+        meter.add(meter.measure(model, batch, found, number, torch.Generator()))
+        total += float(found.iw_nll.sum())
+    assert meter.results()["bits_per_character"][0] == pytest.approx(total / 50 / math.log(2))

@@ -4,10 +4,10 @@ import pytest
 import tiny
 import torch
 
-from textvae.evaluation import interventions
 from textvae.evaluation.evaluate import evaluate
-from textvae.evaluation.interventions import ReplacedLatents
-from textvae.evaluation.likelihood import bounds
+from textvae.evaluation.meters import interventions
+from textvae.evaluation.meters.interventions import ReplacedLatents
+from textvae.inference.bounds import bounds
 
 
 @pytest.fixture
@@ -16,16 +16,16 @@ def batches():
 
 
 def quantities(model, batches):
-    meter = ReplacedLatents()
+    meter, generator = ReplacedLatents(), torch.Generator().manual_seed(0)
     with torch.no_grad():
         for number, batch in enumerate(batches):
-            meter.add(meter.measure(model, batch, bounds(model, batch), number))
-    return meter.quantities()
+            meter.add(meter.measure(model, batch, bounds(model, batch), number, generator))
+    return {quantity.name: quantity.value for quantity in meter.quantities()}
 
 
 def test_each_sentence_is_scored_with_the_z_of_the_one_before(batches, monkeypatch):
     """Without noise z is the mean, so the other sentence's can be told."""
-    monkeypatch.setattr(interventions, "drawn", lambda distribution: distribution.mean)
+    monkeypatch.setattr(interventions, "sample", lambda distribution, *_: distribution.mean[None])
     model = tiny.model()
     rows = [tiny.row(batch, index) for batch in batches for index in range(len(batch.inputs))]
     means = [model.encode(row.targets, row.mask).mean for row in rows]
@@ -36,8 +36,7 @@ def test_each_sentence_is_scored_with_the_z_of_the_one_before(batches, monkeypat
     @torch.no_grad()
     def lost(zs):
         scores = [
-            model.log_likelihood(z[None], row.inputs, row.targets, row.mask)
-            for z, row in zip(zs, rows, strict=True)
+            model.score(z[None], row.inputs, row.targets, row.mask) for z, row in zip(zs, rows, strict=True)
         ]
         return -float(torch.cat(scores).mean())
 

@@ -3,8 +3,9 @@ import math
 import pytest
 import torch
 
-from textvae.evaluation.latent_use import MomentsOfMeans, mutual_information
-from textvae.modules.latents import diagonal_gaussian
+from textvae.evaluation.meters.latent_use import MomentsOfMeans
+from textvae.evaluation.meters.mutual_information import mutual_information
+from textvae.modules.distributions import Gaussians, diagonal_gaussian
 
 
 def generator():
@@ -12,7 +13,8 @@ def generator():
 
 
 def estimate(mean, scale, **options):
-    return mutual_information(mean, scale, generator(), **options)
+    log_weights = torch.zeros(len(mean), 1, dtype=mean.dtype)
+    return mutual_information(Gaussians(log_weights, mean[:, None], scale[:, None]), generator(), **options)
 
 
 @pytest.fixture
@@ -48,6 +50,26 @@ def test_is_the_naive_double_loop(posteriors, chunk):
     densities = diagonal_gaussian(mean, scale).log_prob(z[:, None])
     expected = densities.diagonal() - (densities.logsumexp(1) - math.log(50))
     assert estimate(mean, scale, chunk=chunk) == pytest.approx(float(expected.mean()))
+
+
+@pytest.mark.parametrize("chunk", [1, 7, 1024])
+def test_with_classes_it_is_the_naive_double_loop_over_classes_and_z(chunk):
+    log_weights = torch.randn(50, 2).double().log_softmax(-1)
+    mean, scale = torch.randn(50, 2, 3).double(), torch.rand(50, 2, 3).double() + 0.2
+    draws, rows = generator(), torch.arange(50)
+    y = torch.multinomial(log_weights.exp(), 1, generator=draws)[:, 0]
+    assert y.unique().tolist() == [0, 1]
+    z = mean[rows, y] + scale[rows, y] * torch.randn(50, 3, generator=draws, dtype=torch.double)
+    # (n, m): log q(y_n, z_n | x_m)
+    densities = torch.stack(
+        [
+            log_weights[:, own] + diagonal_gaussian(mean[:, own], scale[:, own]).log_prob(value)
+            for own, value in zip(y, z, strict=True)
+        ]
+    )
+    expected = densities.diagonal() - (densities.logsumexp(1) - math.log(50))
+    found = mutual_information(Gaussians(log_weights, mean, scale), generator(), chunk)
+    assert found == pytest.approx(float(expected.mean()))
 
 
 def test_is_at_most_log_n(posteriors):

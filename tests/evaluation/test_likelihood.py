@@ -1,17 +1,18 @@
 """The bounds against a model whose log p(x) is known, for every number of samples."""
 
-from types import SimpleNamespace
-
 import pytest
 import tiny
 import torch
 from torch.distributions import MultivariateNormal, Normal, kl_divergence
 
-from textvae.evaluation import likelihood
-from textvae.evaluation.likelihood import bounds
-from textvae.modules.latents import StandardNormalPrior, diagonal_gaussian
+from textvae.inference.bounds import bounds
+from textvae.models.outputs import Reading
+from textvae.modules.distributions import diagonal_gaussian
+from textvae.modules.priors import StandardNormalPrior
+from textvae.text.batches import Batch
 
 SAMPLES = (1, 7, 150)
+BOUNDS = ("neg_elbo", "iw_nll", "kl", "kl_per_dimension")
 
 
 class LinearGaussian:
@@ -21,8 +22,10 @@ class LinearGaussian:
     I + W^T W / s², its mean W^T (x - b) / s² over that. The encoder misses it by ``error``.
     """
 
+    has_latent = True
+    device = torch.device("cpu")
+
     def __init__(self, error):
-        self.config = SimpleNamespace(latent_size=2)
         self.prior = StandardNormalPrior(2)
         self.weight = torch.tensor([[1.0, -0.5], [0.5, 1], [0.5, 0]]).double()
         self.bias, self.scale, self.error = torch.tensor([0.1, -0.2, 0.3]).double(), 0.8, error
@@ -33,7 +36,15 @@ class LinearGaussian:
         mean = (x - self.bias) @ self.weight / self.scale**2 / precision
         return diagonal_gaussian(mean + self.error, (1 + self.error) * precision.rsqrt().expand_as(mean))
 
-    def log_likelihood(self, z, inputs, targets, mask):
+    def read(self, inputs, targets, mask):
+        posterior = self.encode(targets, mask)
+        return Reading(
+            posterior,
+            self.prior(len(targets), posterior.mean),
+            lambda z: self.score(z, inputs, targets, mask),
+        )
+
+    def score(self, z, inputs, targets, mask):
         self.decoded.append(len(z))
         return Normal(z @ self.weight.T + self.bias, self.scale).log_prob(targets).sum(-1)
 
@@ -45,7 +56,7 @@ class LinearGaussian:
 def observed(count=1, repeats=1):
     """A batch of ``count`` points, each ``repeats`` times; the toy reads them as `bounds` hands them on."""
     x = torch.randn(count, 3).double().repeat_interleave(repeats, 0)
-    return SimpleNamespace(inputs=x, targets=x, mask=torch.ones_like(x, dtype=torch.bool))
+    return Batch({"inputs": x, "targets": x, "mask": torch.ones_like(x, dtype=torch.bool)})
 
 
 @pytest.mark.parametrize("samples", SAMPLES)
@@ -53,15 +64,15 @@ def observed(count=1, repeats=1):
 def test_with_the_exact_posterior_every_bound_is_log_p(monkeypatch, samples, at_once):
     """All importance weights are then p(x), so that a K or a chunk counted wrong shows in full."""
     model, batch = LinearGaussian(error=0.0), observed(5)
-    monkeypatch.setattr(likelihood, "TOKEN_SAMPLES", at_once * batch.inputs.numel())
-    torch.testing.assert_close(bounds(model, batch, samples)["iw_nll"], -model.log_evidence(batch.inputs))
+    monkeypatch.setattr("textvae.inference.bounds.TOKEN_SAMPLES", at_once * batch.inputs.numel())
+    torch.testing.assert_close(bounds(model, batch, samples).iw_nll, -model.log_evidence(batch.inputs))
 
 
 @pytest.mark.parametrize("samples", SAMPLES)
 @pytest.mark.parametrize("at_once", [1, 4, 7, 1000])
 def test_as_many_samples_are_decoded_as_asked_for(monkeypatch, samples, at_once):
     model, batch = LinearGaussian(error=0.1), observed(5)
-    monkeypatch.setattr(likelihood, "TOKEN_SAMPLES", at_once * batch.inputs.numel())
+    monkeypatch.setattr("textvae.inference.bounds.TOKEN_SAMPLES", at_once * batch.inputs.numel())
     bounds(model, batch, samples)
     assert sum(model.decoded) == samples
     assert max(model.decoded) == min(samples, at_once)
@@ -80,9 +91,9 @@ def test_chunks_do_not_change_the_estimate(monkeypatch):
             return posterior.mean + posterior.stddev * draws[position - shape[0] : position]
 
         monkeypatch.setattr(torch.distributions.Independent, "rsample", rsample)
-        monkeypatch.setattr(likelihood, "TOKEN_SAMPLES", at_once * batch.inputs.numel())
+        monkeypatch.setattr("textvae.inference.bounds.TOKEN_SAMPLES", at_once * batch.inputs.numel())
         found = bounds(model, batch, 150)
-        return {name: tensor for name, tensor in found.items() if name != "posterior"}
+        return {name: getattr(found, name) for name in BOUNDS}
 
     torch.testing.assert_close(estimate(4), estimate(1000))
 
@@ -93,7 +104,7 @@ def test_bounds_hold_and_tighten_with_the_samples():
     exact = -model.log_evidence(batch.inputs[::4000])
 
     def average(name, samples):
-        values = bounds(model, batch, samples)[name].view(3, 4000)
+        values = getattr(bounds(model, batch, samples), name).view(3, 4000)
         return values.mean(1), values.std(1) / 4000**0.5
 
     means, errors = zip(*(average("iw_nll", samples) for samples in SAMPLES), strict=True)
@@ -111,12 +122,11 @@ def test_neg_elbo_is_the_closed_form_on_average(samples):
     model, batch = LinearGaussian(error=0.3), observed(1, repeats=20_000)
     posterior = model.encode(batch.inputs, None)
     lost = (model.weight.square() @ posterior.variance[0]).sum() / (2 * model.scale**2)
-    expected = model.log_likelihood(posterior.mean[None], None, batch.targets, None)[0] - lost
+    expected = model.score(posterior.mean[None], None, batch.targets, None)[0] - lost
     found = bounds(model, batch, samples)
-    assert abs(float((found["neg_elbo"] + expected - found["kl"]).mean())) < 4 * float(
-        found["neg_elbo"].std() / 20_000**0.5
-    )
-    torch.testing.assert_close(found["kl"], kl_divergence(posterior, model.prior(20_000, posterior.mean)))
+    error = float(found.neg_elbo.std() / 20_000**0.5)
+    assert abs(float((found.neg_elbo + expected - found.kl).mean())) < 4 * error
+    torch.testing.assert_close(found.kl, kl_divergence(posterior, model.prior(20_000, posterior.mean)))
 
 
 def test_one_sample_by_hand():
@@ -125,10 +135,10 @@ def test_one_sample_by_hand():
     found = bounds(model, batch, 1)
     torch.manual_seed(5)
     output = model(**batch)
-    z, score = output.z[0], output.log_likelihood[0]
+    z, score = output.z[0], output.score[0]
     expected = score + output.prior.log_prob(z) - output.posterior.log_prob(z)
-    torch.testing.assert_close(found["iw_nll"], -expected)
-    torch.testing.assert_close(found["neg_elbo"], kl_divergence(output.posterior, output.prior) - score)
+    torch.testing.assert_close(found.iw_nll, -expected)
+    torch.testing.assert_close(found.neg_elbo, kl_divergence(output.posterior, output.prior) - score)
 
 
 @pytest.mark.parametrize("samples", [1, 7])
@@ -136,14 +146,26 @@ def test_without_z_all_bounds_are_exact(samples):
     model, batch = tiny.model(latent_size=0), tiny.batch()
     decoded = []
     model.decoder.register_forward_hook(lambda module, arguments, result: decoded.append(len(arguments[1])))
-    found, exact = bounds(model, batch, samples), -model(**batch).log_likelihood[0]
-    torch.testing.assert_close(found["iw_nll"], exact)
-    torch.testing.assert_close(found["neg_elbo"], exact)
-    assert torch.equal(found["kl"], torch.zeros_like(exact))
+    found, exact = bounds(model, batch, samples), -model(**batch).score[0]
+    torch.testing.assert_close(found.iw_nll, exact)
+    torch.testing.assert_close(found.neg_elbo, exact)
+    assert torch.equal(found.kl, torch.zeros_like(exact))
     assert decoded[0] == 1, "one pass is enough"
 
 
 def test_estimates_keep_no_graph():
     found = bounds(tiny.model(), tiny.batch(), 2)
-    found["mean"] = found.pop("posterior").mean
-    assert not any(tensor.requires_grad for tensor in found.values())
+    tensors = [getattr(found, name) for name in BOUNDS]
+    tensors += [found.prior_mean, found.reading.posterior.mean, found.reading.posterior.stddev]
+    assert not any(tensor.requires_grad for tensor in tensors)
+
+
+def test_a_generator_decides_the_draws():
+    model, batch = tiny.model(), tiny.batch()
+    state = torch.get_rng_state()
+    one, same, other = (
+        bounds(model, batch, 3, generator=torch.Generator().manual_seed(seed)).iw_nll for seed in (0, 0, 1)
+    )
+    assert torch.equal(one, same)
+    assert not torch.equal(one, other)
+    assert torch.equal(torch.get_rng_state(), state)

@@ -7,8 +7,8 @@ import tiny
 import torch
 from sacrebleu.metrics.bleu import BLEU
 
-from textvae.evaluation import reconstruction
-from textvae.evaluation.reconstruction import Reconstructions
+from textvae.evaluation.meters import reconstruction
+from textvae.evaluation.meters.reconstruction import Reconstructions
 from textvae.text.tokenizer import decode_rows
 
 
@@ -17,11 +17,16 @@ def batches():
     return [tiny.batch(5, 6, 7, 6), tiny.batch(4), tiny.batch(9, 5)]
 
 
+def read(posterior):
+    """What the meter needs of the bounds of a batch."""
+    return SimpleNamespace(reading=SimpleNamespace(posterior=posterior))
+
+
 def measured(meter, model, batches):
     for number, batch in enumerate(batches):
-        found = {"posterior": model.encode(batch.targets, batch.mask)}
-        meter.add(meter.measure(model, batch, found, number))
-    return meter.quantities()
+        found = read(model.encode(batch.targets, batch.mask))
+        meter.add(meter.measure(model, batch, found, number, torch.Generator()))
+    return {quantity.name: quantity.value for quantity in meter.quantities()}
 
 
 class Copying:
@@ -29,8 +34,7 @@ class Copying:
 
     def __init__(self, model, batches, wrong):
         self.model, self.targets, self.wrong = model, [batch.targets for batch in batches], wrong
-        self.decoder, self.output_layer = model.decoder, model.output_layer
-        self.encode = model.encode
+        self.encode, self.likeliest = model.encode, model.likeliest
 
     def generate(self, mean, max_new_tokens):
         ids = self.targets.pop(0).clone()
@@ -71,5 +75,6 @@ def test_a_part_of_the_batches_stands_for_all(monkeypatch, known, expected):
     meter, done = Reconstructions(tiny.tokenizer(), known), []
     monkeypatch.setattr(meter, "_reconstruct", lambda model, batch, mean: done.append(mean))
     for number in range(12):
-        meter.measure(None, tiny.batch(2, 3), {"posterior": SimpleNamespace(mode=number)}, number)
+        found = read(SimpleNamespace(mode=number))
+        meter.measure(None, tiny.batch(2, 3), found, number, torch.Generator())
     assert done == expected

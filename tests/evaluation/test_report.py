@@ -1,17 +1,22 @@
 """What is printed about a measurement, and the parts of it that need the text."""
 
 import math
-from dataclasses import replace
 
 import pytest
 import tiny
 from datasets import Dataset
+from quantities import evaluation
 
-from textvae.evaluation.evaluate import Evaluation, evaluate_rows, evaluating, exact_entropy
+from textvae.evaluation.evaluate import evaluate_rows
+from textvae.evaluation.meters.entropy import exact_entropy
 from textvae.evaluation.report import report
+from textvae.inference.mode import evaluating
+from textvae.text.fields import Fields, TextField
 from textvae.text.tokenizer import train_tokenizer
 
-FOUND = Evaluation(
+ROWS = Dataset.from_dict({"text": ["a b c d e", "f", "g h i", "a a b k z y x"]})
+
+FOUND = evaluation(
     neg_elbo=102.5,
     iw_nll=100.0,
     iw_samples=500,
@@ -34,46 +39,74 @@ FOUND = Evaluation(
 )
 
 
+@pytest.fixture(scope="module")
+def measured():
+    """A sentence VAE on four sentences."""
+    return evaluate_rows(tiny.model(), tiny.fields(), ROWS, samples=7)
+
+
 def line(text, name):
     return next(line for line in text.splitlines() if line.split()[0] == name)
 
 
-def test_every_quantity_says_how_it_was_counted():
-    text = report(FOUND)
-    assert "102.50" in line(text, "neg_elbo")
-    assert "KL weight 1" in line(text, "neg_elbo")
-    assert "100.00" in line(text, "iw_nll")
-    assert "K = 500" in line(text, "iw_nll")
-    assert "95.83" in line(text, "ppl")
-    assert "N = 3,761" in line(text, "mutual_information")
-    assert f"log N = {math.log(3761):.2f}" in line(text, "mutual_information")
-    assert "32  of 32" in line(text, "active_units")
-    assert "82,430" in line(text, "tokens")
+def names(text):
+    return {row.split()[0] for row in text.splitlines() if row}
+
+
+def test_every_quantity_says_how_it_was_counted(measured):
+    text = report(measured)
+    assert f"{measured.neg_elbo:.2f}  nats per sentence; KL weight 1" in line(text, "neg_elbo")
+    assert f"{measured.iw_nll:.2f}  nats per sentence; importance-weighted" in line(text, "iw_nll")
+    assert "K = 7" in line(text, "iw_nll")
+    assert f"{measured.ppl:.2f}" in line(text, "ppl")
+    assert "N = 4" in line(text, "mutual_information")
+    assert f"log N = {math.log(4):.2f}" in line(text, "mutual_information")
+    assert f"{measured.active_units}  of 3" in line(text, "active_units")
+    assert "20" in line(text, "tokens")
     assert "end of sentence counted" in line(text, "tokens")
 
 
-def test_the_gap_is_that_to_the_entropy():
-    assert "+25.0 %" in line(report(replace(FOUND, entropy=80.0)), "gap")
-    assert "gap" not in report(FOUND)
+def test_numbers_have_their_digits():
+    text = report(FOUND)
+    assert "102.50" in line(text, "neg_elbo")
+    assert "100.00" in line(text, "iw_nll")
+    assert "95.83" in line(text, "ppl")
+    assert "82,430" in line(text, "tokens")
+    assert not {"iw_samples", "latent_size", "kl_per_dimension", "bleu_signature"} & names(text)
 
 
-def test_perplexity_of_pieces_is_not_offered_for_comparison():
-    text = report(replace(FOUND, characters=400, bits_per_character=1.25))
-    assert "1.250" in line(text, "bits_per_character")
+def test_the_gap_is_that_to_the_entropy(measured):
+    assert "25.0 %" in line(report(evaluation(FOUND, entropy=80.0, gap=0.25)), "gap")
+    known = evaluate_rows(tiny.model(), tiny.fields(), ROWS.add_column("log_prob", [-8.0] * 4), samples=7)
+    assert known.gap == pytest.approx(known.iw_nll / 8 - 1)
+    assert "above the entropy, the best there is" in line(report(known), "gap")
+    assert "8.00" in line(report(known), "entropy")
+    assert "gap" not in report(measured)
+
+
+def test_perplexity_of_pieces_is_not_offered_for_comparison(measured):
+    text = report(
+        evaluate_rows(tiny.model(vocab_size=275), pieces(), Dataset.from_dict({"text": TEXTS}), samples=3)
+    )
+    assert "27 characters, ends counted" in line(text, "bits_per_character")
     assert "not comparable with word" in line(text, "ppl")
-    assert "sub-word" not in report(FOUND)
+    assert "1.250" in line(report(evaluation(FOUND, bits_per_character=1.25)), "bits_per_character")
+    assert "sub-word" not in report(measured)
 
 
 def test_a_language_model_has_no_latent_to_report():
-    text = report(replace(FOUND, latent_size=0, kl=0.0, mutual_information=0.0, active_units=0, iw_samples=1))
-    assert "exact" in line(text, "nll")
-    assert not {"kl", "neg_elbo", "iw_nll", "active_units"} & {row.split()[0] for row in text.splitlines()}
+    found = evaluate_rows(tiny.model(latent_size=0), tiny.fields(), ROWS, samples=7)
+    text = report(found)
+    assert "exact" in line(text, "iw_nll")
+    assert found.neg_elbo == pytest.approx(found.iw_nll)
+    assert names(text) == {"neg_elbo", "iw_nll", "ppl", "tokens", "sentences"}
     assert "collapsed" not in text
 
 
 def test_translations_are_reported_with_their_signature():
     assert "\nbleu " not in report(FOUND)
-    found = replace(FOUND, bleu=38.04, bleu_zero_z=37.0, bleu_shuffled_z=20.06)
+    ways = {"bleu": "z the mean of its prior; nrefs:1|tok:13a"}
+    found = evaluation(FOUND, ways=ways, bleu=38.04, bleu_zero_z=37.0, bleu_shuffled_z=20.06)
     text = report(found)
     assert line(text, "bleu").split(maxsplit=2)[1:] == ["38.0", "z the mean of its prior; nrefs:1|tok:13a"]
     assert "37.0" in next(row for row in text.splitlines() if row.startswith("… z = 0"))
@@ -81,62 +114,68 @@ def test_translations_are_reported_with_their_signature():
         "107.00",
         "20.1",
     ]
-    plain = report(replace(found, latent_size=0, bleu_zero_z=None, bleu_shuffled_z=None))
-    assert line(plain, "bleu").split(maxsplit=2)[1:] == ["38.0", "nrefs:1|tok:13a"]
+    plain = report(evaluation(found, bleu_zero_z=None, bleu_shuffled_z=None))
+    assert line(plain, "bleu").split() == ["bleu", "38.0"]
     assert "z = 0" not in plain
 
 
 def test_information_that_is_not_known_is_not_reported():
-    text = report(replace(FOUND, mutual_information=None, mutual_information_sentences=0))
+    text = report(evaluation(FOUND, mutual_information=None, mutual_information_sentences=None))
     assert "information" not in text
     assert line(text, "kl")
 
 
 def test_the_verdict_ends_the_report():
     assert report(FOUND).splitlines()[-1].startswith("healthy: ")
-    last = report(replace(FOUND, kl=0.2)).splitlines()[-1]
+    last = report(evaluation(FOUND, kl=0.2)).splitlines()[-1]
     assert last.startswith("collapsed: ")
     assert "objective.target_rate" in last
 
 
-def test_what_z_does_is_counted():
-    text = report(FOUND)
-    assert "0.10 to 0.40" in line(text, "kl")
-    assert "96.00" in line(text, "reconstruction")
-    shuffled = next(row for row in text.splitlines() if "another sentence" in row)
-    assert "107.00" in shuffled
-    assert "12.5" in line(text, "reconstruction_bleu")
-    assert "1,000 sentences; nrefs:1|tok:13a" in line(text, "reconstruction_bleu")
-    assert "41.0 %" in line(text, "token_accuracy")
-    assert "bleu" not in report(replace(FOUND, reconstruction_bleu=None))
+def test_what_z_does_is_counted(measured):
+    text = report(measured)
+    each = measured.kl_per_dimension
+    assert f"{min(each):.2f} to {max(each):.2f}" in line(text, "kl")
+    assert f"{measured.reconstruction:.2f}" in line(text, "reconstruction")
+    shuffled = next(row for row in text.splitlines() if "another sentence's z" in row)
+    assert f"{measured.reconstruction_shuffled_z:.2f}" in shuffled
+    assert f"4 sentences; {measured.bleu_signature}" in line(text, "reconstruction_bleu")
+    assert f"{100 * measured.token_accuracy:.1f} %" in line(text, "token_accuracy")
+    assert "12.5" in line(report(FOUND), "reconstruction_bleu")
+    assert "41.0 %" in line(report(FOUND), "token_accuracy")
+    assert "bleu" not in report(evaluation(FOUND, reconstruction_bleu=None))
 
 
 TEXTS = ["the cat sleeps", "a dog", "größe"]
 
 
+def pieces(maximum_length=None):
+    """The fields of a model of pieces."""
+    return Fields([TextField(train_tokenizer(TEXTS, vocabulary_size=275), maximum_length)])
+
+
 def test_bits_per_character_of_pieces():
-    tokenizer = train_tokenizer(TEXTS, vocabulary_size=275)
     model = tiny.model(vocab_size=275)
     rows = Dataset.from_dict({"text": TEXTS})
-    found = evaluate_rows(model, tokenizer, rows, samples=3)
+    found = evaluate_rows(model, pieces(), rows, samples=3)
     assert found.characters == (14 + 1) + (5 + 1) + (5 + 1)
     assert found.bits_per_character == pytest.approx(found.iw_nll * 3 / math.log(2) / 27)
-    cut = evaluate_rows(model, tokenizer, rows, samples=3, maximum_length=4)
-    assert cut.bits_per_character is None, "the characters that were cut off have no bits"
-    assert "bits_per_character" not in cut.to_dict()
+    cut = evaluate_rows(model, pieces(4), rows, samples=3)
+    assert "bits_per_character" not in cut.to_dict(), "the characters that were cut off have no bits"
 
 
 def test_words_have_no_bits_per_character():
     rows = Dataset.from_dict({"text": ["b c", "d"]})
-    found = evaluate_rows(tiny.model(), tiny.tokenizer(), rows, samples=3)
-    assert (found.tokens, found.characters, found.bits_per_character) == (5, None, None)
+    found = evaluate_rows(tiny.model(), tiny.fields(), rows, samples=3)
+    assert found.tokens == 5
+    assert {"characters", "bits_per_character"}.isdisjoint(found)
 
 
 def test_entropy_is_the_mean_of_the_rows_that_say_it():
     rows = Dataset.from_dict({"text": ["b", "c"], "log_prob": [-3.0, -5.0]})
     assert exact_entropy(rows) == 4
     assert exact_entropy(rows.remove_columns("log_prob")) is None
-    assert evaluate_rows(tiny.model(), tiny.tokenizer(), rows, samples=2).entropy == 4
+    assert evaluate_rows(tiny.model(), tiny.fields(), rows, samples=2).entropy == 4
 
 
 def test_the_mode_comes_back_after_an_error():
@@ -144,7 +183,7 @@ def test_the_mode_comes_back_after_an_error():
     modes = []
 
     def fails():
-        with evaluating(model, 0):
+        with evaluating(model):
             modes.append(model.training)
             raise KeyError
 

@@ -3,7 +3,8 @@ import tiny
 import torch
 
 from textvae.errors import UserError
-from textvae.evaluation.sample_quality import distinct_n, perplexity, self_bleu
+from textvae.evaluation.bleu import distinct_n, self_bleu
+from textvae.evaluation.sample_quality import perplexity
 
 
 def test_self_bleu_by_hand():
@@ -35,9 +36,9 @@ def test_perplexity_is_that_of_the_tokens():
     for text in texts:
         batch = tiny.collate([{"ids": [ord(letter) - ord("a") + 4 for letter in text.split()]}])
         empty = torch.zeros(1, 1, 0, dtype=torch.float64)
-        total += float(model.log_likelihood(empty, batch.inputs, batch.targets, batch.mask).detach())
+        total += float(model.score(empty, batch.inputs, batch.targets, batch.mask).detach())
     expected = torch.tensor(-total / (4 + 2 + 6)).exp()
-    assert perplexity(model, tiny.tokenizer(), texts, batch_size=2) == pytest.approx(float(expected))
+    assert perplexity(model, tiny.fields(), texts, batch_size=2) == pytest.approx(float(expected))
 
 
 def test_mistakes_are_named():
@@ -46,6 +47,6 @@ def test_mistakes_are_named():
     with pytest.raises(UserError, match="expected samples of 3 words or more, got none"):
         distinct_n(["a b", ""], n=3)
     with pytest.raises(UserError, match="expected a language model, got one with latent_size 3"):
-        perplexity(tiny.model(), tiny.tokenizer(), ["a"])
+        perplexity(tiny.model(), tiny.fields(), ["a"])
     with pytest.raises(UserError, match="expected texts to measure, got none"):
-        perplexity(tiny.model(latent_size=0), tiny.tokenizer(), [])
+        perplexity(tiny.model(latent_size=0), tiny.fields(), [])

@@ -1,10 +1,18 @@
 import math
+from types import SimpleNamespace
 
 import pytest
+import torch
+from datasets import Dataset
 from sacrebleu import corpus_bleu
 
 from textvae.errors import UserError
-from textvae.evaluation.translation import bleu, bleu_by_latent, diversity, oracle_bleu
+from textvae.evaluation.bleu import bleu
+from textvae.evaluation.meters.translation import LONGEST, Translation
+from textvae.evaluation.quantities import Setting
+from textvae.evaluation.translation import diversity, oracle_bleu
+from textvae.text.fields import Fields, SourceField, TargetField
+from textvae.text.tokenizer import train_tokenizer
 
 REFERENCES = ["the dog sleeps in the sun", "a cat sits on the old mat"]
 OTHERS = ["the dog sleeps in the shade", "two boats on the sea"]
@@ -50,19 +58,70 @@ def test_a_tokenizer_that_is_not_installed_is_named(monkeypatch):
     def missing(*_, **__):
         raise RuntimeError("Please install MeCab")
 
-    monkeypatch.setattr("textvae.evaluation.sample_quality.BLEU.__init__", missing)
+    monkeypatch.setattr("textvae.evaluation.bleu.BLEU.__init__", missing)
     with pytest.raises(UserError, match="expected what sacreBLEU needs for tokenize='ja-mecab', found none"):
         bleu(OTHERS, REFERENCES, "ja-mecab")
 
 
-def test_bleu_by_latent_asks_for_each():
-    """Translations that are right only with the mean of the prior, and half right with 0."""
+class Knowing:
+    """Stands for a model that writes what it is told to, by where z is from, and says what it was asked for."""
+
+    device = torch.device("cpu")
+
+    def __init__(self, tokenizer, given, has_latent=True):
+        self.tokenizer, self.given, self.has_latent = tokenizer, given, has_latent
+        self.asked = []
+
+    def translate(self, source, source_mask, latent, **options):
+        self.asked.append((latent, int(source_mask.sum()), options))
+        rows = self.tokenizer(self.given[latent], padding=True, add_special_tokens=False, return_tensors="pt")
+        return rows["input_ids"]
+
+
+def setting(given, has_latent=True, **options):
+    """Two sources, the shorter one first, and their references."""
+    tokenizer = train_tokenizer(REFERENCES, "words")
+    rows = Dataset.from_dict({"source": ["the dog", "a cat sits on"], "target": REFERENCES})
+    return Setting(
+        Knowing(tokenizer, given, has_latent),
+        Fields([TargetField(tokenizer), SourceField(tokenizer)]),
+        rows=rows,
+        options={"translation": options},
+        show_progress_bar=False,
+    )
+
+
+def test_translations_are_measured_with_each_latent():
+    """They are right only with the mean of the prior, and half right with 0."""
     given = {"mean": REFERENCES, "zero": [REFERENCES[0], ""], "shuffled": REFERENCES[::-1]}
-    scores = bleu_by_latent(given.__getitem__, REFERENCES)
-    assert scores["bleu"] == pytest.approx(100)
-    assert scores["bleu_zero_z"] == pytest.approx(100 * math.exp(1 - 13 / 6))
-    assert scores["bleu_shuffled_z"] == bleu(REFERENCES[::-1], REFERENCES).score < 10
-    assert scores["bleu_signature"] == bleu(REFERENCES, REFERENCES).signature
+    asked = setting(given, num_beams=3, length_penalty=0.5)
+    scores = {quantity.name: quantity for quantity in Translation.of(asked).quantities()}
+    assert scores["bleu"].value == pytest.approx(100)
+    assert scores["bleu_zero_z"].value == pytest.approx(100 * math.exp(1 - 13 / 6))
+    assert scores["bleu_shuffled_z"].value == bleu(REFERENCES[::-1], REFERENCES).score < 10
+    assert scores["bleu_signature"].value == bleu(REFERENCES, REFERENCES).signature
+    assert scores["bleu"].how == f"z the mean of its prior; 3 beams; {scores['bleu_signature'].value}"
+    options = {"num_beams": 3, "max_new_tokens": LONGEST, "do_sample": False, "length_penalty": 0.5}
+    assert asked.model.asked == [(latent, 3 + 5, options) for latent in ("mean", "zero", "shuffled")]
+
+
+def test_without_a_latent_there_is_one_bleu():
+    asked = setting({"mean": REFERENCES}, has_latent=False, num_beams=1, tokenize="none")
+    found = Translation.of(asked).quantities()
+    assert [quantity.name for quantity in found] == ["bleu", "bleu_signature"]
+    assert found[0].how.startswith("no latent; 1 beams; ")
+    assert "|tok:none|" in found[1].value
+    assert "length_penalty" not in asked.model.asked[0][2], "which greedy search would warn of"
+
+
+def test_translations_are_measured_only_if_asked_for():
+    given = setting({})
+    assert Translation.of(Setting(given.model, given.fields, rows=given.rows)) is None
+    assert Translation.of(Setting(given.model, given.fields, options=given.options)) is None
+    others = SimpleNamespace(has_latent=True)
+    assert Translation.of(Setting(others, given.fields, rows=given.rows, options=given.options)) is None
+    with pytest.raises(UserError, match=r"expected tokenize among none, zh, 13a, .*, got 'japanese'"):
+        Translation.of(setting({}, tokenize="japanese"))
 
 
 def test_the_oracle_takes_the_best_of_each_source():

@@ -12,16 +12,17 @@ from string import ascii_lowercase
 
 import pytest
 import torch
+from flat import nested
 
 from textvae.evaluation.evaluate import evaluate
-from textvae.evaluation.likelihood import bounds, reading_of
+from textvae.inference.bounds import bounds
 from textvae.models.language import TextVAEConfig, TextVAEModel
 from textvae.models.refinement import Refinement
 from textvae.models.seq2seq import Seq2SeqVAEConfig, Seq2SeqVAEModel
 from textvae.objectives.elbo import ELBO
 from textvae.objectives.rate import START, ascended
 from textvae.objectives.schedules import KLWeight
-from textvae.text.batches import Collator
+from textvae.text.fields import Fields, LabelField, SourceField, TargetField, TextField
 from textvae.text.tokenizer import train_tokenizer
 
 # --- Adapter: all that depends on the package's interface. Nothing below this section does. ---
@@ -34,30 +35,38 @@ SIZES = {"vocab_size": 30, "latent_size": 3, "embedding_size": 6, "hidden_size":
 
 def build_language(options):
     """A language model, from the options as they were named when the values were recorded."""
-    return TextVAEModel(TextVAEConfig(**(SIZES | options))).double()
+    return TextVAEModel(TextVAEConfig(**nested(SIZES | options))).double()
 
 
 def build_seq2seq(options):
     """A model of pairs, from the options as they were named when the values were recorded."""
-    return Seq2SeqVAEModel(Seq2SeqVAEConfig(**(SIZES | {"source_vocab_size": 25} | options))).double()
+    config = Seq2SeqVAEConfig(**nested(SIZES | {"source_vocab_size": 25} | options))
+    return Seq2SeqVAEModel(config).double()
+
+
+def fields_of(row):
+    """The fields of rows with ``ids`` and, if this one has them, ``source_ids`` and a ``label``."""
+    tokenizer = train_tokenizer([" ".join(ascii_lowercase)], "words")  # the words a to z have the ids 4 to 29
+    if "source_ids" in row:
+        return Fields([TargetField(tokenizer), SourceField(tokenizer)])
+    return Fields([TextField(tokenizer), *([LabelField(["a", "b", "c"])] if "label" in row else [])])
 
 
 def collated(rows):
     """The batch of rows with ``ids`` and, if the first has them, ``source_ids`` and a ``label``."""
-    sources = {"source_pad_id": 0, "source_eos_id": 2} if "source_ids" in rows[0] else {}
-    return Collator(pad_id=0, bos_id=1, eos_id=2, labels="label" in rows[0], **sources)(rows)
+    return fields_of(rows[0]).collate(rows)
 
 
 def bounds_of(model, batch, steps=0):
     """The bounds of K = 3 by name, after so many steps of refinement."""
     found = bounds(model, batch, samples=3, refinement=Refinement(steps=steps) if steps else None)
-    return {name: found[name] for name in ("neg_elbo", "iw_nll", "kl", "kl_per_dimension")}
+    return {name: getattr(found, name) for name in ("neg_elbo", "iw_nll", "kl", "kl_per_dimension")}
 
 
 def score_at_mean(model, batch):
     """log p(x | z) in nats where z is the posterior's mean, (B,): it needs no random number."""
-    reading = reading_of(model, batch)
-    return reading.log_likelihood(reading.posterior.mean[None])[0]
+    reading = model.read(**batch)
+    return reading.score(reading.posterior.mean[None])[0]
 
 
 def terms_of(model, batch, objective, kl_weight, steps=0):
@@ -83,11 +92,10 @@ def attention_of(model, batch):
 
 
 def evaluated(model, batches):
-    """The quantities of an evaluation by name, with those of reconstructions if it is a language model."""
-    tokenizer = train_tokenizer([" ".join(ascii_lowercase)], "words")  # the words a to z have the ids 4 to 29
-    quantities = evaluate(model, batches, samples=4, seed=1, tokenizer=tokenizer).to_dict()
-    quantities.pop("bleu_signature", None)  # it names sacreBLEU's version
-    return quantities
+    """The quantities of an evaluation by name that were recorded, with reconstructions if it is a language model."""
+    found = evaluate(model, batches, samples=4, seed=1, fields=fields_of({})).to_dict()
+    found.pop("bleu_signature", None)  # it names sacreBLEU's version
+    return {"mutual_information_sentences": 0} | found
 
 
 def kl_weights(schedule, steps):

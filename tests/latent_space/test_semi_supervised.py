@@ -7,6 +7,7 @@ from sklearn.base import clone
 
 from textvae.errors import UserError
 from textvae.latent_space.semi_supervised import M2Classifier, VectorM2
+from textvae.modules.distributions import surprise_of_class
 from textvae.objectives.elbo import ELBO
 
 
@@ -66,7 +67,7 @@ def test_the_likelihood_is_that_of_its_gaussian():
     output = model(vectors, labels)
     mean, log_variance = model.decoder(output.z).chunk(2, -1)
     expected = torch.distributions.Normal(mean, (0.5 * log_variance).exp()).log_prob(vectors).sum(-1)
-    torch.testing.assert_close(output.log_likelihood, expected)
-    assert output.classification.shape == (3,)
+    torch.testing.assert_close(output.score, expected)
+    assert surprise_of_class(output.posterior).shape == (3,)
     ELBO()(output, 1.0).loss.backward()
     assert all(parameter.grad is not None for parameter in model.parameters())

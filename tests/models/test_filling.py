@@ -44,7 +44,7 @@ def exact(model, pattern, spellings, longest):
     for words, ids in sentences.items():
         batch = tiny.collate([{"ids": sentence} for sentence in ids])
         with torch.no_grad():
-            scores = model.log_likelihood(z.expand(-1, len(ids), -1), batch.inputs, batch.targets, batch.mask)
+            scores = model.score(z.expand(-1, len(ids), -1), batch.inputs, batch.targets, batch.mask)
         found[words] = float((scores + log_prior).flatten().logsumexp(0).exp())
     return found
 
@@ -113,7 +113,7 @@ def test_a_language_model_fills_too():
     for word in range(4, 10):
         batch = tiny.collate([{"ids": [5, word, 7]}])
         empty = torch.zeros(1, 1, 0, dtype=torch.float64)
-        scores.append(model.log_likelihood(empty, batch.inputs, batch.targets, batch.mask))
+        scores.append(model.score(empty, batch.inputs, batch.targets, batch.mask))
     words, log_weights = fill(model, [5, WORD, 7], WORDS, 8_000)
     weights = log_weights.softmax(0)
     for letter, share in zip("abcdef", torch.cat(scores).flatten().softmax(0).tolist(), strict=True):

@@ -60,7 +60,7 @@ def score(model, batch, samples=2):
     """log p(x | z), (K, B), and the posterior's mean and deviation, for a z that does not depend on the batch."""
     posterior = model.encode(batch.targets, batch.mask)
     z = (torch.arange(samples)[:, None, None] + 0.5) * posterior.mean + posterior.stddev
-    scores = model.log_likelihood(z, batch.inputs, batch.targets, batch.mask)
+    scores = model.score(z, batch.inputs, batch.targets, batch.mask)
     return scores, posterior.mean, posterior.stddev
 
 
@@ -100,8 +100,8 @@ def test_each_sample_is_scored_by_itself(options, samples):
     model, batch = tiny.model(**options), tiny.batch()
     z = torch.randn(samples, 4, 3).double()
     arguments = (batch.inputs, batch.targets, batch.mask)
-    one_by_one = torch.cat([model.log_likelihood(part[None], *arguments) for part in z])
-    torch.testing.assert_close(model.log_likelihood(z, *arguments), one_by_one)
+    one_by_one = torch.cat([model.score(part[None], *arguments) for part in z])
+    torch.testing.assert_close(model.score(z, *arguments), one_by_one)
 
 
 @PAIRS
@@ -111,9 +111,9 @@ def test_gradient_reaches_every_parameter(options, tied):
     model = tiny.model(**options, tie_word_embeddings=tied).train()
     batch = tiny.collate([{"ids": [4, 5, tiny.VOCABULARY - 1, 6]}, {"ids": [tiny.VOCABULARY - 1]}])
     output = model(**batch)
-    bag = 0 if output.bag_of_words is None else output.bag_of_words.sum()
+    bag = sum(scores.sum() for scores in output.auxiliary.values())
     kl = kl_divergence(output.posterior, output.prior).sum()
-    (output.log_likelihood.sum() + bag + kl).backward()
+    (output.score.sum() + bag + kl).backward()
     for name, parameter in model.named_parameters():
         assert parameter.grad is not None, name
         assert parameter.grad.abs().sum() > 0, name
@@ -128,15 +128,14 @@ def test_every_option_runs_alone(options):
     output = model(**batch, samples=2)
     # Two draws each, and of a model that tries all of its classes as many for each of the two.
     draws = 2 if output.weights is None else 4
-    size = model.config.vector_size
-    assert output.log_likelihood.shape == (draws, 4)
+    size = model.vector_size
+    assert output.score.shape == (draws, 4)
     assert output.z.shape == (draws, 4, size)
     assert output.posterior.batch_shape == output.prior.batch_shape == (4,)
     assert output.posterior.event_shape == output.prior.event_shape == (size,)
-    assert torch.equal(output.tokens, batch.lengths)
-    assert (output.bag_of_words is not None) is (model.bag_of_words is not None)
-    output.log_likelihood.sum().backward()
-    assert torch.isfinite(output.log_likelihood).all()
+    assert ("bag_of_words" in output.auxiliary) is (model.bag_of_words is not None)
+    output.score.sum().backward()
+    assert torch.isfinite(output.score).all()
     model.eval()
     assert model.generate(output.z[0], max_new_tokens=3, do_sample=False).shape[0] == 4
 
@@ -169,7 +168,7 @@ def test_forward_decodes_as_many_samples_as_asked_for(decoder, samples):
     )
     output = model(**batch, samples=samples)
     assert decoded == [samples]
-    assert output.z.shape[0] == output.log_likelihood.shape[0] == samples
+    assert output.z.shape[0] == output.score.shape[0] == samples
     assert len(output.z.unique(dim=0)) == samples
 
 
@@ -179,4 +178,4 @@ def test_evaluation_ignores_every_training_trick():
     plain, tricked, batch = tiny.model(), tiny.model(**tricks), tiny.batch()
     tricked.load_state_dict(plain.state_dict(), strict=False)
     torch.testing.assert_close(score(tricked, batch), score(plain, batch), rtol=0, atol=0)
-    assert tricked(**batch).bag_of_words is None
+    assert not tricked(**batch).auxiliary

@@ -3,6 +3,7 @@
 import pytest
 import tiny
 import torch
+from flat import SECTIONS, nested
 from torch.distributions import kl_divergence
 from transformers import AutoConfig, AutoModel
 
@@ -25,7 +26,7 @@ EACH = pytest.mark.parametrize("options", KINDS.values(), ids=KINDS)
 
 def scores(model, batch):
     torch.manual_seed(1)
-    return model(**batch).log_likelihood
+    return model(**batch).score
 
 
 # ---- saving
@@ -75,22 +76,34 @@ def test_vocabulary_size_is_asked_for():
 )
 def test_unknown_choices_are_refused(options):
     ((name, value),) = options.items()
-    with pytest.raises(UserError, match=f"expected {name} to be one of .*, got '{value}'"):
-        TextVAEConfig(vocab_size=9, **options)
+    with pytest.raises(UserError, match=rf"{'.'.join(SECTIONS[name])}: expected one of .*, got '{value}'"):
+        TextVAEConfig(vocab_size=9, **nested({"decoder_type": "dilated_convolution"} | options))
 
 
 @pytest.mark.parametrize("name", ["dropout", "word_dropout", "recurrent_dropout"])
-@pytest.mark.parametrize("rate", [-0.1, 1.5])
+@pytest.mark.parametrize("rate", [-0.1, 1.5, float("nan")])
 def test_a_rate_of_dropout_is_from_0_to_1(name, rate):
-    with pytest.raises(UserError, match=f"expected {name} from 0 to 1, got {rate}"):
-        TextVAEConfig(**{name: rate})
+    with pytest.raises(UserError, match=f"{name}: expected .*, got {rate}"):
+        TextVAEConfig(**nested({name: rate}))
 
 
-def test_recurrent_dropout_wants_a_recurrent_decoder():
-    with pytest.raises(
-        UserError, match="expected recurrent_dropout with an LSTM decoder, got dilated_convolution"
-    ):
-        TextVAEConfig(recurrent_dropout=0.5, decoder_type="dilated_convolution")
+@pytest.mark.parametrize(
+    ("kind", "option", "known"),
+    [
+        ({"decoder_type": "dilated_convolution"}, {"recurrent_dropout": 0.5}, "variational_dropout"),
+        ({"decoder_type": "dilated_convolution"}, {"decoder_layers": 2}, "dilations"),
+        ({"decoder_type": "lstm"}, {"dilations": "small"}, "layers"),
+        ({"encoder_type": "convolution"}, {"bidirectional": True}, "width"),
+        ({"prior_components": 3}, {"normalize_mean": 1.0}, ""),
+    ],
+    ids=str,
+)
+def test_an_option_that_the_part_does_not_have_is_refused(kind, option, known):
+    options = nested(kind | option)
+    if "normalize_mean" in options:
+        options["posterior"] = {"normalize_mean": options.pop("normalize_mean")}
+    with pytest.raises(UserError, match=rf"has no such option, only .*{known}"):
+        TextVAEConfig(**options)
 
 
 def test_initial_weights_are_uniform_as_published():
@@ -165,16 +178,16 @@ def test_starts_as_a_language_model_and_learns_to_read_z(decoder, options):
     )
     model.start_from(source)
     sentence = (batch.inputs, batch.targets, batch.mask)
-    expected = source.log_likelihood(torch.zeros(1, 4, 0).double(), *sentence)
-    z = torch.randn(5, 4, model.config.vector_size).double().requires_grad_()
-    scores = model.log_likelihood(z, *sentence)
+    expected = source.score(torch.zeros(1, 4, 0).double(), *sentence)
+    z = torch.randn(5, 4, model.vector_size).double().requires_grad_()
+    scores = model.score(z, *sentence)
     torch.testing.assert_close(scores, expected.expand(5, -1))
     scores.sum().backward()
     grown = [name for name, weight in model.decoder.named_parameters() if weight.grad.any()]
     with torch.no_grad():
         for weight in model.decoder.parameters():
             weight += 0.1 * weight.grad
-    model.log_likelihood(z, *sentence).sum().backward()
+    model.score(z, *sentence).sum().backward()
     assert grown == [name for name, _ in model.decoder.named_parameters()]
     assert (z.grad != 0).any(-1).all()
 
@@ -189,7 +202,7 @@ def test_starts_as_a_model_with_the_same_z(options):
     expected = source(**batch)
     torch.manual_seed(0)
     found = model(**batch)
-    torch.testing.assert_close(found.log_likelihood, expected.log_likelihood, rtol=0, atol=0)
+    torch.testing.assert_close(found.score, expected.score, rtol=0, atol=0)
     torch.testing.assert_close(found.z, expected.z, rtol=0, atol=0)
 
 
@@ -197,11 +210,11 @@ def test_starts_as_a_model_with_the_same_z(options):
     ("options", "source", "message"),
     [
         ({}, {"latent_size": 0, "vocab_size": 31}, "same one, got another vocab_size: train it"),
-        ({}, {"latent_size": 0, "decoder_layers": 2}, "another decoder_layers:"),
-        ({}, {"latent_size": 0, "decoder_type": "dilated_convolution"}, "another decoder_type:"),
+        ({}, {"latent_size": 0, "decoder_layers": 2}, "another decoder.layers:"),
+        ({}, {"latent_size": 0, "decoder_type": "dilated_convolution"}, "another decoder.kind"),
         ({}, {"latent_size": 2}, "another latent_size:"),
-        ({}, {"bidirectional": True}, "another bidirectional:"),
-        ({}, {"skip_connection": True}, "another skip_connection:"),
+        ({}, {"bidirectional": True}, "another encoder.bidirectional:"),
+        ({}, {"skip_connection": True}, "another decoder.skip_connection:"),
         ({"latent_size": 0}, {}, "another latent_size:"),
     ],
     ids=str,
@@ -270,7 +283,7 @@ def test_without_z_there_is_no_divergence_and_one_answer():
     output = model(**batch, samples=3)
     assert model.encoder is None
     assert torch.equal(kl_divergence(output.posterior, output.prior), torch.zeros(4).double())
-    assert torch.equal(output.log_likelihood, output.log_likelihood[:1].expand(3, -1))
+    assert torch.equal(output.score, output.score[:1].expand(3, -1))
 
 
 # ---- learning

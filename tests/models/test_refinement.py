@@ -10,7 +10,7 @@ from torch.nn import functional
 
 from textvae.errors import UserError
 from textvae.models.refinement import Refinement, refined, refined_with_gradient
-from textvae.modules.latents import diagonal_gaussian
+from textvae.modules.distributions import diagonal_gaussian
 
 NO_CLIP = 1e9
 DECODERS = pytest.mark.parametrize(
@@ -81,7 +81,7 @@ def negative_elbo_of(model, batch, samples=2):
     def negative_elbo(mean, log_variance):
         posterior = diagonal_gaussian(mean, (0.5 * log_variance).exp())
         z = posterior.mean + posterior.stddev * noise
-        likelihood = model.log_likelihood(z, batch.inputs, batch.targets, batch.mask)
+        likelihood = model.score(z, batch.inputs, batch.targets, batch.mask)
         return kl_divergence(posterior, model.prior(len(mean), z)) - likelihood.mean(0)
 
     return negative_elbo
@@ -301,9 +301,9 @@ def test_an_empty_z_has_nothing_to_refine():
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"steps": 0}, "steps of 1 or more, got 0"),
-        ({"learning_rate": 0.0}, r"learning_rate of more than 0, got 0\.0"),
-        ({"gradient_clip": -1.0}, r"gradient_clip of more than 0, got -1\.0"),
+        ({"steps": 0}, "steps: expected greater than or equal to 1, got 0"),
+        ({"learning_rate": 0.0}, r"learning_rate: expected greater than 0, got 0\.0"),
+        ({"gradient_clip": -1.0}, r"gradient_clip: expected greater than 0, got -1\.0"),
     ],
 )
 def test_options_out_of_range_are_refused(options, message):

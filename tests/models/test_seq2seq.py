@@ -9,11 +9,12 @@ from torch.distributions import kl_divergence
 from transformers import AutoConfig, AutoModel
 
 from textvae.errors import UserError
-from textvae.evaluation import likelihood
-from textvae.evaluation.likelihood import bounds
+from textvae.inference import bounds as inference
+from textvae.inference.bounds import bounds
 from textvae.models.checkpoint import load_model
 from textvae.models.seq2seq import Seq2SeqVAEModel
-from textvae.modules.conditional_latents import SentenceLatent, along
+from textvae.modules.conditional_latents import SentenceLatent
+from textvae.modules.distributions import along
 from textvae.objectives.elbo import ELBO
 from textvae.objectives.schedules import KLWeight
 from textvae.text.batches import Batch
@@ -63,7 +64,7 @@ def measured(model, batch, z):
     reading = read(model, batch)
     q, p = along(reading.posterior, z), along(reading.prior, z)
     ratio = q.log_prob(z) - p.log_prob(z)
-    return reading.log_likelihood(z), kl_divergence(q, p).expand(len(z), -1), ratio
+    return reading.score(z), kl_divergence(q, p).expand(len(z), -1), ratio
 
 
 def padded(batch, columns, source_columns):
@@ -142,7 +143,7 @@ def test_each_sample_is_scored_by_itself(options, samples, batch):
 def test_gradient_reaches_every_parameter(options, attention, batch):
     model = tiny.seq2seq(**options, attention_type=attention).train()
     output = model(**batch)
-    (kl_divergence(output.posterior, output.prior).sum() - output.log_likelihood.sum()).backward()
+    (kl_divergence(output.posterior, output.prior).sum() - output.score.sum()).backward()
     for name, parameter in model.named_parameters():
         assert parameter.grad is not None, name
         assert parameter.grad.abs().sum() > 0, name
@@ -171,9 +172,9 @@ def test_every_option_runs_alone(options, batch):
     terms = ELBO(free_bits=0.5)(output, 1.0)
     terms.loss.backward()
     assert torch.isfinite(terms.loss)
-    assert output.log_likelihood.shape == (2, 4)
+    assert output.score.shape == (2, 4)
     assert all(term.shape == (4,) for term in terms.per_sentence.values())
-    assert (output.bag_of_words is not None) is (model.bag_of_words is not None)
+    assert ("bag_of_words" in output.auxiliary) is (model.bag_of_words is not None)
     model.eval()
     weights = model.attention(batch)
     assert weights.shape == (4, 8, 7)
@@ -207,10 +208,10 @@ def test_the_bound_comes_to_the_integral_over_z(options):
     density = along(reading.prior, grid).log_prob(grid)
     cell = 0.1 ** reading.prior.event_shape.numel()
     assert float(density.exp().sum()) * cell == pytest.approx(1, abs=1e-3)
-    exact = float((reading.log_likelihood(grid) + density).exp().sum().log()) + torch.tensor(cell).log()
+    exact = float((reading.score(grid) + density).exp().sum().log()) + torch.tensor(cell).log()
     found = bounds(model, batch, 20_000)
-    assert float(found["iw_nll"]) == pytest.approx(-float(exact), abs=0.02)
-    assert float(found["neg_elbo"]) > -float(exact)
+    assert float(found.iw_nll) == pytest.approx(-float(exact), abs=0.02)
+    assert float(found.neg_elbo) > -float(exact)
 
 
 @EACH_LATENT
@@ -221,19 +222,19 @@ def test_as_many_samples_are_scored_as_asked_for(monkeypatch, options, at_once, 
     monkeypatch.setattr(
         model.output_layer, "log_likelihood", lambda z, *rest: scored.append(len(z)) or plain(z, *rest)
     )
-    monkeypatch.setattr(likelihood, "TOKEN_SAMPLES", at_once * batch.inputs.numel())
+    monkeypatch.setattr(inference, "TOKEN_SAMPLES", at_once * batch.inputs.numel())
     found = bounds(model, batch, 7)
     assert sum(scored) == 7
     assert max(scored) == min(7, at_once)
-    torch.testing.assert_close(found["kl_per_dimension"].sum(-1), found["kl"])
+    torch.testing.assert_close(found.kl_per_dimension.sum(-1), found.kl)
 
 
 def test_without_z_all_bounds_are_exact(batch):
     model = tiny.seq2seq(latent_size=0)
-    found, exact = bounds(model, batch, 7), -model(**batch).log_likelihood[0]
-    torch.testing.assert_close(found["iw_nll"], exact)
-    torch.testing.assert_close(found["neg_elbo"], exact)
-    assert torch.equal(found["kl"], torch.zeros_like(exact))
+    found, exact = bounds(model, batch, 7), -model(**batch).score[0]
+    torch.testing.assert_close(found.iw_nll, exact)
+    torch.testing.assert_close(found.neg_elbo, exact)
+    assert torch.equal(found.kl, torch.zeros_like(exact))
 
 
 # ---- translations
@@ -327,7 +328,7 @@ def test_a_shuffled_latent_is_that_of_the_pair_before(beams, batch):
 
 
 def log_likelihood(model, batch, z):
-    return read(model, batch).log_likelihood(z)
+    return read(model, batch).score(z)
 
 
 @EACH_LATENT
@@ -375,12 +376,12 @@ def test_starts_as_a_model_with_the_same_z(options, batch):
     ("options", "source", "message"),
     [
         ({}, {"latent_size": 0, "vocab_size": 31}, "same one, got another vocab_size: train it"),
-        ({}, {"latent_size": 0, "encoder_layers": 2}, "another encoder_layers:"),
-        ({"encoder_layers": 2}, {"latent_size": 0}, "another encoder_layers:"),
-        ({"attention_type": "additive"}, {"latent_size": 0}, "another attention_type:"),
+        ({}, {"latent_size": 0, "encoder_layers": 2}, "another encoder.layers:"),
+        ({"encoder_layers": 2}, {"latent_size": 0}, "another encoder.layers:"),
+        ({"attention_type": "additive"}, {"latent_size": 0}, "another attention.kind:"),
         ({"tie_word_embeddings": True}, {"latent_size": 0}, "another tie_word_embeddings:"),
         ({}, {"latent_size": 2}, "another latent_size:"),
-        ({}, {"latent_type": "step"}, "another latent_type:"),
+        ({}, {"latent_type": "step"}, "another latent.kind:"),
         ({"latent_size": 0}, {}, "another latent_size:"),
         ({"latent_type": "attention"}, {"latent_size": 0}, "latent_size to be hidden_size .*, got 3 and 8"),
     ],
@@ -416,17 +417,17 @@ def test_a_saved_model_comes_back_whole(tmp_path, options, batch):
         torch.testing.assert_close(measured(loaded.double(), batch, z), measured(model, batch, z))
         tied = loaded.output_layer.linear.weight is loaded.decoder.embedding.weight
         assert tied == bool(options.get("tie_word_embeddings"))
-    assert AutoConfig.from_pretrained(tmp_path).latent_type == model.config.latent_type
+    assert AutoConfig.from_pretrained(tmp_path).latent == model.config.latent
     assert {file.suffix for file in tmp_path.iterdir()} == {".json", ".safetensors"}
 
 
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"latent_type": "word"}, "expected latent_type to be one of sentence, attention, step, got 'word'"),
+        ({"latent_type": "word"}, "latent.kind: expected one of sentence, attention, step, got 'word'"),
         (
             {"latent_type": "step", "bag_of_words": True},
-            "expected bag_of_words with latent_type sentence, got step",
+            "expected bag_of_words with a latent of kind sentence, got step",
         ),
         (
             {"share_embeddings": True},

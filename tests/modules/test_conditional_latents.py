@@ -7,8 +7,8 @@ import tiny
 import torch
 from torch.distributions import Independent, Normal, kl_divergence
 
-from textvae.modules.conditional_latents import RecurrentGaussian, RecurrentStep, along
-from textvae.modules.latents import diagonal_gaussian, drawn, kl_per_dimension, kl_per_sentence
+from textvae.modules.conditional_latents import RecurrentGaussian, RecurrentStep
+from textvae.modules.distributions import along, diagonal_gaussian, kl_per_dimension, kl_per_sentence, sample
 
 
 @pytest.fixture
@@ -62,7 +62,7 @@ def test_a_chain_goes_on_where_it_was_left(chain):
 
 
 def test_a_draw_with_a_generator_is_that_of_its_noise(chain):
-    one, same = (drawn(chain, torch.Generator().manual_seed(3)) for _ in range(2))
+    one, same = (sample(chain, 1, torch.Generator().manual_seed(3))[0] for _ in range(2))
     assert torch.equal(one, same)
     noise = torch.randn(2, 3, 2, generator=torch.Generator().manual_seed(3), dtype=torch.double)
     torch.testing.assert_close(one, chain.path(noise))

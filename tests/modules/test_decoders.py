@@ -20,7 +20,7 @@ SIZES = {"vocabulary_size": tiny.VOCABULARY, "embedding_size": 4, "hidden_size":
 DECODERS = {
     "lstm": lambda **sizes: LSTMDecoder(**sizes),
     "lstm-2": lambda **sizes: LSTMDecoder(**sizes, layers=2),
-    "lstm-skip": lambda **sizes: LSTMDecoder(**({"skip": True} | sizes)),
+    "lstm-skip": lambda **sizes: LSTMDecoder(**({"skip_connection": True} | sizes)),
 } | {
     name: lambda dilations=dilations, **sizes: DilatedConvolutionDecoder(**sizes, dilations=dilations)
     for name, dilations in DILATIONS.items()
@@ -220,7 +220,7 @@ def test_word_dropout_spares_bos_and_pads(sentence):
 @EACH
 def test_skip_connection_adds_z_to_every_state(kind):
     torch.manual_seed(1)
-    decoder, inputs, z = decoder_of(kind, skip=True), ids(3, 5), torch.randn(2, 3, 2).double()
+    decoder, inputs, z = decoder_of(kind, skip_connection=True), ids(3, 5), torch.randn(2, 3, 2).double()
     states, _ = decoder(inputs, z)
     skip, decoder.skip = decoder.skip, None
     without, _ = decoder(inputs, z)

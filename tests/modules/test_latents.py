@@ -4,17 +4,9 @@ import pytest
 import torch
 from torch.distributions import MultivariateNormal, kl_divergence
 
-from textvae.modules.latents import (
-    DiagonalGaussianMixture,
-    GaussianPosterior,
-    MixturePrior,
-    NormalizedMeans,
-    StandardNormalPrior,
-    diagonal_gaussian,
-    drawn,
-    kl_per_dimension,
-    sample,
-)
+from textvae.modules.distributions import DiagonalGaussianMixture, diagonal_gaussian, kl_per_dimension, sample
+from textvae.modules.posteriors import GaussianPosterior, NormalizedMeans
+from textvae.modules.priors import MixturePrior, StandardNormalPrior
 
 
 @pytest.fixture
@@ -111,7 +103,7 @@ def test_normalised_means_have_the_deviation_that_was_asked_for():
 @pytest.mark.parametrize("scale", [1e-3, 1.0, 100.0])
 def test_normalised_means_keep_the_kl_over_its_bound(scale):
     """gamma² Z / 2 for every batch, whatever the variance of the posteriors and of what the encoder gives."""
-    module = GaussianPosterior(5, 4, NormalizedMeans(4, 0.5)).double()
+    module = GaussianPosterior(5, 4, normalize_means=0.5).double()
     for _ in range(20):
         posterior = module(scale * torch.randn(32, 5).double())
         kl = kl_divergence(posterior, StandardNormalPrior(4)(32, posterior.mean)).mean()
@@ -205,6 +197,6 @@ def test_every_parameter_of_a_mixture_prior_learns():
 
 def test_draws_have_the_moments_of_a_mixture(mixture):
     generator = torch.Generator().manual_seed(0)
-    draws = torch.cat([drawn(mixture, generator) for _ in range(4_000)])
+    draws = sample(mixture, 4_000, generator).flatten(0, 1)
     torch.testing.assert_close(draws.mean(0), mixture.mean[0], rtol=0, atol=0.06)
     torch.testing.assert_close(draws.std(0), mixture.stddev[0], rtol=0.04, atol=0)

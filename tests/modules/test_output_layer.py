@@ -187,7 +187,7 @@ def test_likeliest_token_is_that_of_the_largest_logit(monkeypatch, layer, rows):
 @pytest.mark.parametrize("hidden_size", [4, None], ids=["hidden", "linear"])
 def test_bag_of_words_by_hand(hidden_size):
     """A sentence's words are independent given z, so their order does not matter, and pads are none."""
-    bag = BagOfWords(2, hidden_size, 7).double()
+    bag = BagOfWords(latent_size=2, vocabulary_size=7, hidden_size=hidden_size).double()
     z = torch.randn(3, 2, 2).double()
     targets = torch.tensor([[5, 6, 2], [4, 2, 0]])
     mask = torch.tensor([[True, True, True], [True, True, False]])
@@ -201,7 +201,7 @@ def test_bag_of_words_by_hand(hidden_size):
 
 def test_words_weighted_as_in_tf_idf():
     """By hand: the word of all sentences counts little, a repeated one not twice, a token on the mean one."""
-    bag = BagOfWords(2, 4, 7, tf_idf=True).double()
+    bag = BagOfWords(latent_size=2, vocabulary_size=7, hidden_size=4, weights="tf_idf").double()
     z = torch.randn(3, 2, 2).double()
     targets = torch.tensor([[5, 5, 6, 2], [4, 2, 0, 0]])
     mask = torch.tensor([[True, True, True, True], [True, True, False, False]])

@@ -72,10 +72,13 @@ def test_the_weight_depends_on_the_step_alone(schedule):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"start": -0.1}, "0 or more, got start -0.1 and end 1.0"),
-        ({"end": -1.0}, "0 or more, got start 0.0 and end -1.0"),
+        ({"start": -0.1}, "start: expected greater than or equal to 0, got -0.1"),
+        ({"end": -1.0}, "end: expected greater than or equal to 0, got -1.0"),
         ({"schedule": "linear"}, "steps of 1 or more for the linear KL weight, got 0"),
-        ({"schedule": "cyclical", "steps": 5, "cycles": 0}, "expected 1 cycle or more, got 0"),
+        (
+            {"schedule": "cyclical", "steps": 5, "cycles": 0},
+            "cycles: expected greater than or equal to 1, got 0",
+        ),
     ],
     ids=str,
 )

@@ -1,9 +1,13 @@
 """Every method of the classification recipe, for a few steps on a stand-in for its corpus."""
 
+import importlib
 import json
+import re
 from pathlib import Path
 
 import pytest
+
+from textvae.training.recipe import read_recipe
 
 SCRIPT = "classification/classify.py"
 FOLDER = Path(__file__).parents[2] / "recipes" / "classification"
@@ -28,6 +32,19 @@ def corpus(tmp_path) -> list[str]:
     texts = [(f"{ws} {label}{i}", label) for label, ws in words.items() for i in range(40)]
     file.write_text("\n".join(json.dumps({"text": text, "label": label}) for text, label in texts))
     return [f"corpus.{split}={file}" for split in ("train", "validation", "test")]
+
+
+@pytest.mark.parametrize("recipe", sorted(FOLDER.glob("*.yaml")), ids=lambda path: path.stem)
+def test_the_recipe_and_its_variants_are_recipes(recipe, monkeypatch):
+    monkeypatch.syspath_prepend(FOLDER)
+    unsupervised = importlib.import_module("methods").UNSUPERVISED
+    found = read_recipe(recipe).model.options
+    assert (found["posterior"]["kind"], found["prior"]["kind"]) == ("classes", "classes")
+    found = read_recipe(recipe, unsupervised).model.options
+    assert (found["posterior"]["kind"], found["prior"]["kind"]) == ("gaussian", "standard_normal")
+    header = recipe.read_text(encoding="utf-8").split("\ncorpus:")[0]
+    for overrides in re.findall(r"\S:   ((?:[\w.]+=\S+ ?)+)", header):
+        read_recipe(recipe, overrides.split())
 
 
 @pytest.mark.slow

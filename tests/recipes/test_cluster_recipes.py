@@ -79,9 +79,12 @@ def test_the_variants_of_the_header_are_recipes(recipe):
         read_recipe(recipe, shlex.split(re.search(rf"# {name}: +(.*)", header).group(1)))
         for name in ("Dilated-convolution decoder", "Mixture as the prior", "LSTM auto-encoder")
     )
-    assert dilated.model["decoder_type"] == "dilated_convolution"
+    assert dilated.model.options["decoder"]["kind"] == "dilated_convolution"
+    assert prior.model.options["prior"]["kind"] == "mixture"
+    assert auto_encoder.model.options["encoder"]["kind"] == "lstm"
+    assert auto_encoder.model.options["bag_of_words"] is None
     assert prior.keep_decoder
-    assert "prior_components" not in prior.pretraining.model
+    assert "prior" not in prior.pretraining.model.options
     assert prior.pretraining.objective == read_recipe(recipe).objective == prior.objective
     for key in ("num_train_epochs", "learning_rate"):
         assert prior.pretraining.training[key] == read_recipe(recipe).training[key] > prior.training[key]

@@ -148,7 +148,7 @@ FAULTS = {
     "no name": ({"configurations": {"!": {}}}, "a name with letters or digits, got '!'"),
     "a value": (
         {"configurations": {"fine": {}, "odd": {"objective.free_bits": -1}}},
-        "odd: .*free_bits of 0 nats or more, got -1",
+        "odd: .*free_bits: expected greater than or equal to 0, got -1",
     ),
     "a key of the recipe": (
         {"configurations": {"fine": {}, "odd": {"model.latent_sise": 3}}},

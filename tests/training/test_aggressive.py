@@ -5,7 +5,9 @@ import tiny
 import torch
 
 from textvae.errors import UserError
+from textvae.objectives.elbo import ELBO
 from textvae.training.aggressive import AggressiveEncoder
+from textvae.training.trainer import TextVAETrainer, TextVAETrainingArguments
 
 SETTINGS = {"updates": 6, "window": 2}
 
@@ -98,9 +100,21 @@ def test_updates_are_logged(tmp_path):
 
 
 def test_what_it_cannot_do_is_refused(tmp_path, monkeypatch):
-    with pytest.raises(UserError, match="expected updates and window of 1 or more, got 0 and 15"):
+    with pytest.raises(UserError, match="updates: expected greater than or equal to 1, got 0"):
         AggressiveEncoder(updates=0)
     stream = tiny.dataset([3, 4]).to_iterable_dataset()
     monkeypatch.setattr(tiny, "dataset", lambda *_: stream)
     with pytest.raises(UserError, match="expected a stored corpus for aggressive training"):
         tiny.trainer(tmp_path, max_steps=2, aggressive={})
+
+
+def test_a_model_without_z_or_with_a_condition_is_refused(tmp_path):
+    """Their mutual information is not known, by which the phase ends."""
+    plain = {"eval_strategy": "no", "save_strategy": "no", "load_best_model_at_end": False, "use_cpu": True}
+    arguments = TextVAETrainingArguments(output_dir=str(tmp_path), **plain, aggressive={})
+    for model, fields in (
+        (tiny.model(latent_size=0), tiny.fields()),
+        (tiny.seq2seq(source_vocab_size=tiny.VOCABULARY), tiny.pair_fields()),
+    ):
+        with pytest.raises(UserError, match="expected a model with a z and without a condition for aggress"):
+            TextVAETrainer(model, arguments, ELBO(), fields, train_dataset=tiny.dataset([3, 4]))

@@ -7,6 +7,7 @@ import tiny
 import torch
 from transformers import TrainerCallback, TrainerControl, TrainerState
 
+from textvae.evaluation.quantities import Description, Evaluation, Quantity
 from textvae.training import trainer as trainer_module
 from textvae.training.plateau import DecayOnPlateau
 
@@ -89,6 +90,7 @@ class Watch(TrainerCallback):
 
 @pytest.mark.parametrize("last_step", [4, 7])
 def test_a_resumed_run_decays_as_an_uninterrupted_one(tmp_path, monkeypatch, last_step):
+    bound = Description("neg_elbo")
     bounds = {2: 5.0, 4: 6.0, 6: 4.0, 8: 6.0, 10: 6.0, 12: 3.0}
 
     def trained(folder, last_step=None, checkpoint=None):
@@ -105,9 +107,7 @@ def test_a_resumed_run_decays_as_an_uninterrupted_one(tmp_path, monkeypatch, las
         monkeypatch.setattr(
             trainer_module,
             "evaluate",
-            lambda *_, **__: SimpleNamespace(
-                scalars=lambda: {"neg_elbo": bounds[trainer.state.global_step]}, latent_size=0
-            ),
+            lambda *_, **__: Evaluation([Quantity(bound, bounds[trainer.state.global_step])]),
         )
         watch = Watch(last_step)
         trainer.add_callback(watch)

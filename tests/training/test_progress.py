@@ -23,7 +23,7 @@ def test_a_line_a_log_and_no_bar_where_there_is_no_terminal(tmp_path, capsys):
         rf"step 1/2, epoch 0\.\d\d: loss {number}, reconstruction {number}, KL {number}, ", lines[0]
     )
     assert re.search(
-        rf"validation -ELBO {number}, PPL {number}, KL {number}, MI {number}, active units \d", lines[2]
+        rf"validation -ELBO {number}, PPL {number}, KL {number}, active units \d, MI {number}", lines[2]
     )
 
 

@@ -3,17 +3,14 @@
 import pytest
 
 from textvae.errors import UserError
+from textvae.models.language import TextVAEModel
 from textvae.models.refinement import Refinement
-from textvae.models.seq2seq import Seq2SeqVAEConfig
+from textvae.models.seq2seq import Seq2SeqVAEModel
 from textvae.objectives.elbo import ELBO
 from textvae.objectives.schedules import KLWeight
-from textvae.training.recipe import (
-    RATE,
-    EvaluationOptions,
-    TokenizerOptions,
-    TranslationOptions,
-    read_recipe,
-)
+from textvae.text.fields import FieldOptions
+from textvae.training.recipe import read_recipe
+from textvae.training.schema import RATE, EvaluationOptions, ModelOptions
 
 MINIMAL = """
 corpus: {train: some.txt}
@@ -41,8 +38,8 @@ def test_no_is_a_strategy_and_not_false(read):
 def test_defaults(read):
     recipe = read(MINIMAL)
     assert recipe.corpus == {"train": "some.txt"}
-    assert (recipe.tokenizer, recipe.evaluation) == (TokenizerOptions(), EvaluationOptions())
-    assert (recipe.model, recipe.encoder_from, recipe.objective) == ({}, None, ELBO(target_rate=RATE))
+    assert (recipe.tokenizer, recipe.evaluation) == (FieldOptions(), EvaluationOptions())
+    assert (recipe.model, recipe.objective) == (ModelOptions(TextVAEModel, {}), ELBO(target_rate=RATE))
     assert str(recipe.folder) == "runs/x"
 
 
@@ -56,9 +53,9 @@ training: {output_dir: runs/x, learning_rate: 1e-3, optim: sgd, decay_on_plateau
 evaluation: {samples: 10}
 """)
     assert recipe.corpus["sizes"] == (100, 10, 10)
-    assert recipe.tokenizer == TokenizerOptions(kind="words", minimum_count=2)
-    assert recipe.model == {"latent_size": 8, "dropout": 0.0, "initial_range": None}
-    assert (recipe.encoder_from, recipe.start_from) == ("runs/lm", "runs/y")
+    assert recipe.tokenizer == FieldOptions(kind="words", minimum_count=2)
+    options = {"latent_size": 8, "dropout": 0.0, "initial_range": None}
+    assert recipe.model == ModelOptions(TextVAEModel, options, start_from="runs/y", encoder_from="runs/lm")
     assert recipe.objective == ELBO(KLWeight("linear", steps=100), free_bits=4.0)
     assert recipe.training["learning_rate"] == 1e-3, "which YAML takes for a string"
     assert recipe.training["decay_on_plateau"] == {"patience": 5}
@@ -70,8 +67,6 @@ evaluation: {samples: 10}
     [
         ("training.max_steps=100", "training", {"output_dir": "runs/x", "max_steps": 100}),
         ("training.output_dir=runs/y=z", "training", {"output_dir": "runs/y=z"}),
-        ("model.initial_range=null", "model", {"initial_range": None}),
-        ("model.dilations=large", "model", {"dilations": "large"}),
         ("corpus.sizes=[3, 2, 1]", "corpus", {"train": "some.txt", "sizes": (3, 2, 1)}),
     ],
 )
@@ -81,6 +76,24 @@ def test_an_override_replaces_or_adds_a_value(read, override, section, expected)
     assert recipe.source[section].keys() == expected.keys(), (
         "the recipe that is saved is the one that was run"
     )
+
+
+def test_an_override_replaces_or_adds_an_option_of_the_model(read):
+    recipe = read(MINIMAL + "model: {latent_size: 8}", "model.latent_size=4", "model.initial_range=null")
+    assert recipe.model.options == {"latent_size": 4, "initial_range": None}
+    assert recipe.source["model"] == {"latent_size": 4, "initial_range": None}
+
+
+def test_a_part_has_the_options_of_its_kind(read):
+    """With their defaults, so that the section says what the model is; the source is as it was written."""
+    recipe = read(MINIMAL, "model.decoder.kind=dilated_convolution", "model.decoder.dilations=large")
+    decoder = recipe.model.options["decoder"]
+    assert (decoder["kind"], decoder["dilations"]) == ("dilated_convolution", "large")
+    assert recipe.source["model"] == {"decoder": {"kind": "dilated_convolution", "dilations": "large"}}
+    other = read(MINIMAL, "model.decoder={kind: dilated_convolution}").model.options["decoder"]
+    assert decoder == other | {"dilations": "large"}
+    assert read(MINIMAL, "model.bag_of_words=null").model.options == {"bag_of_words": None}
+    assert read(MINIMAL, "model.bag_of_words={}").model.options["bag_of_words"]["kind"] == "softmax"
 
 
 def test_an_override_reaches_inside(read):
@@ -132,6 +145,17 @@ pretraining: {training: {learning_rate: 0.5}}
     assert other.objective == ELBO(target_rate=40.0)
 
 
+def test_a_learnt_prior_begins_with_the_second_stage(read):
+    recipe = read(
+        MINIMAL + "model: {prior: {kind: mixture, components: 3}}\npretraining: {keep_decoder: true}"
+    )
+    assert recipe.model.options["prior"] == {"kind": "mixture", "components": 3}
+    assert recipe.pretraining.model.options == {}
+    assert (recipe.keep_decoder, recipe.pretraining.keep_decoder) == (True, False)
+    classes = read(MINIMAL + "model: {posterior: {kind: classes}, prior: {kind: classes}}\npretraining: {}")
+    assert classes.pretraining.model == classes.model
+
+
 def test_options_that_are_dicts_are_checked_too(read):
     recipe = read(MINIMAL, "training.aggressive={updates: 5}", "evaluation.refinement={steps: 3}")
     assert recipe.training["aggressive"] == {"updates": 5}
@@ -140,21 +164,32 @@ def test_options_that_are_dicts_are_checked_too(read):
 
 FAULTS = {
     "objective: {kl_weight: {}, target_rate: 8}": "objective: expected kl_weight or target_rate, got both",
-    "objective: {target_rate: 0}": "objective: expected a target_rate of more than 0 nats",
+    "objective: {target_rate: 0}": "objective.target_rate: expected greater than 0, got 0",
+    "objective: {kind: elb}": "objective.kind: expected one of elbo, got 'elb'; did you mean elbo?",
     "evaluation: {refinement: {step: 3}}": "evaluation.refinement.step: no such key; did you mean steps?",
-    "evaluation: {refinement: {steps: 0}}": "evaluation.refinement: expected refinement steps of 1 or more, got 0",
+    "evaluation: {refinement: {steps: 0}}": "evaluation.refinement.steps: expected greater than or equal to 1, got 0",
     "pretraining: {trainin: {}}": "pretraining: trainin: no such key; did you mean training?",
     "pretraining: {training: {max_step: 3}}": "pretraining: training.max_step: no such key; did you mean max_steps?",
     "pretraining: 3": "pretraining: expected the keys objective, training and keep_decoder, got 3",
     "objectiv: {}": "section objectiv: no such key; did you mean objective?",
-    "model: {latent_sise: 3}": "model.latent_sise: no such key; did you mean latent_size?",
-    "model: {xyz: 3}": "model.xyz: no such key$",
+    "model: {latent_sise: 3}": "model.latent_sise: no such key of a language model; did you mean latent_size?",
+    "model: {xyz: 3}": "model.xyz: no such key of a language model$",
     "model: {vocab_size: 3}": "model.vocab_size: no such key",
     "model: {latent_size: many}": "model.latent_size: .*valid integer.*, got 'many'",
-    "model: {decoder_type: lstn}": "model.decoder_type: .*'lstm' or 'dilated_convolution', got 'lstn'",
+    "model: {latent_size: -1}": "model.latent_size: expected greater than or equal to 0, got -1",
+    "model: {kind: seq3seq}": "model.kind: expected one of language, seq2seq, got 'seq3seq'; did you mean seq2seq?",
+    "model: {decoder_type: lstm}": "model.decoder_type: no such key of a language model",
+    "model: {decoder: lstm}": "model.decoder: expected keys and values, such as {kind: lstm}, got 'lstm'",
+    "model: {prior: null}": "model.prior: expected keys and values, such as {kind: standard_normal}, got None",
+    "model: {decoder: {kind: lstn}}": "model.decoder.kind: expected one of lstm, .*, got 'lstn'; did you mean lstm?",
+    "model: {encoder: {layers: 0}}": "model.encoder.layers: expected greater than or equal to 1, got 0",
+    "model: {decoder: {dilations: small}}": "model.decoder.dilations: lstm has no such option, only .*layers, ",
+    "model: {decoder: {layer: 2}}": "model.decoder.layer: lstm has no such option, only .*; did you mean layers?",
+    "model: {prior: {kind: mixture, components: 0}}": "model.prior.components: expected greater than or equal to 1",
+    "model: {posterior: {kind: classes}}": "model: expected posterior and prior both of kind classes",
     "model: [1, 2]": r"model: expected keys and values, got \[1, 2\]",
     "tokenizer: {kind: word}": "tokenizer.kind: .*'sentencepiece' or 'words', got 'word'",
-    "objective: {free_bits: -1}": "free_bits of 0 nats or more, got -1",
+    "objective: {free_bits: -1}": "objective.free_bits: expected greater than or equal to 0, got -1",
     "objective: {kl_weight: {schedule: linear}}": "objective.kl_weight: expected steps of 1 or more for the linear",
     "objective: {kl_weight: {step: 5}}": "objective.kl_weight.step: no such key; did you mean steps?",
     "evaluation: {samples: 1.5}": "evaluation.samples: .*integer.*, got 1.5",
@@ -175,7 +210,11 @@ def test_a_fault_has_its_line(read, text, message):
         ("max_steps", "[1]", r"training.max_steps: .*integer, got \[1\]"),
         ("seed", "null", "training.seed: .*integer, got None"),
         ("aggressive", "{update: 3}", "training.aggressive.update: no such key; did you mean updates?"),
-        ("aggressive", "{updates: 0}", "training.aggressive: expected updates and window of 1 or more"),
+        (
+            "aggressive",
+            "{updates: 0}",
+            "training.aggressive.updates: expected greater than or equal to 1, got 0",
+        ),
         (
             "decay_on_plateau",
             "{patiense: 3}",
@@ -217,7 +256,7 @@ def test_all_faults_come_at_once(read):
         "training=3: expected section.key=value",
         "section a: no such key",
         "section modle: no such key; did you mean model?",
-        "model.latent_sise: no such key; did you mean latent_size?",
+        "model.latent_sise: no such key of a language model; did you mean latent_size?",
         "model.dropout: ",
         "tokenizer.knd: no such key; did you mean kind?",
         "corpus.train: missing",
@@ -256,79 +295,79 @@ PAIRS = """
 corpus: {train: {source: a.en, target: a.de}}
 training: {output_dir: runs/x}
 """
+OF_PAIRS = PAIRS + "model: {kind: seq2seq}\n"
 
 
-@pytest.fixture
-def read_pairs(tmp_path):
-    """Reads the recipe of a conditional model from its text."""
-
-    def read(text, *overrides):
-        path = tmp_path / "recipe.yaml"
-        path.write_text(text)
-        return read_recipe(path, overrides, Seq2SeqVAEConfig)
-
-    return read
-
-
-def test_a_conditional_recipe_has_the_fields_of_its_model(read_pairs):
-    recipe = read_pairs(
-        PAIRS + "model: {latent_type: step, latent_size: 8, start_from: runs/y}\ntokenizer: {joint: false}\n"
+def test_a_conditional_recipe_has_the_options_of_its_model(read):
+    recipe = read(
+        PAIRS + "model: {kind: seq2seq, latent: {kind: step}, latent_size: 8, start_from: runs/y}\n"
+        "tokenizer: {joint: false}\n"
         "evaluation: {translation: {num_beams: 3, tokenize: none}}"
     )
-    assert recipe.conditional
     assert recipe.corpus == {"train": {"source": "a.en", "target": "a.de"}}
-    assert recipe.model == {"latent_type": "step", "latent_size": 8}
-    assert recipe.start_from == "runs/y"
-    assert recipe.tokenizer == TokenizerOptions(joint=False)
-    assert recipe.evaluation.translation == TranslationOptions(num_beams=3, tokenize="none")
+    assert (recipe.model.kind, recipe.model.start_from) == (Seq2SeqVAEModel, "runs/y")
+    assert recipe.model.options.keys() == {"latent", "latent_size"}
+    assert (recipe.model.options["latent"]["kind"], recipe.model.options["latent_size"]) == ("step", 8)
+    assert recipe.tokenizer == FieldOptions(joint=False)
+    assert recipe.evaluation.meters["translation"] == {"num_beams": 3, "tokenize": "none"}
     assert recipe.objective == ELBO(target_rate=RATE)
-    assert read_pairs(PAIRS).evaluation.translation == TranslationOptions()
+    assert read(OF_PAIRS).evaluation == EvaluationOptions(meters={"translation": {}})
 
 
-def test_overrides_reach_files_and_options(read_pairs):
-    recipe = read_pairs(PAIRS, "corpus.train.source=b.en", "evaluation.translation.num_beams=1")
+def test_overrides_reach_files_and_options(read):
+    recipe = read(
+        PAIRS, "model.kind=seq2seq", "corpus.train.source=b.en", "evaluation.translation.num_beams=1"
+    )
     assert recipe.corpus["train"] == {"source": "b.en", "target": "a.de"}
-    assert recipe.evaluation.translation.num_beams == 1
+    assert recipe.evaluation.meters["translation"] == {"num_beams": 1}
+
+
+def test_a_first_stage_of_a_conditional_model_is_an_auto_encoder_too(read):
+    recipe = read(OF_PAIRS + "pretraining: {}")
+    assert (recipe.pretraining.model, recipe.pretraining.objective) == (recipe.model, ELBO(KLWeight(end=0.0)))
 
 
 @pytest.mark.parametrize(
-    ("text", "message"),
+    ("override", "message"),
     [
-        ("model: {latent_type: word}", "model.latent_type: .*'sentence', 'attention' or 'step', got 'word'"),
-        ("model: {decoder_type: lstm}", "model.decoder_type: no such key"),
-        ("model: {source_vocab_size: 3}", "model.source_vocab_size: no such key"),
-        ("model: {classes: true}", "model.classes: no such key"),
-        ("model: {encoder_from: runs/lm}", "model.encoder_from: no such key"),
-        ("pretraining: {}", "section pretraining: no such key"),
-        ("training: {refinement: {}}", "training.refinement: no such key"),
         (
-            "evaluation: {translation: {tokenize: japanese}}",
+            "model.latent.kind=word",
+            "model.latent.kind: expected one of sentence, attention, step, got 'word'",
+        ),
+        ("model.decoder.kind=dilated_convolution", "model.decoder.kind: expected one of .*, got 'dilated"),
+        ("model.source_vocab_size=3", "model.source_vocab_size: no such key of a seq2seq model"),
+        ("model.classes=true", "model.classes: no such key of a seq2seq model"),
+        ("model.prior.kind=mixture", "model.prior: no such key of a seq2seq model"),
+        ("model.posterior.kind=classes", "model.posterior: no such key of a seq2seq model"),
+        ("training.refinement.step=3", "training.refinement.step: no such key; did you mean steps?"),
+        (
+            "evaluation.translation={tokenize: japanese}",
             "evaluation.translation: expected tokenize among .*, got 'japanese'",
         ),
         (
-            "evaluation: {translation: {num_beams: 0}}",
-            "evaluation.translation: expected num_beams of 1 or more",
+            "evaluation.translation={num_beams: 0}",
+            "evaluation.translation.num_beams: expected greater than or equal to 1, got 0",
         ),
         (
-            "evaluation: {translation: {num_beam: 3}}",
+            "evaluation.translation={num_beam: 3}",
             "evaluation.translation.num_beam: no such key; did you mean num_beams?",
         ),
     ],
 )
-def test_a_fault_in_a_conditional_recipe_has_its_line(read_pairs, text, message):
+def test_a_fault_in_a_conditional_recipe_has_its_line(read, override, message):
     with pytest.raises(UserError, match=message):
-        read_pairs(PAIRS + text)
+        read(OF_PAIRS, override)
 
 
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("tokenizer: {joint: false}", "tokenizer.joint: no such key"),
         ("evaluation: {translation: {}}", "evaluation.translation: no such key"),
-        ("model: {latent_type: step}", "model.latent_type: no such key"),
+        ("model: {latent: {kind: step}}", "model.latent: no such key of a language model"),
+        ("model: {source_vocab_size: 3}", "model.source_vocab_size: no such key of a language model"),
     ],
 )
 def test_a_language_model_has_none_of_it(read, text, message):
-    assert not read(MINIMAL).conditional
+    assert read(MINIMAL).model.kind is TextVAEModel
     with pytest.raises(UserError, match=message):
         read(MINIMAL + text)

@@ -340,7 +340,11 @@ def test_the_second_stage_has_the_encoder_of_the_first_and_a_new_decoder(place):
 def test_a_mixture_prior_starts_from_the_first_stage(place):
     """Its components cover what the first stage has found, and the decoder may be kept too."""
     still = ["training.max_steps=1", "training.learning_rate=0", "training.decay_on_plateau=null"]
-    still += ["model.initial_range=0.5", "model.prior_components=2", "model.bag_of_words=true"]
+    still += [
+        "model.initial_range=0.5",
+        "model.prior={kind: mixture, components: 2}",
+        "model.bag_of_words={}",
+    ]
     first = ["pretraining.training.learning_rate=0.5", "pretraining.training.max_steps=3"]
     recipe = read(place, "clusters", *still, *first, "pretraining.keep_decoder=true")
     run(recipe)
@@ -374,6 +378,9 @@ def test_a_kept_decoder_keeps_the_kl_weight_of_its_target_rate(place, kept):
     assert abs(math.log(now / (left if kept else START))) <= 1.001 * SPEED
 
 
+CLASSES = ["model.posterior.kind=classes", "model.prior.kind=classes"]
+
+
 def test_classes_are_learnt_from_few_labels(place):
     """Sentences of one kind of words each, of which 12 of 200 have a label."""
     generator = torch.Generator().manual_seed(0)
@@ -383,7 +390,7 @@ def test_classes_are_learnt_from_few_labels(place):
         words = torch.randint(6, (5,), generator=generator).tolist()
         rows.append(" ".join(f"{'xy'[kind]}{word}" for word in words) + f",{'ab'[kind]}")
     (place / "labelled.csv").write_text("\n".join(rows))
-    options = ["model.classes=true", f"corpus.train={place / 'labelled.csv'}", "corpus.validation_size=20"]
+    options = [*CLASSES, f"corpus.train={place / 'labelled.csv'}", "corpus.validation_size=20"]
     options += [
         "corpus.test_size=20",
         "corpus.labelled=12",
@@ -400,7 +407,28 @@ def test_classes_are_learnt_from_few_labels(place):
 
 def test_classes_need_labels(place):
     with pytest.raises(UserError, match="expected a stored corpus with labels"):
-        run(read(place, "unlabelled", "model.classes=true"))
+        run(read(place, "unlabelled", *CLASSES))
+
+
+@pytest.mark.parametrize("section", ["training", "evaluation"])
+def test_posteriors_that_cannot_be_refined_are_named_before_training(place, section):
+    folder = place / f"unrefined-{section}"
+    labelled = place / "few.csv"
+    labelled.write_text("text,label\n" + "a b,x\nc d,y\n" * 30)
+    options = [*CLASSES, f"corpus.train={labelled}", f"{section}.refinement={{steps: 2}}"]
+    with pytest.raises(
+        UserError, match=r"expected a model with one Gaussian z for each sentence .* leave refi"
+    ):
+        run(read(place, folder.name, *options))
+    assert last_whole_checkpoint(folder) is None
+    assert not (folder / "model.safetensors").exists()
+
+
+def test_looking_whether_posteriors_can_be_refined_changes_no_weights(place, whole):
+    refined = run(read(place, "measured", "evaluation.refinement={steps: 5}"))
+    weights, expected = (load_file(folder / "model.safetensors") for folder in (place / "measured", whole[0]))
+    torch.testing.assert_close(weights, expected, rtol=0, atol=0)
+    assert refined.neg_elbo < whole[1].neg_elbo
 
 
 @pytest.mark.slow
@@ -437,10 +465,9 @@ def test_a_run_resumes_in_either_stage(place, kept):
         ["training.aggressive={updates: 4, window: 2}", "training.gradient_accumulation_steps=1"],
         ["training.refinement={steps: 2}", "training.gradient_accumulation_steps=1"],
         [
-            "model.normalize_means=0.5",
-            "model.bag_of_words=true",
-            "model.bag_of_words_weights=tf_idf",
-            "model.skip_connection=true",
+            "model.posterior.normalize_means=0.5",
+            "model.bag_of_words.weights=tf_idf",
+            "model.decoder.skip_connection=true",
         ],
     ],
     ids=["target-rate", "aggressive", "refinement", "parts"],

@@ -16,7 +16,7 @@ from textvae.models.language import TextVAEModel
 from textvae.objectives.elbo import ELBO
 from textvae.objectives.schedules import KLWeight
 from textvae.precision import check_bf16
-from textvae.text.batches import evaluation_loader
+from textvae.text.samplers import evaluation_loader
 from textvae.training.trainer import TextVAETrainer, TextVAETrainingArguments
 
 
@@ -157,10 +157,10 @@ def test_evaluation_reports_all_quantities(tmp_path):
     trainer = tiny.trainer(tmp_path, evaluation_samples=4)
     expected = evaluate(
         trainer.model,
-        evaluation_loader(trainer.eval_dataset, tiny.collate),
+        evaluation_loader(trainer.eval_dataset, tiny.fields()),
         samples=4,
         seed=trainer.args.seed,
-        tokenizer=tiny.tokenizer(),
+        fields=tiny.fields(),
     )
     for prefix in ("eval", "test"):
         found = trainer.evaluate(metric_key_prefix=prefix)
@@ -315,8 +315,7 @@ def pair_trainer(folder, **arguments):
             output_dir=str(folder), use_cpu=True, logging_steps=1, max_steps=3, **arguments
         ),
         ELBO(KLWeight("linear", start=0.5, steps=4), free_bits=0.1),
-        tiny.tokenizer(),
-        tiny.tokenizer(),
+        tiny.pair_fields(),
         train_dataset=tiny.pair_dataset(64),
         eval_dataset=tiny.pair_dataset(8),
     )
@@ -349,12 +348,14 @@ def test_pairs_of_one_length_come_together(tmp_path):
     assert (spread.amax(1) - spread.amin(1)).max() <= 2
 
 
-@pytest.mark.parametrize("option", ["aggressive", "refinement"])
-def test_what_is_for_language_models_is_refused(tmp_path, option):
-    with pytest.raises(
-        UserError, match="expected neither aggressive nor refinement with a conditional model"
-    ):
-        pair_trainer(tmp_path, **{option: {}})
+def test_posteriors_given_a_source_are_refined_too(tmp_path):
+    options = {"eval_strategy": "no", "save_strategy": "no", "load_best_model_at_end": False}
+    plain, refined = (
+        pair_trainer(tmp_path, **options, **more) for more in ({}, {"refinement": {"steps": 2}})
+    )
+    assert refined.evaluate()["eval_neg_elbo"] < plain.evaluate()["eval_neg_elbo"]
+    before = tiny.weights(refined.model)
+    assert all(not torch.equal(tensor, before[name]) for name, tensor in trained(refined).items())
 
 
 def test_batches_of_so_many_tokens_make_the_same_objective(tmp_path):

@@ -40,7 +40,7 @@ def main(folder: Path, kind: str, rank: str) -> None:
         trainer = tiny.trainer(folder, **(options | KINDS[kind]))
         if kind in SHARDS:
             trainer.train_dataset = trainer.train_dataset.to_iterable_dataset(SHARDS[kind])
-        rows, collate = [], trainer.collator
+        rows, collate = [], trainer.data_collator
 
         def remembered(examples):
             rows.extend(example["ids"] for example in examples)

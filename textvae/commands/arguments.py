@@ -36,15 +36,6 @@ def load(run: str) -> TextVAE:
     return TextVAE.from_pretrained(run)
 
 
-def is_conditional(run: str) -> bool:
-    """Whether the run is of recipes/translation."""
-    from textvae.models.checkpoint import kind_of, name_of, silenced
-    from textvae.models.seq2seq import Seq2SeqVAEModel
-
-    with silenced():
-        return kind_of(name_of(run)) is Seq2SeqVAEModel
-
-
 def hide_bars(context: typer.Context) -> None:
     """No bars of `datasets`, whose own default is to draw them into log files too."""
     import datasets
@@ -53,16 +44,13 @@ def hide_bars(context: typer.Context) -> None:
         datasets.disable_progress_bars()
 
 
-def recipe_of(run: str, conditional: bool = False) -> Recipe | None:
-    """The recipe in the run folder, of a conditional model if so asked; a checkpoint's is that of the run around it."""
-    from textvae.models.language import TextVAEConfig
-    from textvae.models.seq2seq import Seq2SeqVAEConfig
+def recipe_of(run: str) -> Recipe | None:
+    """The recipe in the run folder; a checkpoint's is that of the run around it."""
     from textvae.training.recipe import read_recipe
 
-    config = Seq2SeqVAEConfig if conditional else TextVAEConfig
     folder = Path(run).expanduser()
     files = [place / "recipe.yaml" for place in (folder, folder.parent) if place.is_dir()]
-    return next((read_recipe(file, config=config) for file in files if file.is_file()), None)
+    return next((read_recipe(file) for file in files if file.is_file()), None)
 
 
 def lines_of(file: str) -> Iterator[str]:

@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from textvae.commands.arguments import Json, Run, hide_bars, is_conditional, load, recipe_of
+from textvae.commands.arguments import Json, Run, hide_bars, recipe_of
 from textvae.errors import UserError
 
 if TYPE_CHECKING:
     from datasets import Dataset, IterableDataset
 
-    from textvae.evaluation.evaluate import Evaluation
     from textvae.training.recipe import Recipe
 
 EMBEDDED = 2_000
@@ -66,59 +64,59 @@ def evaluate(
 
     join()
     from textvae.evaluation.diagnosis import described
+    from textvae.evaluation.evaluate import evaluate_rows
     from textvae.evaluation.report import report
+    from textvae.models.checkpoint import load_run
+    from textvae.models.refinement import Refinement
 
     hide_bars(context)
-    how: dict[str, Any] = {"batch_size": batch_size, "samples": samples, "seed": seed, "bf16": bf16}
-    if is_conditional(run):
-        refused = {"--column": column is not None, "--refinement-steps": refinement_steps > 0}
-        if given := [name for name, is_given in refused.items() if is_given]:
-            raise UserError(f"expected no {' and '.join(given)} for a translation run: leave it out")
-        result = _of_pairs(run, file, references, **how, **context.obj)
-    elif references is not None:
-        raise UserError(f"expected a translation run for --references, got {run}, of sentences: leave it out")
-    else:
-        result = _of_sentences(run, file, column, refinement_steps, **how, **context.obj)
+    model, fields = load_run(run)
+    recipe = recipe_of(run)
+    rows = _rows(run, recipe, file, column, references, [name for field in fields for name in field.columns])
+    result = evaluate_rows(
+        model,
+        fields,
+        rows,
+        batch_size=batch_size,
+        samples=samples,
+        seed=seed,
+        bf16=bf16,
+        refinement=Refinement(steps=refinement_steps) if refinement_steps else None,
+        options=recipe.evaluation.meters if recipe else None,
+        **context.obj,
+    )
     if is_first():
         print(json.dumps(described(result)) if as_json else report(result))
     leave()
 
 
-def _of_sentences(
-    run: str, file: str | None, column: str | None, refinement_steps: int, **how: Any
-) -> Evaluation:
-    vae = load(run)
-    from textvae.evaluation.evaluate import evaluate_rows
-    from textvae.models.refinement import Refinement
-
-    recipe = recipe_of(run)
-    return evaluate_rows(
-        vae.model,
-        vae.tokenizer,
-        _own_test_split(run, recipe) if file is None else _test_split(file, column),
-        maximum_length=recipe.tokenizer.maximum_length if recipe else None,
-        refinement=Refinement(steps=refinement_steps) if refinement_steps else None,
-        **how,
-    )
-
-
-def _of_pairs(run: str, file: str | None, references: str | None, **how: Any) -> Evaluation:
+def _rows(
+    run: str,
+    recipe: Recipe | None,
+    file: str | None,
+    column: str | None,
+    references: str | None,
+    columns: list[str],
+) -> Dataset | IterableDataset:
+    """What is measured, with the columns that the model reads."""
     from textvae.text.corpus import load_corpus
-    from textvae.translation import Translator
 
-    if (file is None) != (references is None):
+    pairs = {"source", "target"} <= {*columns}
+    if references is not None and not pairs:
+        raise UserError(f"expected a translation run for --references, got {run}, of sentences: leave it out")
+    if pairs and column is not None:
+        raise UserError("expected no --column for a translation run: leave it out")
+    if pairs and (file is None) != (references is None):
         raise UserError(
             "expected a file of sources and --references, their translations, or neither, got one: textvae evaluate "
             "RUN FILE --references FILE"
         )
-    translator = Translator.from_pretrained(run)
-    recipe = recipe_of(run, conditional=True)
-    pairs = {"source": file, "target": references}
-    rows = _own_test_split(run, recipe) if file is None else load_corpus(pairs, pairs, pairs)["test"]
-    if recipe:
-        how |= asdict(recipe.evaluation.translation)
-        how["maximum_length"] = recipe.tokenizer.maximum_length
-    return translator.evaluate(rows, **how)
+    if file is None:
+        return _own_test_split(run, recipe)
+    if not pairs:
+        return _test_split(file, column)
+    parallel = {"source": file, "target": references}
+    return load_corpus(parallel, parallel, parallel)["test"]
 
 
 def _own_test_split(run: str, recipe: Recipe | None) -> Dataset | IterableDataset:

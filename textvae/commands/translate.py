@@ -61,7 +61,7 @@ def translate(
             f"expected a reference for each line, got {len(expected)} for {len(texts)} lines: compare the ends of both "
             "files"
         )
-    from textvae.evaluation.translation import bleu
+    from textvae.evaluation.bleu import bleu
     from textvae.translation import Translator
 
     found = Translator.from_pretrained(run).translate(

@@ -83,7 +83,7 @@ def interpolate(
     vae = load(run)
     z = vae.path_between(a, b, steps, path)
     texts = vae.decode(z, maximum_length=maximum_length, **context.obj)
-    likelihoods = vae.log_likelihood_given(texts, z).tolist() if scores or strip is not None else []
+    likelihoods = vae.score(texts, z).tolist() if scores or strip is not None else []
     if strip is not None:
         from textvae.pictures.strip import draw_strip, write_strip_page
 

@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from textvae.evaluation.evaluate import Evaluation
+from textvae.evaluation.quantities import Evaluation
 
 UNUSED = 0.5
 """Nats per sentence of KL, of information, or lost by the decoder when it gets another sentence's z, below which the
@@ -14,17 +14,6 @@ latent does nothing that a reader of samples would notice."""
 
 LITTLE = 2.0
 """Nats of information below which z tells about seven sentences apart: hardly one choice of topic or type."""
-
-MORE = (
-    "Try objective.target_rate in place of kl_weight, or a higher one, an encoder that learns sooner "
-    "(model.encoder_type: convolution, or a section pretraining), model.word_dropout: 0.3, or a decoder that sees less "
-    "(model.decoder_type: dilated_convolution)"
-)
-
-MORE_OF_CONDITIONAL = (
-    "Try objective.target_rate in place of kl_weight, or a higher one, objective.free_bits, model.word_dropout: 0.3 "
-    "or, with one z a pair, model.bag_of_words: true"
-)
 
 
 @dataclass(frozen=True)
@@ -45,45 +34,31 @@ def diagnose(e: Evaluation) -> Diagnosis | None:
 
     A latent is used if the posteriors pay for it (KL), if they tell sentences apart (mutual information), and if the
     decoder listens (it does worse with another sentence's z). Each can be had without the others: free bits keep a KL
-    of which the decoder need not hear, and a posterior may carry what the decoder never reads. Of a conditional model
-    the information is not known, and the other two decide.
+    that the decoder need not hear, and a posterior may carry what the decoder never reads. If the information is not
+    known, as for a model with a condition, the other two decide.
     """
-    if not e.latent_size:
+    if "kl" not in e:
         return None
     # Never "-0.00".
-    heard = round((e.reconstruction_shuffled_z or 0.0) - (e.reconstruction or 0.0), 2) + 0.0
-    if e.mutual_information is None:
-        return _of_conditional(e, heard)
-    found = (
-        f"KL {e.kl:.2f}, mutual information {e.mutual_information:.2f}, {e.active_units} of {e.latent_size} units "
-        f"active; with another sentence's z the decoder loses {heard:.2f} nats"
-    )
-    if min(e.kl, e.mutual_information, heard) < UNUSED:
-        return Diagnosis("collapsed", f"every z decodes to about the same text ({found}). {MORE}.")
-    if e.mutual_information < LITTLE or heard < LITTLE:
-        return Diagnosis("weak", f"z says little of the sentence ({found}). {MORE}.")
-    if 2 * e.mutual_information < min(e.kl, math.log(e.mutual_information_sentences)):
+    heard = round(e.reconstruction_shuffled_z - e.reconstruction, 2) + 0.0
+    information = e.get("mutual_information")
+    known = "" if information is None else f"mutual information {information:.2f}, "
+    units = f"{e.active_units} of {len(e.kl_per_dimension)} units active"
+    found = f"KL {e.kl:.2f}, {known}{units}; with another sentence's z the decoder loses {heard:.2f} nats"
+    said = [e.kl, heard] if information is None else [e.kl, information, heard]
+    if min(said) < UNUSED:
+        return Diagnosis(
+            "collapsed", f"z says nothing that the decoder does not know without it ({found}). {e.cures}."
+        )
+    if min(said) < LITTLE:
+        return Diagnosis("weak", f"z says little of the sentence ({found}). {e.cures}.")
+    if information is not None and 2 * information < min(e.kl, math.log(e.mutual_information_sentences)):
         return Diagnosis(
             "weak",
             f"less than half of the KL is information ({found}): the posteriors lie away from the prior, and samples "
             "from it will read worse than reconstructions. Try fewer free_bits, a lower target_rate, or a larger KL "
             "weight.",
         )
-    return Diagnosis("healthy", f"the decoder uses z ({found}).")
-
-
-def _of_conditional(e: Evaluation, heard: float) -> Diagnosis:
-    """By the KL and by what the decoder loses with another pair's z."""
-    found = (
-        f"KL {e.kl:.2f}, {e.active_units} of {e.latent_size} units active; with another pair's z the decoder loses "
-        f"{heard:.2f} nats"
-    )
-    if min(e.kl, heard) < UNUSED:
-        sentence = f"z says nothing of the target that the source does not ({found}). {MORE_OF_CONDITIONAL}."
-        return Diagnosis("collapsed", sentence)
-    if min(e.kl, heard) < LITTLE:
-        sentence = f"z says little of the target that the source does not ({found}). {MORE_OF_CONDITIONAL}."
-        return Diagnosis("weak", sentence)
     return Diagnosis("healthy", f"the decoder uses z ({found}).")
 
 

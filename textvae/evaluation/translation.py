@@ -1,89 +1,18 @@
-"""How good and how various translations are: BLEU by what z is, and distinct n-grams, self-BLEU and oracle BLEU.
+"""How various several translations of one source are, and how good: distinct n-grams, self-BLEU and oracle BLEU.
 
 References:
-    A Call for Clarity in Reporting BLEU Scores (Post 2018), https://arxiv.org/abs/1804.08771
     Mixture Models for Diverse Machine Translation (Shen et al. 2019), https://arxiv.org/abs/1902.07816
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from statistics import fmean
 from typing import Any
 
 from textvae.errors import UserError
-from textvae.evaluation.sample_quality import bleu_metric, ngrams, self_bleu
-from textvae.models.seq2seq import Latent
-
-
-@dataclass(frozen=True)
-class Bleu:
-    """A BLEU score, 0 to 100.
-
-    Attributes:
-        score: of the corpus.
-        signature: how sacreBLEU counted.
-    """
-
-    score: float
-    signature: str
-
-    def __str__(self) -> str:
-        """Score and signature, as they are cited."""
-        return f"BLEU {self.score:.2f} ({self.signature})"
-
-
-def bleu(translations: Sequence[str], references: Sequence[str], tokenize: str = "13a") -> Bleu:
-    """The corpus BLEU of translations, each with one reference.
-
-    Args:
-        translations: n sentences.
-        references: n others.
-        tokenize: how sacreBLEU splits both: "13a" for European languages, "char" or, if MeCab is installed, "ja-mecab"
-            for Japanese, "none" for text that is split by blanks already.
-
-    Raises:
-        UserError: if they are not equally many, or there is no such ``tokenize``.
-
-    Example:
-        >>> str(bleu(["the dog sleeps in the sun"], ["the dog sleeps in the sun"]))[:12]
-        'BLEU 100.00 '
-    """
-    if not translations or len(translations) != len(references):
-        raise UserError(
-            f"expected translations and a reference for each, got {len(translations)} and {len(references)}: compare "
-            "the ends of both"
-        )
-    metric = bleu_metric(tokenize)
-    score = metric.corpus_score(list(translations), [list(references)]).score
-    return Bleu(score, str(metric.get_signature()))
-
-
-def bleu_by_latent(
-    translate: Callable[[Latent], Sequence[str]],
-    references: Sequence[str],
-    tokenize: str = "13a",
-    *,
-    latent: bool = True,
-) -> dict[str, Any]:
-    """BLEU with z the prior's mean, with z = 0 and with the z of another sentence, by the names in `Evaluation`.
-
-    Where the three are alike, z says nothing of the translation.
-
-    Args:
-        translate: gives the n translations.
-        references: n sentences.
-        tokenize: see `bleu`.
-        latent: whether there is a z; without, there is one BLEU.
-    """
-    latents: dict[str, Latent] = {"bleu": "mean"}
-    if latent:
-        latents |= {"bleu_zero_z": "zero", "bleu_shuffled_z": "shuffled"}
-    scores = {name: bleu(translate(chosen), references, tokenize) for name, chosen in latents.items()}
-    return {name: found.score for name, found in scores.items()} | {
-        "bleu_signature": scores["bleu"].signature
-    }
+from textvae.evaluation.bleu import Bleu, bleu, bleu_metric, ngrams, self_bleu
 
 
 @dataclass(frozen=True)

@@ -14,8 +14,10 @@ from torch.distributions import Independent
 
 from textvae.errors import UserError
 from textvae.models.outputs import VAEOutput
-from textvae.modules.classes import UNLABELLED, ClassPosterior, ClassPrior
-from textvae.modules.latents import diagonal_gaussian
+from textvae.modules.classes import UNLABELLED
+from textvae.modules.distributions import diagonal_gaussian
+from textvae.modules.posteriors import ClassPosterior
+from textvae.modules.priors import ClassPrior
 from textvae.objectives.elbo import ELBO
 
 
@@ -49,16 +51,12 @@ class VectorM2(nn.Module):
         """What `ELBO` needs, for vectors (B, V) and labels (B,), `UNLABELLED` where they are not known."""
         posterior = self.posterior(self.encoder(vectors), labels)
         z, weights = posterior.enumerated()
-        known = labels >= 0
-        scores = posterior.log_probabilities[known].gather(-1, labels[known, None])
         return VAEOutput(
             posterior=posterior,
             prior=self.prior(len(vectors), vectors),
             z=z,
-            log_likelihood=self._likelihood(z).log_prob(vectors),
-            tokens=torch.ones(len(vectors), dtype=torch.long),
+            score=self._likelihood(z).log_prob(vectors),
             weights=weights,
-            classification=-scores.squeeze(-1),
         )
 
     def _likelihood(self, z: Tensor) -> Independent:

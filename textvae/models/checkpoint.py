@@ -12,18 +12,15 @@ from typing import Any
 from zipfile import is_zipfile
 
 import datasets
+import torch
 from safetensors import SafetensorError, safe_open
 from transformers import PretrainedConfig
 from transformers.utils import logging as transformers_logging
 
 from textvae.errors import UserError
-from textvae.models.language import TextVAEModel
-from textvae.models.seq2seq import Seq2SeqVAEModel
-
-KINDS: dict[str, type[TextVAEModel] | type[Seq2SeqVAEModel]] = {
-    kind.config_class.model_type: kind for kind in (TextVAEModel, Seq2SeqVAEModel)
-}
-"""The models by the name that their configurations have for them."""
+from textvae.models.base import VAEModel
+from textvae.models.kinds import kind_of_type
+from textvae.text.fields import Fields
 
 
 def name_of(run: str | Path) -> str:
@@ -32,14 +29,39 @@ def name_of(run: str | Path) -> str:
     return str(path) if path.exists() else str(run)
 
 
-def load_model(name: str) -> TextVAEModel | Seq2SeqVAEModel:
+def load_model(name: str) -> VAEModel:
     """The model in a folder or on the Hub, with all of its weights and no others.
 
     Raises:
-        UserError: if there is none, if its run is not finished, or if it is of another kind or damaged.
+        UserError: if there is none, if its run is not finished, or if it is not one of ours or damaged.
     """
     with silenced():
         return _weights_of(name, kind_of(name))
+
+
+def load_run(
+    run: str | Path, kind: type[VAEModel] = VAEModel, device: str | torch.device | None = None
+) -> tuple[Any, Fields]:
+    """The model of a run in evaluation mode, with all of its weights, and its fields.
+
+    Args:
+        run: a run folder, one of its checkpoints, or a name on the Hub.
+        kind: the class that the model must be of.
+        device: where it goes; None: the GPU if there is one.
+
+    Raises:
+        UserError: if there is no such run, if it is not finished, is damaged, or if its model is of another class.
+    """
+    name = name_of(run)
+    model = load_model(name)
+    with silenced():
+        if not isinstance(model, kind):
+            raise UserError(
+                f"expected a {kind.__name__} in {name}, got a {type(model).__name__}: use {model.used_by}"
+            )
+        fields = model.load_fields(name, model.config)
+    torch.nn.Module.to(model, device or ("cuda" if torch.cuda.is_available() else "cpu"))
+    return model.eval(), fields
 
 
 def last_whole_checkpoint(folder: Path) -> Path | None:
@@ -93,7 +115,7 @@ def without_bars(of_datasets: bool = True) -> Iterator[None]:
             datasets.enable_progress_bars()
 
 
-def kind_of(name: str) -> type[TextVAEModel] | type[Seq2SeqVAEModel]:
+def kind_of(name: str) -> type[VAEModel]:
     """The class of the model in a folder or on the Hub.
 
     Raises:
@@ -108,18 +130,19 @@ def kind_of(name: str) -> type[TextVAEModel] | type[Seq2SeqVAEModel]:
     if not folder.exists() and is_no_hub_name:
         raise _missing(name)
     try:
-        kind = PretrainedConfig.get_config_dict(name)[0].get("model_type")
+        model_type = PretrainedConfig.get_config_dict(name)[0].get("model_type")
     except OSError as error:
         if folder.exists():
             raise UserError(
                 f"expected JSON in {folder / 'config.json'}, got a damaged file: copy the run again"
             ) from error
         raise _missing(name) from error
-    if kind not in KINDS:
+    kind = kind_of_type(model_type)
+    if kind is None:
         raise UserError(
-            f"expected a textvae model in {name}, got one of kind {kind!r}: give a run of textvae"
+            f"expected a textvae model in {name}, got one of kind {model_type!r}: give a run of textvae"
         )
-    return KINDS[kind]
+    return kind
 
 
 def _missing(name: str) -> UserError:
@@ -150,9 +173,7 @@ def _no_model(folder: Path) -> UserError:
     return UserError(f"expected a run in {folder}, found no config.json: give the folder that training wrote")
 
 
-def _weights_of(
-    name: str, kind: type[TextVAEModel] | type[Seq2SeqVAEModel]
-) -> TextVAEModel | Seq2SeqVAEModel:
+def _weights_of(name: str, kind: type[VAEModel]) -> VAEModel:
     """The model with all of its weights, and no others."""
     try:
         loaded: Any = kind.from_pretrained(name, output_loading_info=True)

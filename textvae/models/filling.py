@@ -13,7 +13,7 @@ from torch.distributions import Categorical, Distribution, MixtureSameFamily
 
 from textvae.errors import UserError
 from textvae.models.language import TextVAEModel
-from textvae.text.batches import Collator
+from textvae.text.batches import padded
 from textvae.text.blanks import Blank, Pattern
 
 PIECES = 16
@@ -216,10 +216,10 @@ def _filtered(
 def _posterior(model: TextVAEModel, sentences: list[list[int]]) -> MixtureSameFamily:
     """The mean of q(z | x) over sentences, given as ids without BOS and EOS."""
     config = model.config
-    collate = Collator(config.pad_token_id, config.bos_token_id, config.eos_token_id)
-    batch = collate([{"ids": ids} for ids in sentences]).to(model.device)
+    targets, mask = padded([[*ids, config.eos_token_id] for ids in sentences], config.pad_token_id)
     equal = Categorical(torch.ones(len(sentences), device=model.device))
-    return MixtureSameFamily(equal, model.encode(batch.targets, batch.mask), validate_args=False)
+    posterior = model.encode(targets.to(model.device), mask.to(model.device))
+    return MixtureSameFamily(equal, posterior, validate_args=False)
 
 
 def _drawn(options: Tensor) -> Tensor:

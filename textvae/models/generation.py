@@ -7,12 +7,20 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from transformers import GenerationConfig, GenerationMixin, PretrainedConfig, PreTrainedModel
+from transformers import (
+    GenerationConfig,
+    GenerationMixin,
+    LogitsProcessor,
+    LogitsProcessorList,
+    PretrainedConfig,
+    PreTrainedModel,
+)
 from transformers.modeling_outputs import CausalLMOutputWithPast
 
 from textvae.modules.attention import Source
 from textvae.modules.decoders import Cache
 from textvae.modules.output_layer import OutputLayer
+from textvae.support.randomness import seeded
 
 
 class DecoderState:
@@ -24,6 +32,27 @@ class DecoderState:
     def reorder_cache(self, beam_index: Tensor) -> None:
         """Keep the sentences (N,) that beam search chose."""
         self.tensors = tuple(tensor.index_select(0, beam_index) for tensor in self.tensors)
+
+
+class _Gumbel(LogitsProcessor):
+    """Leaves one word possible, drawn from the distribution of the scores.
+
+    `GenerationMixin` cannot be given a generator. So a word is drawn here, from the scores that the options have left,
+    by adding Gumbel noise and taking the largest; greedy search then takes the one that is left.
+
+    Args:
+        generator: of the draws, on the CPU.
+    """
+
+    def __init__(self, generator: torch.Generator) -> None:
+        self.generator = generator
+
+    def __call__(self, input_ids: Tensor, scores: Tensor) -> Tensor:
+        """Scores (N, V) that are -inf but for the word that was drawn."""
+        uniform = torch.rand(scores.shape, generator=self.generator, dtype=torch.double)
+        gumbel = -(-uniform.clamp_min(torch.finfo(torch.double).tiny).log()).log()
+        chosen = (scores.double() + gumbel.to(scores.device)).argmax(-1, keepdim=True)
+        return torch.full_like(scores, -torch.inf).scatter(-1, chosen, 0.0)
 
 
 class ConditionalLanguageModel(PreTrainedModel, GenerationMixin):
@@ -49,6 +78,7 @@ class ConditionalLanguageModel(PreTrainedModel, GenerationMixin):
     ) -> None:
         super().__init__(config)
         self.decoder, self.output_layer = decoder, output_layer
+        self.generator: torch.Generator | None = None
         self.generation_config = GenerationConfig(
             bos_token_id=config.bos_token_id,
             eos_token_id=config.eos_token_id,
@@ -60,12 +90,41 @@ class ConditionalLanguageModel(PreTrainedModel, GenerationMixin):
         """The cache is the decoder's own; `GenerationMixin` must not make one for attention."""
         return False
 
-    def write(self, z: Tensor, source: Source | None = None, **options: Any) -> Tensor:
-        """Ids (N, T) decoded from z (N, Z); ``options`` are those of `GenerationMixin.generate`."""
+    def write(
+        self,
+        z: Tensor,
+        source: Source | None = None,
+        generator: torch.Generator | None = None,
+        **options: Any,
+    ) -> Tensor:
+        """Ids (N, T) decoded from z (N, Z).
+
+        Args:
+            z: (N, Z).
+            source: of N sentences, if the model has one.
+            generator: of the words, if they are drawn; None: the global random state.
+            **options: of `GenerationMixin.generate`.
+        """
+        drawn, beam = bool(options.get("do_sample")), (options.get("num_beams") or 1) > 1
+        self.generator = generator if drawn and not beam else None
         begin = torch.full((len(z), 1), self.config.bos_token_id, device=z.device)
         # `GenerationMixin` repeats what is a tensor for each beam.
         given = {} if source is None else source._asdict()
-        return self.generate(begin, z=z, **given, **options)  # type: ignore[misc, return-value]
+        # A beam that draws takes its draws from the global random state.
+        with seeded(generator if drawn and beam else None):
+            return self.generate(begin, z=z, **given, **options)  # type: ignore[misc, return-value]
+
+    def _get_logits_processor(  # type: ignore[override]
+        self, generation_config: GenerationConfig, *args: Any, **kwargs: Any
+    ) -> LogitsProcessorList:
+        """The parent's, and the drawing of words behind them if there is a generator."""
+        processors = super()._get_logits_processor(generation_config, *args, **kwargs)
+        if self.generator is not None:
+            processors.append(_Gumbel(self.generator))
+            # The options of drawing are in the processors by now; a draw of the one word that is left possible would
+            # move the global random state.
+            generation_config.do_sample = False
+        return processors
 
     def prepare_inputs_for_generation(  # type: ignore[override]
         self,

@@ -2,55 +2,57 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
 
 from torch import Tensor
-from torch.distributions import Distribution
+
+Score = Callable[[Tensor], Tensor]
+"""Gives log p(x | z) in nats, (K, B), for z (K, B, ...)."""
 
 
 @dataclass(frozen=True)
 class Reading:
-    """What a model makes of the sentences of a batch before it draws z.
+    """What a model makes of a batch before z is drawn.
+
+    If the model has a condition c, such as the source of a translation, every distribution is conditioned on it.
 
     Attributes:
-        posterior: q(z | x), batch shape (B,).
-        prior: p(z), batch shape (B,).
-        log_likelihood: gives log p(x | z) in nats, summed over the real tokens, (K, B), for z of K samples.
+        posterior: q(z | x, c), batch shape (B,).
+        prior: p(z | c), batch shape (B,).
+        score: log p(x | z, c) of z (K, B, ...), summed over the real tokens, (K, B).
+        auxiliary: further scores of z that only training uses, by the name of their term, such as ``bag_of_words``.
     """
 
-    posterior: Distribution
-    prior: Distribution
-    log_likelihood: Callable[[Tensor], Tensor]
+    posterior: Any
+    prior: Any
+    score: Score
+    auxiliary: Mapping[str, Score] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
 class VAEOutput:
     """The pieces from which every objective and every estimate is made.
 
-    Of a conditional model all is given its source, too. A latent with a value at each of T steps has the event shape
-    (T, Z); if its distribution at a step depends on the z before, it is that along z, of batch shape (K, B).
+    If z has a value at each of T steps, its event shape is (T, Z) in place of (Z,). A distribution that depends on the
+    z of earlier steps has the batch shape (K, B): its parameters are those along each draw.
 
     Attributes:
-        posterior: q(z | x), batch shape (B,), event shape (Z,).
-        prior: p(z), batch shape (B,), event shape (Z,).
+        posterior: q(z | x, c), batch shape (B,).
+        prior: p(z | c), batch shape (B,).
         z: draws from the posterior, (K, B, Z).
-        log_likelihood: log p(x | z) in nats, summed over the real tokens, (K, B).
-        tokens: number of targets of each sentence, EOS counted, (B,).
-        bag_of_words: log p_bag(x | z) of the bag-of-words decoder in nats, (K, B); None where there is none, and in
-            evaluation mode.
-        weights: how much each draw counts, (K, B), of sum 1 over the draws; None: all alike.
-        classification: -log q(y | x) in nats of the sentences whose label is known, (N,); None without classes.
+        score: log p(x | z, c) in nats, summed over the real tokens, (K, B).
+        weights: how much each draw counts, (K, B), which sum to 1 over the draws; None: all alike.
+        auxiliary: scores (K, B) of second decoders by the name of their term; empty in evaluation mode.
     """
 
-    posterior: Distribution
-    prior: Distribution
+    posterior: Any
+    prior: Any
     z: Tensor
-    log_likelihood: Tensor
-    tokens: Tensor
-    bag_of_words: Tensor | None = None
+    score: Tensor
     weights: Tensor | None = None
-    classification: Tensor | None = None
+    auxiliary: Mapping[str, Tensor] = field(default_factory=dict)
 
     def expected(self, scores: Tensor) -> Tensor:
         """The mean over the draws of scores (K, B), by their weights, (B,)."""

@@ -16,14 +16,18 @@ References:
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
+from torch.distributions import kl_divergence
 
 from textvae.errors import UserError
+from textvae.models.outputs import Reading
+from textvae.modules.distributions import diagonal_gaussian, gaussians_of, noise
+from textvae.support.options import Positive, Size, check_fields
 
 Bound = Callable[[Tensor, Tensor], Tensor]
 """-ELBO in nats of each sentence, (B,), of posteriors' mean (B, Z) and log-variance (B, Z).
@@ -48,17 +52,60 @@ class Refinement:
         UserError: if a number is out of its range.
     """
 
-    steps: int = 20
-    learning_rate: float = 0.1
-    gradient_clip: float = 5.0
+    steps: Size = 20
+    learning_rate: Positive = 0.1
+    gradient_clip: Positive = 5.0
 
     def __post_init__(self) -> None:
-        if self.steps < 1:
-            raise UserError(f"expected refinement steps of 1 or more, got {self.steps}")
-        if self.learning_rate <= 0:
-            raise UserError(f"expected a refinement learning_rate of more than 0, got {self.learning_rate}")
-        if self.gradient_clip <= 0:
-            raise UserError(f"expected a refinement gradient_clip of more than 0, got {self.gradient_clip}")
+        check_fields(self)
+
+
+def refined_reading(
+    model: Any,
+    reading: Reading,
+    options: Refinement,
+    kl_weight: float = 1.0,
+    generator: torch.Generator | None = None,
+) -> Reading:
+    """The reading with its posterior after gradient steps that raise each sentence's ELBO.
+
+    The steps see the model without dropout, and the same draws each time: a pair mirrored at the mean. With gradients
+    enabled, training goes through the steps into the encoder and the decoder.
+
+    Args:
+        model: the `VAEModel` that gave the reading.
+        reading: its posterior is one Gaussian z for each sentence, batch shape (B,).
+        options: how far and how fast.
+        kl_weight: weight of the KL in the bound that is raised.
+        generator: of the draws; None: the global random state.
+
+    Raises:
+        UserError: if the posterior is not a Gaussian z for each sentence.
+    """
+    found = gaussians_of(reading.posterior)
+    if found is None or found.mean.shape[1] > 1:
+        raise UserError(
+            "expected a model with one Gaussian z for each sentence for the refinement of posteriors, got one with "
+            f"{type(reading.posterior).__name__}: leave refinement out"
+        )
+    mean, scale = found.mean[:, 0], found.scale[:, 0]
+    half = torch.randn_like(mean) if generator is None else noise(tuple(mean.shape), mean, generator)
+    draws = torch.stack([half, -half])
+
+    def negative_elbo(mean: Tensor, log_variance: Tensor) -> Tensor:
+        q = diagonal_gaussian(mean, (0.5 * log_variance).exp())
+        # cuDNN's LSTM has no gradient in evaluation mode.
+        with model.without_dropout(), torch.backends.cudnn.flags(enabled=False):
+            scores = reading.score(mean + q.stddev * draws)
+        return kl_weight * kl_divergence(q, reading.prior) - scores.mean(0)
+
+    start = mean, 2 * scale.log()
+    if torch.is_grad_enabled():
+        parameters = list(model.generative_parameters())
+        mean, log_variance = refined_with_gradient(negative_elbo, *start, parameters, options)
+    else:
+        mean, log_variance = refined(negative_elbo, *start, options)
+    return replace(reading, posterior=diagonal_gaussian(mean, (0.5 * log_variance).exp()))
 
 
 def refined(
@@ -174,7 +221,8 @@ def _bounds_and_gradient(negative_elbo: Bound, point: Tensor) -> tuple[Tensor, T
         point = point.detach().requires_grad_()
         bounds = negative_elbo(*_halves(point))
         # A sentence's bound knows no other's row, so the sum's gradient is each one's own.
-        (gradient,) = torch.autograd.grad(bounds.sum(), point)
+        # The prior, and what is known of a source, are parts of the graph of every step.
+        (gradient,) = torch.autograd.grad(bounds.sum(), point, retain_graph=True)
     return bounds.detach(), gradient
 
 
@@ -215,7 +263,9 @@ def _hessian_product(
         with torch.enable_grad():
             beside = (point + side * eps * unit).detach().requires_grad_()
             weighted = length.squeeze(-1) / (2 * eps) * negative_elbo(*_halves(beside))
-            parts = torch.autograd.grad(weighted.sum(), [beside, *parameters], allow_unused=True)
+            parts = torch.autograd.grad(
+                weighted.sum(), [beside, *parameters], allow_unused=True, retain_graph=True
+            )
         change = [_sum(total, part, side) for total, part in zip(change, parts, strict=True)]
     return change
 

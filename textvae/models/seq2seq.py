@@ -2,134 +2,110 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import field
 from functools import partial
 from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
 from torch.distributions import Distribution
-from transformers import AutoConfig, AutoModel, PretrainedConfig
+from transformers import AutoConfig, AutoModel
 
 from textvae.errors import UserError
-from textvae.models.base import VAEModel, check_choices
+from textvae.models.base import TextModel
+from textvae.models.configuration import Section, VAEConfig
 from textvae.models.generation import ConditionalLanguageModel
-from textvae.models.outputs import Reading, VAEOutput
-from textvae.modules.attention import AdditiveAttention, DotAttention, GeneralAttention, Source
-from textvae.modules.attentive_decoder import AttentiveDecoder
-from textvae.modules.conditional_latents import (
-    AttentionLatent,
-    Choice,
-    SentenceLatent,
-    StepLatent,
-    along,
-)
-from textvae.modules.latents import sample
-from textvae.modules.output_layer import BagOfWords
-from textvae.modules.source_encoders import LSTMStates, TransformerStates
+from textvae.models.outputs import Reading
+from textvae.modules.attention import ATTENTIONS, Source
+from textvae.modules.attentive_decoder import ATTENTIVE_DECODERS
+from textvae.modules.conditional_latents import LATENTS, AttentionLatent, Choice, SentenceLatent
+from textvae.modules.distributions import sample
+from textvae.modules.output_layer import BAGS
+from textvae.modules.source_encoders import SOURCE_ENCODERS
+from textvae.support.options import Count, Dropout, Positive, Share, Size
 from textvae.text.batches import Batch
+from textvae.text.fields import Field, SourceField, TargetField
 
 Latent = Literal["mean", "sample", "zero", "shuffled"]
-"""What z generation takes: its distribution's mean or a draw, 0, or the mean of the sentence before in the batch."""
+"""The z that generation takes: the mean of its distribution, a draw, 0, or the mean of the sentence before it."""
 
 
-class Seq2SeqVAEConfig(PretrainedConfig):
-    """Sizes and choices of a `Seq2SeqVAEModel`.
+class Seq2SeqVAEConfig(VAEConfig):
+    """Sizes and parts of a `Seq2SeqVAEModel`.
 
     Attributes:
         vocab_size: number of target tokens, set from the tokenizer.
         source_vocab_size: number of source tokens, set from the sources' tokenizer.
-        latent_type: whether there is one z a pair (`SentenceLatent`), one that is the context of each step
-            (`AttentionLatent`), or one at each step beside the context (`StepLatent`).
         latent_size: Z; 0 is the model without z.
-        prior_type: whether the prior is N(0, I) or depends on the source, see the latent.
         embedding_size: size of the word vectors of both sides.
         hidden_size: D of the encoders and the decoder.
-        encoder_type: what reads the source and, for the posterior, the target.
-        encoder_layers: LSTM layers or transformer blocks of each.
-        attention_type: how the decoder's states score those of the source.
-        decoder_layers: LSTM layers of the decoder.
-        dropout: on the word vectors of source and decoder, in the source's encoder, and on the decoder's output states.
-        word_dropout: how many of the decoder's input words become UNK in training.
-        tie_word_embeddings: the output layer's weight is the decoder's word vectors (Press & Wolf 2017).
-        share_embeddings: source and target have the same word vectors, and so one vocabulary.
-        bag_of_words: with a second decoder of the words in no order (`BagOfWords`), whose loss helps in training; for
-            one z a pair.
+        dropout: rate of dropout on the word vectors of source and decoder, in the source's encoder, and on the
+            decoder's output states.
+        encoder: what reads the source and, for the posterior, the target, one of `SOURCE_ENCODERS`.
+        latent: where z stands, one of `LATENTS`: one z a pair, one that is the context of each step, or one at each
+            step beside the context; and whether its prior depends on the source.
+        attention: how the decoder's states score those of the source, one of `ATTENTIONS`.
+        decoder: what writes the target, one of `ATTENTIVE_DECODERS`.
+        bag_of_words: a second decoder that predicts the words in no order (`BagOfWords`), whose loss helps in training,
+            for one z a pair; None: there is none.
+        word_dropout: share of the decoder's input words that become UNK in training.
+        tie_word_embeddings: whether the output layer's weight is the decoder's word vectors (Press & Wolf 2017).
+        share_embeddings: whether source and target have the same word vectors, and so one vocabulary.
         initial_range: weights are drawn from U(-r, r); None leaves torch's defaults. With smaller weights and word
             vectors the decoder hardly sees the source for the first hundreds of steps.
         initial_embedding_range: the same for the word vectors.
 
     Raises:
-        UserError: if a choice is not one of those listed, a dropout is not from 0 to 1, or two do not fit.
+        UserError: if an option is unknown, of another type or out of its range, or if two do not fit.
     """
 
     model_type = "textvae-seq2seq"
+    parts = {  # noqa: RUF012
+        "encoder": SOURCE_ENCODERS,
+        "latent": LATENTS,
+        "attention": ATTENTIONS,
+        "decoder": ATTENTIVE_DECODERS,
+        "bag_of_words": BAGS,
+    }
+    optional_parts = ("bag_of_words",)
+    from_fields = VAEConfig.from_fields | {"source_vocab_size"}
 
-    vocab_size: int = 0
-    source_vocab_size: int = 0
-    latent_type: Literal["sentence", "attention", "step"] = "sentence"
-    latent_size: int = 32
-    prior_type: Literal["standard_normal", "source"] = "source"
-    embedding_size: int = 256
-    hidden_size: int = 256
-    encoder_type: Literal["lstm", "transformer"] = "lstm"
-    encoder_layers: int = 1
-    attention_type: Literal["additive", "general", "dot"] = "general"
-    decoder_layers: int = 1
-    dropout: float = 0.5
-    word_dropout: float = 0.0
+    vocab_size: Count = 0
+    source_vocab_size: Count = 0
+    latent_size: Count = 32
+    embedding_size: Size = 256
+    hidden_size: Size = 256
+    dropout: Dropout = 0.5
+    encoder: Section = field(default_factory=dict)
+    latent: Section = field(default_factory=dict)
+    attention: Section = field(default_factory=lambda: {"kind": "general"})
+    decoder: Section = field(default_factory=dict)
+    bag_of_words: Section | None = None
+    word_dropout: Share = 0.0
     tie_word_embeddings: bool = False
     share_embeddings: bool = False
-    bag_of_words: bool = False
-    initial_range: float | None = 0.1
-    initial_embedding_range: float = 0.5
+    initial_range: Positive | None = 0.1
+    initial_embedding_range: Positive = 0.5
     pad_token_id: int | None = 0
     bos_token_id: int | None = 1
     eos_token_id: int | None = 2
     unk_token_id: int | None = 3
 
     def __post_init__(self, **kwargs: Any) -> None:
-        check_choices(self, Seq2SeqVAEConfig)
-        if self.bag_of_words and self.latent_type != "sentence":
+        super().__post_init__(**kwargs)
+        if self.bag_of_words is not None and self.latent["kind"] != "sentence":
             raise UserError(
-                f"expected bag_of_words with latent_type sentence, got {self.latent_type}: leave one of them out"
+                f"expected bag_of_words with a latent of kind sentence, got {self.latent['kind']}: leave one out"
             )
         if self.share_embeddings and self.source_vocab_size != self.vocab_size:
             raise UserError(
                 "expected one vocabulary of both sides for share_embeddings, got "
                 f"{self.source_vocab_size} source and {self.vocab_size} target tokens: train a joint tokenizer"
             )
-        super().__post_init__(**kwargs)
 
 
-AnyLatent = SentenceLatent | AttentionLatent | StepLatent
-AnyEncoder = LSTMStates | TransformerStates
-
-LATENTS: dict[str, Callable[..., AnyLatent]] = {
-    "sentence": SentenceLatent,
-    "attention": AttentionLatent,
-    "step": StepLatent,
-}
-ENCODERS: dict[str, Callable[..., AnyEncoder]] = {"lstm": LSTMStates, "transformer": TransformerStates}
-ATTENTIONS = {"additive": AdditiveAttention, "general": GeneralAttention, "dot": DotAttention}
-
-
-def _build_latent(config: Seq2SeqVAEConfig) -> AnyLatent:
-    # Of no dimensions, all three would be the same.
-    kind = LATENTS[config.latent_type] if config.latent_size else SentenceLatent
-    return kind(config.hidden_size, config.latent_size, config.prior_type == "source")
-
-
-def _build_encoder(config: Seq2SeqVAEConfig, dropout: float) -> AnyEncoder:
-    return ENCODERS[config.encoder_type](
-        embedding_size=config.embedding_size,
-        hidden_size=config.hidden_size,
-        layers=config.encoder_layers,
-        dropout=dropout,
-    )
-
-
-class Seq2SeqVAEModel(VAEModel):
+class Seq2SeqVAEModel(TextModel):
     """A variational encoder-decoder, p(y | x) = E[p(y | x, z)] over p(z | x).
 
         states of x = encoder(x)
@@ -146,14 +122,18 @@ class Seq2SeqVAEModel(VAEModel):
         "source_vocab_size",
         "embedding_size",
         "hidden_size",
-        "encoder_type",
-        "encoder_layers",
-        "attention_type",
-        "decoder_layers",
+        "encoder",
+        "attention",
+        "decoder",
         "tie_word_embeddings",
         "share_embeddings",
     )
-    latent_fields = ("latent_type", "latent_size", "prior_type")
+    latent_fields = ("latent_size", "latent")
+    used_by = "Translator, or textvae translate"
+    cures = (
+        "Try objective.target_rate in place of kl_weight, or a higher one, objective.free_bits, "
+        "model.word_dropout: 0.3 or, with one z a pair, model.bag_of_words: {}"
+    )
 
     def __init__(self, config: Seq2SeqVAEConfig) -> None:
         super().__init__(config)
@@ -162,31 +142,43 @@ class Seq2SeqVAEModel(VAEModel):
                 f"expected a positive source_vocab_size, got {config.source_vocab_size}: set it from the "
                 "sources' tokenizer"
             )
+        size, latent_size = config.hidden_size, config.latent_size
         self.source_embedding = (
             None if config.share_embeddings else nn.Embedding(config.source_vocab_size, config.embedding_size)
         )
-        self.encoder = _build_encoder(config, config.dropout)
-        self.latent = _build_latent(config)
-        self.target_encoder = _build_encoder(config, 0.0) if self.latent.reads_target else None
-        self.decoder = AttentiveDecoder(
+        self.encoder = config.build("encoder")
+        # Without dimensions all kinds of latent are the same.
+        self.latent = (
+            config.build("latent", size=size, latent_size=latent_size)
+            if latent_size
+            else SentenceLatent(size, 0)
+        )
+        # It reads what the decoder has to write, and dropout would hide that from the posterior.
+        self.target_encoder = config.build("encoder", dropout=0.0) if self.latent.reads_target else None
+        self.decoder = config.build(
+            "decoder",
             vocabulary_size=config.vocab_size,
-            embedding_size=config.embedding_size,
-            hidden_size=config.hidden_size,
             latent_size=self.latent.beside_words,
-            attention=ATTENTIONS[config.attention_type](config.hidden_size),
+            attention=config.build("attention", size=size),
             beside=self.latent.beside_states,
-            layers=config.decoder_layers,
-            dropout=config.dropout,
         )
         self.output_layer = self._build_output_layer(self.decoder.output_size)
+        sizes = {"vocabulary_size": config.vocab_size, "latent_size": latent_size}
         self.bag_of_words = (
-            BagOfWords(config.latent_size, config.hidden_size, config.vocab_size)
-            if config.bag_of_words and config.latent_size
-            else None
+            config.build("bag_of_words", **sizes) if config.bag_of_words and latent_size else None
         )
         self.post_init()
 
-    def start_from(self, source: Seq2SeqVAEModel) -> None:
+    @classmethod
+    def field_kinds(cls, config: Any) -> Sequence[type[Field]]:
+        """The target and its source."""
+        return TargetField, SourceField
+
+    def inference_modules(self) -> Iterable[nn.Module]:
+        """The encoder of the targets, and the latent's posterior."""
+        return [module for module in (self.target_encoder, self.latent.posterior) if module is not None]
+
+    def start_from(self, source: Seq2SeqVAEModel) -> None:  # type: ignore[override]
         """See `VAEModel`. Where z takes the place of the contexts of a model without z, they are its mean.
 
         Raises:
@@ -214,10 +206,16 @@ class Seq2SeqVAEModel(VAEModel):
         embedding = self.source_embedding or self.decoder.embedding
         return self.decoder.attention.source(self.encoder(embedding(source), source_mask), source_mask)
 
-    def read(
-        self, inputs: Tensor, targets: Tensor, mask: Tensor, source: Tensor, source_mask: Tensor
+    def read(  # type: ignore[override]
+        self,
+        inputs: Tensor,
+        targets: Tensor,
+        mask: Tensor,
+        source: Tensor,
+        source_mask: Tensor,
+        **_: Tensor,
     ) -> Reading:
-        """Posterior, prior and likelihood of the targets, given their sources.
+        """Posterior, prior and score of the targets, given their sources.
 
         Args:
             inputs: decoder inputs, (B, T).
@@ -228,8 +226,12 @@ class Seq2SeqVAEModel(VAEModel):
         """
         inputs = self._dropped(inputs, mask)
         posterior, prior, states_of = self._find(inputs, targets, mask, self.encode(source, source_mask))
+        bag = self.bag_of_words
         return Reading(
-            posterior, prior, lambda z: self.output_layer.log_likelihood(states_of(z), targets, mask)
+            posterior,
+            prior,
+            lambda z: self.output_layer.log_likelihood(states_of(z), targets, mask),
+            {} if bag is None else {"bag_of_words": lambda z: bag.log_likelihood(z, targets, mask)},
         )
 
     def _find(
@@ -240,39 +242,6 @@ class Seq2SeqVAEModel(VAEModel):
         if self.target_encoder is not None:
             target = self.target_encoder(self.decoder.embedding(targets), mask)
         return self.latent(self.decoder, inputs, mask, source, target)
-
-    def forward(
-        self,
-        inputs: Tensor,
-        targets: Tensor,
-        mask: Tensor,
-        lengths: Tensor,
-        source: Tensor,
-        source_mask: Tensor,
-        samples: int = 1,
-    ) -> VAEOutput:
-        """Read the pairs, draw ``samples`` latents each and score the targets under them.
-
-        Args:
-            inputs: decoder inputs, (B, T).
-            targets: shifted targets, (B, T).
-            mask: True on real tokens, (B, T).
-            lengths: real tokens of each target, (B,).
-            source: with EOS, (B, S).
-            source_mask: True on real tokens, (B, S).
-            samples: K.
-        """
-        reading = self.read(inputs, targets, mask, source, source_mask)
-        z = sample(reading.posterior, samples)
-        bag = self.bag_of_words if self.training else None
-        return VAEOutput(
-            posterior=along(reading.posterior, z),
-            prior=along(reading.prior, z),
-            z=z,
-            log_likelihood=reading.log_likelihood(z),
-            tokens=lengths,
-            bag_of_words=None if bag is None else bag.log_likelihood(z, targets, mask),
-        )
 
     @torch.no_grad()
     def attention(self, batch: Batch) -> Tensor:
@@ -296,6 +265,7 @@ class Seq2SeqVAEModel(VAEModel):
         source_mask: Tensor,
         z: Tensor | None = None,
         latent: Latent = "mean",
+        generator: torch.Generator | None = None,
         **options: Any,
     ) -> Tensor:
         """Write targets with `transformers.GenerationMixin`: greedy, sampling, beam search and all of its options.
@@ -308,6 +278,7 @@ class Seq2SeqVAEModel(VAEModel):
             source_mask: True on real tokens, (B, S).
             z: (B, Z), of each step if there are several; None: according to ``latent``.
             latent: what is taken for z; "shuffled" is for batches, and gives each source the z of the one before.
+            generator: of all draws, of z and of words; None: the global random state.
             **options: of `GenerationMixin.generate`, such as ``max_new_tokens``, ``do_sample``, ``num_beams``,
                 ``length_penalty``.
 
@@ -315,17 +286,19 @@ class Seq2SeqVAEModel(VAEModel):
             Ids (B, T), BOS first and pads behind EOS; (B · r, T) with ``num_return_sequences=r``.
         """
         read = self.encode(source, source_mask)
-        choose = _choices(len(source))[latent]
+        choose = _choices(len(source), generator)[latent]
         start = self.latent.start(read, choose) if z is None else z
         step = partial(self.latent.step, self.decoder, choose=choose)
-        return ConditionalLanguageModel(self.config, step, self.output_layer).write(start, read, **options)
+        return ConditionalLanguageModel(self.config, step, self.output_layer).write(
+            start, read, generator=generator, **options
+        )
 
 
-def _choices(sentences: int) -> dict[Latent, Choice]:
-    """What z is chosen from a distribution whose batch are so many sentences, each with all of its beams."""
+def _choices(sentences: int, generator: torch.Generator | None) -> dict[Latent, Choice]:
+    """What z is taken from a distribution whose batch is this many sentences, each with all of its beams."""
     return {
         "mean": lambda distribution: distribution.mean,
-        "sample": lambda distribution: distribution.sample(),
+        "sample": lambda distribution: sample(distribution, 1, generator)[0],
         "zero": lambda distribution: torch.zeros_like(distribution.mean),
         "shuffled": lambda distribution: distribution.mean.roll(len(distribution.mean) // sentences, 0),
     }

@@ -124,3 +124,11 @@ class AdditiveAttention(Attention):
     def scores(self, queries: Tensor, keys: Tensor) -> Tensor:
         """The scores (B, N, S) of queries (B, N, D) with keys (B, S, D), through a tensor (B, N, S, D)."""
         return self.vector(torch.tanh(self.query(queries)[:, :, None] + keys[:, None])).squeeze(-1)
+
+
+ATTENTIONS: dict[str, type[Attention]] = {
+    "additive": AdditiveAttention,
+    "general": GeneralAttention,
+    "dot": DotAttention,
+}
+"""How states score those of the source, by the kind that a configuration names."""

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from textvae.modules.attention import Attention, Source
 from textvae.modules.decoders import Cache
+from textvae.support.options import Count, Dropout, Size
 
 
 class AttentiveDecoder(nn.Module):
@@ -42,14 +43,14 @@ class AttentiveDecoder(nn.Module):
     def __init__(
         self,
         *,
-        vocabulary_size: int,
-        embedding_size: int,
-        hidden_size: int,
-        latent_size: int,
+        vocabulary_size: Size,
+        embedding_size: Size,
+        hidden_size: Size,
+        latent_size: Count,
         attention: Attention,
         beside: Sequence[int],
-        layers: int = 1,
-        dropout: float = 0.0,
+        layers: Size = 1,
+        dropout: Dropout = 0.0,
     ) -> None:
         super().__init__()
         self.embedding = nn.Embedding(vocabulary_size, embedding_size)
@@ -107,3 +108,7 @@ class AttentiveDecoder(nn.Module):
         given = torch.cat([summary.expand(len(z), -1, -1), z.to(summary.dtype)], -1).flatten(0, 1)
         cell = self.initial_cell(given).unflatten(1, (self.lstm.num_layers, -1)).transpose(0, 1)
         return cell.tanh(), cell
+
+
+ATTENTIVE_DECODERS: dict[str, type[nn.Module]] = {"lstm": AttentiveDecoder}
+"""What writes a target given the states of its source, by the kind that a configuration names."""

@@ -1,16 +1,25 @@
-"""A latent variable of two parts: the class y of a sentence, where it is not known, and the rest, z."""
+"""A distribution over a latent variable of two parts: the class y of a sentence and the rest, z."""
 
 from __future__ import annotations
 
-import math
-
 import torch
-from torch import Tensor, nn
-from torch.distributions import Distribution, Independent, kl_divergence, register_kl
+from torch import Tensor
+from torch.distributions import Distribution, kl_divergence, register_kl
 from torch.distributions.constraints import Constraint
 from torch.nn import functional
 
-from textvae.modules.latents import as_gaussian, diagonal_gaussian, drawn, kl_of_class, kl_per_dimension
+from textvae.modules.distributions import (
+    Draws,
+    Gaussians,
+    diagonal_gaussian,
+    gaussians_of,
+    kl_of_class,
+    kl_per_dimension,
+    noise,
+    pathwise,
+    sample,
+    surprise_of_class,
+)
 
 UNLABELLED = -1
 """The label of a sentence whose class is not known."""
@@ -26,14 +35,21 @@ class ClassGaussian(Distribution):
         mean: m, (B, C, Z).
         scale: s, (B, C, Z).
         labels: y, or `UNLABELLED`, (B,); None: no label is known.
+        temperature: of the Gumbel-softmax that draws y in training (`relaxed`); None: every y is tried and weighted
+            by q(y) (`enumerated`).
     """
 
     arg_constraints: dict[str, Constraint] = {}  # noqa: RUF012
 
     def __init__(
-        self, log_probabilities: Tensor, mean: Tensor, scale: Tensor, labels: Tensor | None = None
+        self,
+        log_probabilities: Tensor,
+        mean: Tensor,
+        scale: Tensor,
+        labels: Tensor | None = None,
+        temperature: float | None = None,
     ) -> None:
-        self.log_probabilities = log_probabilities
+        self.log_probabilities, self.labels, self.temperature = log_probabilities, labels, temperature
         self.given = diagonal_gaussian(mean, scale)
         classes = mean.shape[1]
         self.known = torch.zeros_like(mean[:, 0, 0], dtype=torch.bool) if labels is None else labels >= 0
@@ -114,11 +130,11 @@ def _kl_with_classes(posterior: ClassGaussian, prior: ClassGaussian) -> Tensor:
 
 
 @kl_per_dimension.register
-def _kl_parts(posterior: ClassGaussian, prior: ClassGaussian) -> Tensor:
+def _kl_parts(posterior: ClassGaussian, prior: ClassGaussian, z: Tensor | None = None) -> Tensor:
     """sum_y q(y) KL(q(z | y) ‖ p(z | y)) of each dimension of z and, last, KL(q(y) ‖ p(y)), (B, Z + 1)."""
     each = kl_divergence(posterior.given.base_dist, prior.given.base_dist)
-    z = (posterior.probabilities[:, :, None] * each).sum(1)
-    return torch.cat([z, _kl_of_class(posterior, prior)[:, None]], -1)
+    of_z = (posterior.probabilities[:, :, None] * each).sum(1)
+    return torch.cat([of_z, _kl_of_class(posterior, prior)[:, None]], -1)
 
 
 @kl_of_class.register
@@ -126,68 +142,36 @@ def _kl_of_class(posterior: ClassGaussian, prior: ClassGaussian) -> Tensor:
     return -(posterior.probabilities * prior.log_probabilities).sum(-1) - posterior.entropy()
 
 
-@as_gaussian.register
-def _of_likeliest_class(posterior: ClassGaussian) -> Independent:
-    rows, y = torch.arange(len(posterior.probabilities)), posterior.probabilities.argmax(-1)
-    return diagonal_gaussian(posterior.given.mean[rows, y], posterior.given.stddev[rows, y])
+@surprise_of_class.register
+def _surprise_of_class(posterior: ClassGaussian) -> Tensor | None:
+    if posterior.labels is None:
+        return None
+    known = posterior.known
+    return -posterior.log_probabilities[known].gather(-1, posterior.labels[known, None]).squeeze(-1)
 
 
-@drawn.register
-def _drawn_with_class(distribution: ClassGaussian, generator: torch.Generator | None = None) -> Tensor:
-    y = torch.multinomial(distribution.probabilities.cpu(), 1, generator=generator)[:, 0]
+@gaussians_of.register
+def _gaussians_of_classes(distribution: ClassGaussian) -> Gaussians:
     given = distribution.given
-    noise = torch.randn(given.mean.shape, generator=generator, dtype=given.mean.dtype)
-    return distribution.at(y.to(given.mean.device), given.mean + given.stddev * noise.to(given.mean.device))
+    return Gaussians(distribution.probabilities.log(), given.mean, given.stddev)
 
 
-class ClassPosterior(nn.Module):
-    """q(y | x) = softmax(V s), q(z | x, y) = N(W_m h_y, diag(exp(W_v h_y))), h_y = tanh(U s + e_y), of a summary s.
-
-    The recognition model of M2 (Kingma et al. 2014, section 3.1.2).
-
-    Args:
-        input_size: D of the summaries (B, D), and the size of h.
-        latent_size: Z.
-        classes: C.
-        dropout: on what the classifier reads.
-
-    References:
-        Semi-supervised Learning with Deep Generative Models (Kingma et al. 2014), https://arxiv.org/abs/1406.5298
-    """
-
-    def __init__(self, input_size: int, latent_size: int, classes: int, dropout: float = 0.0) -> None:
-        super().__init__()
-        self.dropout = nn.Dropout(dropout)
-        self.classifier = nn.Linear(input_size, classes)
-        self.hidden = nn.Linear(input_size, input_size)
-        self.embedding = nn.Embedding(classes, input_size)
-        self.mean = nn.Linear(input_size, latent_size)
-        self.log_variance = nn.Linear(input_size, latent_size)
-
-    def forward(self, summary: Tensor, labels: Tensor | None = None) -> ClassGaussian:
-        """q(y, z | x), batch shape (B,), for a summary (B, D) and the labels that are known (B,)."""
-        scores = self.classifier(self.dropout(summary))
-        hidden = (self.hidden(summary)[:, None] + self.embedding.weight).tanh()
-        precise = torch.promote_types(scores.dtype, torch.float32)
-        scale = (0.5 * self.log_variance(hidden).to(precise)).exp()
-        log_probabilities = functional.log_softmax(scores.to(precise), -1)
-        return ClassGaussian(log_probabilities, self.mean(hidden).to(precise), scale, labels)
+@pathwise.register
+def _pathwise_with_class(posterior: ClassGaussian, samples: int) -> Draws:
+    """Draws (C · K, B, Z + C) of every class, or (K, B, Z + C) at a temperature."""
+    if posterior.temperature is None:
+        return Draws(*posterior.enumerated(samples))
+    return Draws(posterior.relaxed(posterior.temperature, samples))
 
 
-class ClassPrior(nn.Module):
-    """p(y) = 1 / C and p(z) = N(0, I).
-
-    Args:
-        latent_size: Z.
-        classes: C.
-    """
-
-    def __init__(self, latent_size: int, classes: int) -> None:
-        super().__init__()
-        self.latent_size, self.classes = latent_size, classes
-
-    def forward(self, batch_size: int, like: Tensor) -> ClassGaussian:
-        """The prior, batch shape (batch_size,), on the device and in the dtype of ``like``."""
-        mean = like.new_zeros(batch_size, self.classes, self.latent_size)
-        uniform = like.new_full((batch_size, self.classes), -math.log(self.classes))
-        return ClassGaussian(uniform, mean, torch.ones_like(mean))
+@sample.register
+def _sample_with_class(
+    distribution: ClassGaussian, samples: int, generator: torch.Generator | None = None
+) -> Tensor:
+    if generator is None:
+        return distribution.rsample((samples,))
+    given = distribution.given
+    z = given.mean + given.stddev * noise((samples, *given.mean.shape), given.mean, generator)
+    probabilities = distribution.probabilities.expand(samples, -1, -1)
+    y = torch.multinomial(probabilities.flatten(0, 1).cpu(), 1, generator=generator).view(z.shape[:2])
+    return distribution.at(y.to(z.device), z)

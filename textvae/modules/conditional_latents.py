@@ -11,8 +11,6 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from functools import singledispatch
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -22,20 +20,16 @@ from torch.distributions.constraints import Constraint
 from textvae.modules.attention import Source
 from textvae.modules.attentive_decoder import AttentiveDecoder
 from textvae.modules.decoders import Cache
+from textvae.modules.distributions import along, diagonal_gaussian, noise, sample
 from textvae.modules.encoders import mean_of_real
-from textvae.modules.latents import GaussianPosterior, diagonal_gaussian, drawn
+from textvae.modules.posteriors import GaussianPosterior
+from textvae.support.options import Count
 
 Choice = Callable[[Distribution], Tensor]
 """Makes z of its distribution in generation: its mean, a draw, ..."""
 
 Found = tuple[Distribution, Distribution, Callable[[Tensor], Tensor]]
 """Posterior and prior of batch shape (B,), and the decoder states (K, B, T, D) for z of K samples."""
-
-
-@singledispatch
-def along(distribution: Any, z: Tensor) -> Any:
-    """The distribution with the parameters that it has on the way of z, (K, B, T, Z); most have but one set."""
-    return distribution
 
 
 class RecurrentStep(nn.Module):
@@ -98,12 +92,12 @@ class RecurrentGaussian(Distribution):
         """The way on which each z_t is the mean given the one before, (B, T, Z)."""
         return self.path(self.start.new_zeros(self.batch_shape + self.event_shape))
 
-    def path(self, noise: Tensor) -> Tensor:
-        """z_t = m_t + s_t noise_t, one after the other, for noise (..., B, T, Z)."""
-        z = [self.start.expand_as(noise[..., 0, :])]
-        for known, noise_t in zip(self.known.unbind(1), noise.unbind(-2), strict=True):
+    def path(self, e: Tensor) -> Tensor:
+        """z_t = m_t + s_t e_t, one after the other, for noise e (..., B, T, Z)."""
+        z = [self.start.expand_as(e[..., 0, :])]
+        for known, e_t in zip(self.known.unbind(1), e.unbind(-2), strict=True):
             gaussian = self.step(known, z[-1]).base_dist
-            z.append(gaussian.loc + gaussian.scale * noise_t)
+            z.append(gaussian.loc + gaussian.scale * e_t)
         return torch.stack(z[1:], -2)
 
     def rsample(self, sample_shape: torch.Size | list[int] | tuple[int, ...] = ()) -> Tensor:
@@ -130,11 +124,12 @@ def _along_recurrent(distribution: RecurrentGaussian, z: Tensor) -> Independent:
     return distribution.at(z)
 
 
-@drawn.register
-def _drawn_along(distribution: RecurrentGaussian, generator: torch.Generator | None = None) -> Tensor:
-    start = distribution.start
-    shape = distribution.batch_shape + distribution.event_shape
-    return distribution.path(torch.randn(shape, generator=generator, dtype=start.dtype).to(start.device))
+@sample.register
+def _sample_recurrent(
+    distribution: RecurrentGaussian, samples: int, generator: torch.Generator | None = None
+) -> Tensor:
+    shape = (samples, *distribution.batch_shape, *distribution.event_shape)
+    return distribution.path(noise(shape, distribution.start, generator))
 
 
 def _of_steps(gaussian: Independent) -> Independent:
@@ -179,7 +174,7 @@ class SentenceLatent(nn.Module):
         Variational Neural Machine Translation (Zhang et al. 2016), https://arxiv.org/abs/1605.07869
     """
 
-    def __init__(self, size: int, latent_size: int, source_prior: bool) -> None:
+    def __init__(self, size: int, latent_size: Count, source_prior: bool = True) -> None:
         super().__init__()
         self.latent_size = latent_size
         self.prior = _network(size, size, latent_size) if latent_size and source_prior else None
@@ -331,7 +326,7 @@ class AttentionLatent(_LatentOfEachStep):
 
     reads_target = False
 
-    def __init__(self, size: int, latent_size: int, source_prior: bool) -> None:
+    def __init__(self, size: int, latent_size: Count, source_prior: bool = True) -> None:
         super().__init__()
         self.posterior = GaussianPosterior(size, latent_size)
         self.source_prior = source_prior
@@ -384,7 +379,7 @@ class StepLatent(_LatentOfEachStep):
 
     reads_target = True
 
-    def __init__(self, size: int, latent_size: int, source_prior: bool) -> None:
+    def __init__(self, size: int, latent_size: Count, source_prior: bool = True) -> None:
         super().__init__()
         self.latent_size = latent_size
         self.prior = RecurrentStep(2 * size, size, latent_size) if source_prior else None
@@ -409,3 +404,11 @@ class StepLatent(_LatentOfEachStep):
     def beside(self, contexts: Tensor, z: Tensor) -> tuple[Tensor, ...]:
         """The contexts and z."""
         return contexts, z
+
+
+LATENTS: dict[str, type[nn.Module]] = {
+    "sentence": SentenceLatent,
+    "attention": AttentionLatent,
+    "step": StepLatent,
+}
+"""Where z stands in a model of pairs, by the kind that a configuration names."""

@@ -7,12 +7,15 @@ not depend on the prefix's length. So there is no second implementation that cou
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from typing import Annotated
 
 import torch
+from annotated_types import MinLen
 from torch import Tensor, nn
 from torch.func import functional_call
 from torch.nn import functional
+
+from textvae.support.options import Count, Dropout, Size, one_of
 
 Cache = tuple[Tensor, ...]
 """What a decoder remembers of a prefix: tensors whose first axis is the sentence."""
@@ -103,7 +106,7 @@ class LSTMDecoder(nn.Module):
             it is PyTorch's, a mask a token.
         recurrent_dropout: on the weights from step to step in training, with one mask for all steps and sentences of
             a batch (DropConnect, Merity et al. 2018).
-        skip: with a `SkipConnection` from z to the states.
+        skip_connection: with a `SkipConnection` from z to the states.
 
     References:
         Regularizing and Optimizing LSTM Language Models (Merity et al. 2018), https://arxiv.org/abs/1708.02182
@@ -112,15 +115,15 @@ class LSTMDecoder(nn.Module):
     def __init__(
         self,
         *,
-        vocabulary_size: int,
-        embedding_size: int,
-        hidden_size: int,
-        latent_size: int,
-        layers: int = 1,
-        dropout: float = 0.0,
+        vocabulary_size: Size,
+        embedding_size: Size,
+        hidden_size: Size,
+        latent_size: Count,
+        layers: Size = 1,
+        dropout: Dropout = 0.0,
         variational_dropout: bool = False,
-        recurrent_dropout: float = 0.0,
-        skip: bool = False,
+        recurrent_dropout: Dropout = 0.0,
+        skip_connection: bool = False,
     ) -> None:
         super().__init__()
         self.embedding = nn.Embedding(vocabulary_size, embedding_size)
@@ -134,7 +137,7 @@ class LSTMDecoder(nn.Module):
         )
         self.dropout = _dropout(dropout, variational_dropout)
         self.recurrent_dropout = recurrent_dropout
-        self.skip = SkipConnection(latent_size, hidden_size) if skip and latent_size else None
+        self.skip = SkipConnection(latent_size, hidden_size) if skip_connection and latent_size else None
         self.output_size = hidden_size
 
     def forward(self, inputs: Tensor, z: Tensor, cache: Cache | None = None) -> tuple[Tensor, Cache]:
@@ -183,6 +186,9 @@ DILATIONS: dict[str, tuple[int, ...]] = {
 }
 """The sizes of Yang et al. 2017, whose receptive fields are 15, 63, 125 and 187 tokens."""
 
+Dilations = Annotated[str, one_of(DILATIONS)] | Annotated[list[Size], MinLen(1)]
+"""A name of `DILATIONS`, or one dilation for each block."""
+
 
 class CausalBlock(nn.Module):
     """A residual block whose output at t depends on t and two earlier steps, ``dilation`` and twice that before.
@@ -224,34 +230,34 @@ class DilatedConvolutionDecoder(nn.Module):
         embedding_size: size of the word vectors.
         hidden_size: number of channels, D; the convolutions inside the blocks have half as many.
         latent_size: Z; with 0 this is a convolutional language model.
-        dilations: one for each block; see `DILATIONS`.
+        dilations: a name of `DILATIONS`, or the dilation of each block.
         dropout: on the word vectors, in each block and on the output states.
         variational_dropout: whether it is `VariationalDropout`.
-        skip: with a `SkipConnection` from z to the states.
+        skip_connection: with a `SkipConnection` from z to the states.
     """
 
     def __init__(
         self,
         *,
-        vocabulary_size: int,
-        embedding_size: int,
-        hidden_size: int,
-        latent_size: int,
-        dilations: Sequence[int] = DILATIONS["small"],
-        dropout: float = 0.0,
+        vocabulary_size: Size,
+        embedding_size: Size,
+        hidden_size: Size,
+        latent_size: Count,
+        dilations: Dilations = "small",
+        dropout: Dropout = 0.0,
         variational_dropout: bool = False,
-        skip: bool = False,
+        skip_connection: bool = False,
     ) -> None:
         super().__init__()
         self.embedding = nn.Embedding(vocabulary_size, embedding_size)
-        self.dilations = tuple(dilations)
+        self.dilations = DILATIONS[dilations] if isinstance(dilations, str) else tuple(dilations)
         self.projection = nn.Linear(embedding_size + latent_size, hidden_size)
         self.blocks = nn.ModuleList(
-            CausalBlock(hidden_size, dilation, dropout, variational_dropout) for dilation in dilations
+            CausalBlock(hidden_size, dilation, dropout, variational_dropout) for dilation in self.dilations
         )
         self.norm = nn.LayerNorm(hidden_size)
         self.dropout = _dropout(dropout, variational_dropout)
-        self.skip = SkipConnection(latent_size, hidden_size) if skip and latent_size else None
+        self.skip = SkipConnection(latent_size, hidden_size) if skip_connection and latent_size else None
         self.output_size = hidden_size
 
     @property
@@ -276,3 +282,10 @@ class DilatedConvolutionDecoder(nn.Module):
             pasts.append(past)
         states = self.dropout(functional.relu(self.norm(states))).unflatten(0, z.shape[:2])
         return (states if self.skip is None else self.skip(states, z)), tuple(pasts)
+
+
+DECODERS: dict[str, type[nn.Module]] = {
+    "lstm": LSTMDecoder,
+    "dilated_convolution": DilatedConvolutionDecoder,
+}
+"""What writes a sentence from z, by the kind that a configuration names."""

@@ -8,6 +8,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pack_padded_sequence
 
+from textvae.support.options import OddSize, Size
+
 
 def mean_of_real(states: Tensor, mask: Tensor) -> Tensor:
     """The mean of the states (B, T, D) of each sentence's real tokens, (B, D).
@@ -33,10 +35,10 @@ class LSTMEncoder(nn.Module):
     def __init__(
         self,
         *,
-        vocabulary_size: int,
-        embedding_size: int,
-        hidden_size: int,
-        layers: int = 1,
+        vocabulary_size: Size,
+        embedding_size: Size,
+        hidden_size: Size,
+        layers: Size = 1,
         bidirectional: bool = False,
     ) -> None:
         super().__init__()
@@ -77,7 +79,13 @@ class ConvolutionEncoder(nn.Module):
     """
 
     def __init__(
-        self, *, vocabulary_size: int, embedding_size: int, hidden_size: int, layers: int = 2, width: int = 3
+        self,
+        *,
+        vocabulary_size: Size,
+        embedding_size: Size,
+        hidden_size: Size,
+        layers: Size = 1,
+        width: OddSize = 3,
     ) -> None:
         super().__init__()
         self.embedding = nn.Embedding(vocabulary_size, embedding_size)
@@ -115,7 +123,7 @@ class BagOfWordsEncoder(nn.Module):
     """
 
     def __init__(
-        self, *, vocabulary_size: int, embedding_size: int, hidden_size: int, layers: int = 1
+        self, *, vocabulary_size: Size, embedding_size: Size, hidden_size: Size, layers: Size = 1
     ) -> None:
         super().__init__()
         self.embedding = nn.Embedding(vocabulary_size, embedding_size)
@@ -134,3 +142,11 @@ class BagOfWordsEncoder(nn.Module):
         for layer in self.layers:
             states = torch.relu(layer(states))
         return states
+
+
+ENCODERS: dict[str, type[nn.Module]] = {
+    "lstm": LSTMEncoder,
+    "convolution": ConvolutionEncoder,
+    "bag_of_words": BagOfWordsEncoder,
+}
+"""What reads a sentence, by the kind that a configuration names."""

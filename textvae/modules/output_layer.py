@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 from torch.nn import functional
+
+from textvae.support.options import Size
 
 SLAB = 2**21
 """Logits held at once, where they are those of `ROWS` tokens or more: 8 MiB in fp32, which a core's cache can hold."""
@@ -156,25 +158,31 @@ class BagOfWords(nn.Module):
 
     Args:
         latent_size: Z.
+        vocabulary_size: V.
         hidden_size: of f's hidden layer; None: f is linear, so that topics are directions of z (Miao et al.
             2016).
-        vocabulary_size: V.
-        tf_idf: whether the n tokens of a word count (1 + log n) (1 + log((1 + N) / (1 + N_word))) instead of n, where
-            N_word of the N sentences seen so far in training, of several processes by the first, have the word; on the
-            mean a token of a batch counts 1.
+        weights: "counts": each token counts 1; or "tf_idf": the n tokens of a word count
+            (1 + log n) (1 + log((1 + N) / (1 + N_word))) instead of n, where N_word of the N sentences that training
+            has seen so far have the word (with several processes, those of the first); a token of a batch counts 1 on
+            average.
     """
 
     documents: Tensor
     frequencies: Tensor
 
     def __init__(
-        self, latent_size: int, hidden_size: int | None, vocabulary_size: int, *, tf_idf: bool = False
+        self,
+        *,
+        latent_size: Size,
+        vocabulary_size: Size,
+        hidden_size: Size | None = None,
+        weights: Literal["counts", "tf_idf"] = "counts",
     ) -> None:
         super().__init__()
         self.hidden = None if hidden_size is None else nn.Linear(latent_size, hidden_size)
         self.output = nn.Linear(hidden_size or latent_size, vocabulary_size)
-        self.tf_idf = tf_idf
-        if tf_idf:
+        self.tf_idf = weights == "tf_idf"
+        if self.tf_idf:
             self.register_buffer("documents", torch.zeros((), dtype=torch.long))
             self.register_buffer("frequencies", torch.zeros(vocabulary_size, dtype=torch.long))
 
@@ -202,3 +210,7 @@ class BagOfWords(nn.Module):
         repeated = counts.gather(1, targets).clamp(min=1)  # pads may stand for a word that is not there
         weights = (1 + repeated.log()) / repeated * rarity[targets] * mask
         return weights * (mask.sum() / weights.sum())
+
+
+BAGS: dict[str, type[nn.Module]] = {"softmax": BagOfWords}
+"""Second decoders of the words in no order, by the kind that a configuration names."""

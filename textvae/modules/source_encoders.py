@@ -8,6 +8,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
+from textvae.support.options import Dropout, Size
+
 
 class LSTMStates(nn.Module):
     """An LSTM that reads the sentence both ways; a linear layer joins the two states of each token.
@@ -20,7 +22,7 @@ class LSTMStates(nn.Module):
     """
 
     def __init__(
-        self, *, embedding_size: int, hidden_size: int, layers: int = 1, dropout: float = 0.0
+        self, *, embedding_size: Size, hidden_size: Size, layers: Size = 1, dropout: Dropout = 0.0
     ) -> None:
         super().__init__()
         self.dropout = nn.Dropout(dropout)
@@ -66,7 +68,7 @@ class TransformerStates(nn.Module):
     """
 
     def __init__(
-        self, *, embedding_size: int, hidden_size: int, layers: int = 1, dropout: float = 0.0
+        self, *, embedding_size: Size, hidden_size: Size, layers: Size = 1, dropout: Dropout = 0.0
     ) -> None:
         super().__init__()
         self.dropout = nn.Dropout(dropout)
@@ -101,3 +103,7 @@ def _sinusoids(states: Tensor) -> Tensor:
     position = torch.arange(length, device=states.device, dtype=torch.float32)[:, None]
     angles = position * 10_000.0 ** (-torch.arange(half, device=states.device) / half)
     return torch.cat([angles.sin(), angles.cos()], -1)[:, :size].to(states.dtype)
+
+
+SOURCE_ENCODERS: dict[str, type[nn.Module]] = {"lstm": LSTMStates, "transformer": TransformerStates}
+"""What makes a state of every token, by the kind that a configuration names."""

@@ -2,35 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal
 
 from torch import Tensor
 
-from textvae.errors import UserError
 from textvae.models.outputs import VAEOutput
-from textvae.modules.latents import kl_of_class, kl_per_dimension, kl_per_sentence
+from textvae.modules.distributions import (
+    Draws,
+    kl_of_class,
+    kl_per_dimension,
+    kl_per_sentence,
+    pathwise,
+    surprise_of_class,
+)
 from textvae.objectives.schedules import KLWeight
-
-
-@dataclass(frozen=True)
-class Terms:
-    """A loss and what it is made of.
-
-    Attributes:
-        loss: what is minimised, mean over the batch, ().
-        per_sentence: terms by name, each in nats per sentence, (B,), or those it applies to;
-            logged under their names.
-    """
-
-    loss: Tensor
-    per_sentence: dict[str, Tensor]
-
-    @property
-    def rate(self) -> Tensor:
-        """What beta weighs and a target rate holds: the KL without that of a class, (B,)."""
-        kl = self.per_sentence["kl"]
-        return kl - self.per_sentence["class_kl"] if "class_kl" in self.per_sentence else kl
+from textvae.objectives.terms import Objective, Terms
+from textvae.support.options import Positive, Size, Weight, check_fields
 
 
 @dataclass(frozen=True)
@@ -53,6 +42,7 @@ class ELBO:
             always the raw one.
         free_bits_on: whether KL_d is that of each sentence (Li et al. 2019) or its mean over the batch (Kingma et al.
             2016), where some sentences may say less if others say more.
+        samples: K, draws of z in training.
         bag_of_words: w, the weight of a second decoder that predicts the words of the sentence from z alone, in no
             order (Zhao et al. 2017); for models that have one, ``model.bag_of_words``.
         classification: a, the weight of the classifier's own loss; for models with classes.
@@ -71,53 +61,56 @@ class ELBO:
     """
 
     kl_weight: KLWeight = field(default_factory=KLWeight)
-    target_rate: float | None = None
-    free_bits: float = 0.0
+    target_rate: Positive | None = None
+    samples: Size = 1
+    free_bits: Weight = 0.0
     free_bits_on: Literal["sentence", "batch"] = "sentence"
-    bag_of_words: float = 1.0
-    classification: float = 1.0
+    bag_of_words: Weight = 1.0
+    classification: Weight = 1.0
 
     def __post_init__(self) -> None:
-        if self.free_bits < 0:
-            raise UserError(f"expected free_bits of 0 nats or more, got {self.free_bits}")
-        if self.free_bits_on not in ("sentence", "batch"):
-            raise UserError(f"expected free_bits_on to be one of sentence, batch, got {self.free_bits_on!r}")
-        if self.target_rate is not None and self.target_rate <= 0:
-            raise UserError(f"expected a target_rate of more than 0 nats, got {self.target_rate}")
-        if self.bag_of_words < 0:
-            raise UserError(f"expected a bag_of_words weight of 0 or more, got {self.bag_of_words}")
-        if self.classification < 0:
-            raise UserError(f"expected a classification weight of 0 or more, got {self.classification}")
+        check_fields(self)
+
+    def draw(self, posterior: Any, samples: int) -> Draws:
+        """Reparameterised draws, and every class of a posterior with classes."""
+        return pathwise(posterior, samples)
 
     def __call__(self, output: VAEOutput, kl_weight: float | Tensor) -> Terms:
         """The loss at the KL weight beta."""
-        reconstruction = -output.expected(output.log_likelihood)
-        kl = kl_per_sentence(output.posterior, output.prior)
+        reconstruction = -output.expected(output.score)
+        kl = kl_per_sentence(output.posterior, output.prior, output.z)
         terms = {"reconstruction": reconstruction, "kl": kl}
         of_class = kl_of_class(output.posterior, output.prior)
         loss = reconstruction + kl_weight * self._charged(output, kl, of_class)
         if of_class is not None:
             terms["class_kl"] = of_class
             loss = loss + of_class
-        if output.bag_of_words is not None:
-            terms["bag_of_words"] = -output.expected(output.bag_of_words)
-            loss = loss + self.bag_of_words * terms["bag_of_words"]
+        for name, scores in output.auxiliary.items():
+            terms[name] = -output.expected(scores)
+            loss = loss + self.auxiliary_weight(name) * terms[name]
         mean = loss.mean()
-        if output.classification is not None:
-            terms["classification"] = output.classification
-            mean = mean + self.classification * output.classification.sum() / max(
-                1, len(output.classification)
-            )
+        surprise = surprise_of_class(output.posterior)
+        if surprise is not None:
+            terms["classification"] = surprise
+            mean = mean + self.classification * surprise.sum() / max(1, len(surprise))
         return Terms(mean, {name: term.detach() for name, term in terms.items()})
+
+    def auxiliary_weight(self, name: str) -> float:
+        """The weight of an auxiliary score: the attribute of its name, or 1."""
+        return float(getattr(self, name, 1.0))
 
     def _charged(self, output: VAEOutput, kl: Tensor, of_class: Tensor | None) -> Tensor:
         """The KL of z that is paid for, (B,)."""
         if not self.free_bits or not output.z.shape[-1]:
             return kl if of_class is None else kl - of_class
-        each = kl_per_dimension(output.posterior, output.prior)
+        each = kl_per_dimension(output.posterior, output.prior, output.z)
         if of_class is not None:  # it is the last
             each = each[:, :-1]
         share = self.free_bits / each.shape[-1]
         if self.free_bits_on == "batch":
             each = each.mean(0, keepdim=True).expand_as(each)
         return each.clamp_min(share).sum(-1)
+
+
+OBJECTIVES: dict[str, Callable[..., Objective]] = {"elbo": ELBO}
+"""Losses, by the kind that a recipe names."""

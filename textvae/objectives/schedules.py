@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from textvae.errors import UserError
+from textvae.support.options import Count, Size, Weight, check_fields
 
 
 @dataclass(frozen=True)
@@ -40,20 +41,17 @@ class KLWeight:
     """
 
     schedule: Literal["constant", "linear", "sigmoid", "tanh", "cyclical"] = "constant"
-    start: float = 0.0
-    end: float = 1.0
-    steps: int = 0
-    cycles: int = 4
+    start: Weight = 0.0
+    end: Weight = 1.0
+    steps: Count = 0
+    cycles: Size = 4
 
     def __post_init__(self) -> None:
-        if self.start < 0 or self.end < 0:
-            raise UserError(f"expected KL weights of 0 or more, got start {self.start} and end {self.end}")
+        check_fields(self)
         if self.schedule != "constant" and self.steps < 1:
             raise UserError(
                 f"expected steps of 1 or more for the {self.schedule} KL weight, got {self.steps}"
             )
-        if self.cycles < 1:
-            raise UserError(f"expected 1 cycle or more, got {self.cycles}")
 
     def __call__(self, step: int) -> float:
         """The weight at ``step``."""

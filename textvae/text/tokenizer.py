@@ -90,16 +90,15 @@ def train_tokenizer(
 
 
 def train_tokenizers(
-    sources: Iterable[str], targets: Iterable[str], *, joint: bool = True, **options: Any
-) -> tuple[PreTrainedTokenizerBase, PreTrainedTokenizerBase]:
-    """Learn the tokenizers of both sides of pairs, source and target.
+    *sides: Iterable[str], joint: bool = True, **options: Any
+) -> tuple[PreTrainedTokenizerBase, ...]:
+    """Learn the tokenizers of all sides of a parallel corpus, such as source and target.
 
     Args:
-        sources: the training sentences of one side.
-        targets: those of the other.
-        joint: whether both sides share one vocabulary, learnt on both, so that names and numbers, which are written
-            alike, are the same tokens on both sides; the tokenizers are then one.
-        **options: of `train_tokenizer`; with two vocabularies each has the ``vocabulary_size``.
+        *sides: the training sentences of each side.
+        joint: whether the sides share one vocabulary, learnt on all of them, so that names and numbers, which are
+            written alike, are the same tokens on all sides; the tokenizers are then one.
+        **options: of `train_tokenizer`; without ``joint`` each vocabulary has the ``vocabulary_size``.
 
     Raises:
         UserError: as `train_tokenizer`.
@@ -113,9 +112,8 @@ def train_tokenizers(
         ([4, 5], [5, 4])
     """
     if joint:
-        both = train_tokenizer(chain(sources, targets), **options)
-        return both, both
-    return train_tokenizer(sources, **options), train_tokenizer(targets, **options)
+        return (train_tokenizer(chain(*sides), **options),) * len(sides)
+    return tuple(train_tokenizer(side, **options) for side in sides)
 
 
 def load_tokenizer(path: str | os.PathLike[str]) -> PreTrainedTokenizerBase:

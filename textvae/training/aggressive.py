@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import torch
@@ -10,7 +10,8 @@ from torch import Tensor, nn
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 from transformers.trainer_callback import ExportableState
 
-from textvae.errors import UserError
+from textvae.models.base import VAEModel
+from textvae.support.options import Size, check_value
 
 
 class AggressiveEncoder(TrainerCallback, ExportableState):
@@ -31,10 +32,9 @@ class AggressiveEncoder(TrainerCallback, ExportableState):
         https://arxiv.org/abs/1901.05534
     """
 
-    def __init__(self, *, updates: int = 100, window: int = 15) -> None:
-        if updates < 1 or window < 1:
-            raise UserError(f"expected updates and window of 1 or more, got {updates} and {window}")
-        self.updates, self.window = updates, window
+    def __init__(self, *, updates: Size = 100, window: Size = 15) -> None:
+        self.updates = check_value(updates, Size, "updates")
+        self.window = check_value(window, Size, "window")
         self.active = True
         self.information = -float("inf")
 
@@ -47,7 +47,7 @@ class AggressiveEncoder(TrainerCallback, ExportableState):
 
     def catch_up(
         self,
-        model: nn.Module,
+        model: VAEModel,
         optimizer: torch.optim.Optimizer,
         losses: Iterator[tuple[Tensor, float]],
         clip: Callable[[], Any],
@@ -55,7 +55,7 @@ class AggressiveEncoder(TrainerCallback, ExportableState):
         """Update the encoder alone until it has caught up; returns how many updates that were.
 
         Args:
-            model: whose encoder and posterior are updated.
+            model: the `VAEModel` whose inference parameters are updated.
             optimizer: of all its parameters; it leaves those without a gradient as they are.
             losses: the mean loss of a batch, with its graph, and its mean number of tokens, for as many random
                 batches as are asked for.
@@ -68,7 +68,7 @@ class AggressiveEncoder(TrainerCallback, ExportableState):
             loss, length = next(losses)
             loss.backward()
             clip()
-            _forget_gradients(model, of_encoder=False)
+            forget_gradients(model.generative_parameters())
             optimizer.step()
             total, tokens = total + loss.detach(), tokens + length
             if update % self.window == 0:
@@ -84,7 +84,7 @@ class AggressiveEncoder(TrainerCallback, ExportableState):
     ) -> None:
         """While the phase lasts, the step is the decoder's alone."""
         if self.active:
-            _forget_gradients(kwargs["model"], of_encoder=True)
+            forget_gradients(kwargs["model"].inference_parameters())
 
     def on_evaluate(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
@@ -96,8 +96,7 @@ class AggressiveEncoder(TrainerCallback, ExportableState):
         self.information = information
 
 
-def _forget_gradients(model: nn.Module, of_encoder: bool) -> None:
-    """Leave no gradient to the encoder and the posterior, or to all else; an optimiser skips what has none."""
-    for name, parameter in model.named_parameters():
-        if name.startswith(("encoder.", "posterior.")) == of_encoder:
-            parameter.grad = None
+def forget_gradients(parameters: Iterable[nn.Parameter]) -> None:
+    """Leave parameters without a gradient; an optimiser skips those."""
+    for parameter in parameters:
+        parameter.grad = None

@@ -2,23 +2,23 @@
 
 from __future__ import annotations
 
-import difflib
 import json
 import math
 import re
 import statistics
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
 from typing import Annotated, Any
 
-import yaml
 from pydantic import Field, TypeAdapter, ValidationError
 
 from textvae.errors import UserError
-from textvae.evaluation.evaluate import Evaluation
+from textvae.evaluation.meters.table import descriptions
 from textvae.files import replacing
+from textvae.support.options import did_you_mean
+from textvae.support.yaml import in_one_line, read_yaml
 from textvae.training.recipe import read_recipe
 
 COLUMNS = (
@@ -31,9 +31,6 @@ COLUMNS = (
     "minutes",
 )
 """Quantities of the table, where the file names no others."""
-DECIMALS = {"reconstruction_bleu": 1, "minutes": 1, "bits_per_character": 3}
-"""Of the quantities that are not counts; the others have 2."""
-
 _KINDS: dict[str, Any] = {
     "recipe": str,
     "output_dir": str,
@@ -80,7 +77,7 @@ class Run:
         file = self.folder / "recipe.yaml"
         if not file.exists():
             return "no recipe.yaml" if (self.folder / "evaluation.json").exists() else None
-        there, here = _flat(_load(file, "a recipe")), _flat(self.source)
+        there, here = _flat(read_yaml(file, "a recipe")), _flat(self.source)
         differing = [key for key in there | here if there.get(key, _ABSENT) != here.get(key, _ABSENT)]
         found = [f"{key} {there.get(key, _ABSENT)}, now {here.get(key, _ABSENT)}" for key in differing]
         return _listed(found) if found else None
@@ -114,7 +111,7 @@ class Comparison:
         """
         for name in names or ():
             if name not in self.names:
-                raise UserError(f"no configuration {name}{_nearest(name, self.names)}")
+                raise UserError(f"no configuration {name}{did_you_mean(name, self.names)}")
         return [
             run
             for run in self.runs
@@ -137,7 +134,7 @@ def read_comparison(
         UserError: naming all faults at once: in the file, in the recipe of a configuration, and, where there are
             none, the run folders that hold a run of another recipe.
     """
-    values, faults = _checked(_load(path, "a comparison"))
+    values, faults = _checked(read_yaml(path, "a comparison"))
     configurations = {name: given or {} for name, given in values["configurations"].items()}
     faults += [*_unknown_columns(values["columns"]), *_without_folder(configurations)]
     recipe, folder = Path(path).parent / values["recipe"], Path(values["output_dir"])
@@ -200,28 +197,10 @@ def write_table(comparison: Comparison) -> str:
     return text
 
 
-def _nearest(name: str, known: Iterable[str]) -> str:
-    """The end of a message about a name that is not known."""
-    near = difflib.get_close_matches(name, list(known), n=1)
-    return f"; did you mean {near[0]}?" if near else ""
-
-
-def _load(path: str | Path, what: str) -> dict[Any, Any]:
-    try:
-        source = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
-    except OSError as error:
-        raise UserError(f"expected {what} in {path}, got: {error.strerror}") from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise UserError(f"expected YAML in {path}, got: {' '.join(str(error).split())}") from error
-    if not isinstance(source, dict):
-        raise UserError(f"expected {what} in {path}, got {type(source).__name__}")
-    return source
-
-
 def _checked(given: Mapping[Any, Any]) -> tuple[dict[str, Any], list[str]]:
     """The values by key, empty where they are faulty, and the faults."""
     values: dict[str, Any] = {"recipe": "", "output_dir": "", "configurations": {}} | _DEFAULTS
-    faults = [f"{key}: no such key{_nearest(str(key), _KINDS)}" for key in given if key not in _KINDS]
+    faults = [f"{key}: no such key{did_you_mean(str(key), _KINDS)}" for key in given if key not in _KINDS]
     faults += [f"{key}: missing" for key in _KINDS if key not in given and key not in _DEFAULTS]
     for key in _KINDS.keys() & given.keys():
         try:
@@ -234,9 +213,11 @@ def _checked(given: Mapping[Any, Any]) -> tuple[dict[str, Any], list[str]]:
 
 
 def _unknown_columns(columns: Sequence[str]) -> list[str]:
-    known = {*COLUMNS, *(field.name for field in fields(Evaluation))}
+    known = {*COLUMNS, *descriptions()}
     return [
-        f"columns: no quantity {name}{_nearest(name, sorted(known))}" for name in columns if name not in known
+        f"columns: no quantity {name}{did_you_mean(name, sorted(known))}"
+        for name in columns
+        if name not in known
     ]
 
 
@@ -268,13 +249,13 @@ def _runs(
     runs, faults = [], []
     for seed, (name, given) in product(seeds, configurations.items()):
         place = folder / _slug(name) / f"seed{seed}"
-        chosen = [*(f"{key}={_written(value)}" for key, value in given.items()), *overrides]
+        chosen = [*(f"{key}={in_one_line(value)}" for key, value in given.items()), *overrides]
         faults += [
             (f"{key} is not its own to set: it follows from {reason}", name)
             for key, reason in (("training.seed", "seeds"), ("training.output_dir", "output_dir"))
             if any(override.startswith(f"{key}=") for override in chosen)
         ]
-        chosen += [f"training.seed={seed}", f"training.output_dir={_written(str(place))}"]
+        chosen += [f"training.seed={seed}", f"training.output_dir={in_one_line(str(place))}"]
         try:
             runs.append(Run(name, seed, tuple(chosen), read_recipe(recipe, chosen).source))
         except UserError as error:
@@ -292,12 +273,6 @@ def _grouped(faults: Iterable[tuple[str, str]]) -> list[str]:
 
 def _listed(words: Sequence[str]) -> str:
     return ", ".join(words[:3]) + (f" and {len(words) - 3} more" if len(words) > 3 else "")
-
-
-def _written(value: Any) -> str:
-    """A value in YAML, in one line."""
-    text = yaml.safe_dump(value, default_flow_style=True, allow_unicode=True, width=math.inf)
-    return text.removesuffix("\n").removesuffix("\n...")
 
 
 _ABSENT = "absent"
@@ -345,12 +320,18 @@ def _aligned(lines: Sequence[Sequence[str]]) -> list[str]:
     return [f"| {' | '.join(line)} |" for line in padded]
 
 
+def _decimals(column: str) -> int:
+    """Digits behind the point; minutes have one."""
+    described = descriptions().get(column)
+    return described.decimals if described else 1
+
+
 def _cell(row: Mapping[str, Any], column: str) -> str:
     """Mean ± deviation, or a dash where not all runs have a number."""
     if column not in row["mean"]:
         return "—"
     counts = all(isinstance(run[column], int) for run in row["runs"])
-    decimals = int(len(row["runs"]) > 1) if counts else DECIMALS.get(column, 2)
+    decimals = int(len(row["runs"]) > 1) if counts else _decimals(column)
     deviation = row["deviation"].get(column)
     spread = "" if deviation is None else f" ± {deviation:.{decimals}f}"
     return f"{row['mean'][column]:.{decimals}f}{spread}"

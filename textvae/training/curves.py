@@ -15,6 +15,7 @@ from tqdm import tqdm
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 from transformers.integrations import TensorBoardCallback
 
+from textvae.evaluation.meters.table import descriptions
 from textvae.files import replacing
 
 # Matplotlib is an extra, and slow to import: what draws imports it.
@@ -77,39 +78,59 @@ class Panel:
         return [curve for curve in self.curves if _points(history, curve.name)]
 
 
-PANELS = (
-    Panel(
-        "nats per sentence",
-        2.3,
-        (
-            Curve("loss", "training loss", TRAINING),
-            Curve("eval_reconstruction_prior_z", r"$-\log p(x\,|\,z)$, $z$ of the prior", PRIOR),
-            Curve("eval_reconstruction_shuffled_z", r"$-\log p(x\,|\,z)$, another's $z$", OTHER),
-            Curve("eval_reconstruction", r"$-\log p(x\,|\,z)$, its own $z$", OWN),
-            Curve("eval_neg_elbo", r"validation $-$ELBO", VALIDATION),
-        ),
-        from_zero=False,
-    ),
-    Panel(
-        "nats",
-        1.6,
-        (
-            Curve("kl", "training KL", TRAINING),
-            Curve("eval_mutual_information", "validation MI", OTHER),
-            Curve("eval_kl", "validation KL", VALIDATION),
-        ),
-    ),
-    Panel("KL weight", 0.8, (Curve("kl_weight", "", WEIGHT),)),
-    Panel("active units", 0.8, (Curve("eval_active_units", "", VALIDATION),)),
-)
-PANELS_WITHOUT_LATENT = (
-    Panel(
-        "nats per sentence",
-        2.3,
-        (Curve("loss", "training loss", TRAINING), Curve("eval_neg_elbo", "validation NLL", VALIDATION)),
-        from_zero=False,
-    ),
-)
+STYLES = {
+    "loss": TRAINING,
+    "kl": TRAINING,
+    "kl_weight": WEIGHT,
+    "eval_reconstruction_prior_z": PRIOR,
+    "eval_reconstruction_shuffled_z": OTHER,
+    "eval_reconstruction": OWN,
+    "eval_mutual_information": OTHER,
+}
+"""Lines of quantities that share a panel with others, from back to front; all others are drawn as `VALIDATION`."""
+
+TRAINED = {
+    "nats per sentence": ("loss", "training loss"),
+    "nats": ("kl", "training KL"),
+    "KL weight": ("kl_weight", ""),
+}
+"""What training logs in each panel: its name and its label."""
+
+HEIGHTS = {"nats per sentence": 2.3, "nats": 1.6}
+"""Inches of a panel; others have 0.8."""
+
+
+def panels() -> list[Panel]:
+    """The panels, made of what training logs and of what meters mark to be drawn."""
+    curves: dict[str, list[Curve]] = {
+        axis: [Curve(name, label, STYLES[name])] for axis, (name, label) in TRAINED.items()
+    }
+    for name, each in descriptions().items():
+        if each.panel:
+            logged = f"eval_{name}"
+            curve = Curve(logged, each.curve, STYLES.get(logged, VALIDATION))
+            curves.setdefault(each.panel, []).append(curve)
+    order = list(STYLES)
+
+    def place(curve: Curve) -> int:
+        return order.index(curve.name) if curve.name in order else len(order)
+
+    return [
+        Panel(axis, HEIGHTS.get(axis, 0.8), tuple(sorted(own, key=place)), axis != "nats per sentence")
+        for axis, own in curves.items()
+    ]
+
+
+WITHOUT_LATENT = {"loss": "training loss", "eval_neg_elbo": "validation NLL"}
+"""What is drawn of a model without a latent, and its labels."""
+
+
+def panels_without_latent() -> list[Panel]:
+    """The one panel of a model without a latent."""
+    curves = tuple(Curve(name, label, STYLES.get(name, VALIDATION)) for name, label in WITHOUT_LATENT.items())
+    return [Panel("nats per sentence", HEIGHTS["nats per sentence"], curves, from_zero=False)]
+
+
 SPECTRUM_HEIGHT = 1.6
 DIMENSION = "eval_kl_of_dimension_"
 
@@ -126,14 +147,15 @@ def draw_curves(history: History) -> Figure:
     from matplotlib.ticker import MaxNLocator
 
     with_latent = _with_latent(history)
-    panels = [panel for panel in (PANELS if with_latent else PANELS_WITHOUT_LATENT) if panel.drawn(history)]
+    possible = panels() if with_latent else panels_without_latent()
+    drawn = [panel for panel in possible if panel.drawn(history)]
     spectra = _spectra(history) if with_latent else {}
-    heights = [panel.height for panel in panels] + [SPECTRUM_HEIGHT] * bool(spectra)
+    heights = [panel.height for panel in drawn] + [SPECTRUM_HEIGHT] * bool(spectra)
     figure = Figure((WIDTH, 0.5 + sum(heights)), dpi=DPI, layout="constrained")
     if not heights:
         return figure
     rows = figure.subplots(len(heights), sharex=True, squeeze=False, height_ratios=heights)[:, 0]
-    for axes, panel in zip(rows, panels, strict=False):
+    for axes, panel in zip(rows, drawn, strict=False):
         _draw_panel(axes, panel, history)
     if spectra:
         _draw_spectra(rows[-1], spectra)

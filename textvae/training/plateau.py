@@ -9,6 +9,8 @@ from safetensors.torch import load_model
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 from transformers.trainer_callback import ExportableState
 
+from textvae.support.options import Count, Positive, Size, Weight
+
 
 class DecayOnPlateau(TrainerCallback, ExportableState):
     """Multiplies the learning rate when the bound has not improved for some evaluations, and stops in the end.
@@ -29,10 +31,10 @@ class DecayOnPlateau(TrainerCallback, ExportableState):
         self,
         metric: str = "eval_neg_elbo",
         *,
-        patience: int = 2,
-        factor: float = 0.5,
-        start_epoch: float = 15,
-        decays: int = 5,
+        patience: Size = 2,
+        factor: Positive = 0.5,
+        start_epoch: Weight = 15,
+        decays: Count = 5,
     ) -> None:
         self.metric, self.patience, self.factor = metric, patience, factor
         self.start_epoch, self.decays = start_epoch, decays

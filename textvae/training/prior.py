@@ -6,21 +6,22 @@ import numpy as np
 import torch
 from datasets import Dataset, IterableDataset
 
-from textvae.evaluation.evaluate import evaluating
+from textvae.inference.mode import evaluating
 from textvae.latent_space.clusters import fit_clusters
 from textvae.models.language import TextVAEModel
-from textvae.modules.latents import MixturePrior
-from textvae.text.batches import Collator, evaluation_loader
+from textvae.modules.priors import MixturePrior
+from textvae.text.fields import Fields
+from textvae.text.samplers import evaluation_loader
 
 POSTERIORS = 50_000
-"""Of how many the clusters are found, the first of the corpus."""
+"""Of how many the clusters are found at most; of a larger corpus, a random sample, and of a stream the first."""
 
 RESTARTS = 10
 """Of the search for clusters, which is often caught with two in one; the best is kept."""
 
 
 def start_prior(
-    model: TextVAEModel, rows: Dataset | IterableDataset, collator: Collator, *, batch_size: int, seed: int
+    model: TextVAEModel, rows: Dataset | IterableDataset, fields: Fields, *, batch_size: int, seed: int
 ) -> None:
     """Start the model's mixture prior from the clusters that a tied mixture finds among its posterior means.
 
@@ -32,7 +33,7 @@ def start_prior(
     Args:
         model: with a `MixturePrior`.
         rows: a tokenised corpus.
-        collator: makes its batches.
+        fields: make its batches.
         batch_size: sentences at once.
         seed: of the fit.
 
@@ -42,9 +43,13 @@ def start_prior(
     prior = model.prior
     assert isinstance(prior, MixturePrior)
     kept = rows.take(POSTERIORS)
+    if isinstance(rows, Dataset) and len(rows) > POSTERIORS:
+        # At random, as a corpus may be sorted by its classes.
+        chosen = np.random.default_rng(seed).choice(len(rows), POSTERIORS, replace=False)
+        kept = rows.select(np.sort(chosen))
     means, variances = [], []
-    with evaluating(model, seed):
-        for batch in evaluation_loader(kept, collator, batch_size):
+    with evaluating(model):
+        for batch in evaluation_loader(kept, fields, batch_size):
             here = batch.to(model.device)
             posterior = model.encode(here.targets, here.mask)
             means.append(posterior.mean.double().cpu())

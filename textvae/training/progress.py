@@ -8,6 +8,8 @@ from typing import Any
 from tqdm import tqdm
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
+from textvae.evaluation.meters.table import descriptions
+
 SHOWN = {
     "loss": "loss",
     "reconstruction": "reconstruction",
@@ -15,13 +17,14 @@ SHOWN = {
     "class_kl": "KL of the class",
     "kl_weight": "KL weight",
     "learning_rate": "learning rate",
-    "eval_neg_elbo": "validation -ELBO",
-    "eval_ppl": "PPL",
-    "eval_kl": "KL",
-    "eval_mutual_information": "MI",
-    "eval_active_units": "active units",
 }
-"""What a line shows, in this order; everything that is logged goes to TensorBoard and the checkpoints."""
+"""What a line shows of training, in this order; everything that is logged goes to TensorBoard and the checkpoints."""
+
+
+def shown() -> dict[str, str]:
+    """What a line shows, by the names in the logs: of training, and of evaluations what meters mark for it."""
+    measured = {f"eval_{name}": each.progress for name, each in descriptions().items() if each.progress}
+    return SHOWN | measured
 
 
 class Progress(TrainerCallback):
@@ -60,10 +63,10 @@ class Progress(TrainerCallback):
         **kwargs: Any,
     ) -> None:
         """Write a line."""
-        shown = [f"{words} {logs[name]:.4g}" for name, words in SHOWN.items() if logs and name in logs]
-        if shown and state.is_world_process_zero:
+        written = [f"{words} {logs[name]:.4g}" for name, words in shown().items() if logs and name in logs]
+        if written and state.is_world_process_zero:
             place = f"step {state.global_step:,}/{state.max_steps:,}, epoch {state.epoch or 0:.2f}: "
-            tqdm.write(place + ", ".join(shown), file=sys.stderr)
+            tqdm.write(place + ", ".join(written), file=sys.stderr)
 
     def on_evaluate(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any

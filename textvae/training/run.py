@@ -5,301 +5,103 @@ from __future__ import annotations
 import json
 import shutil
 import sys
-from collections.abc import Iterator
-from dataclasses import asdict, dataclass
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
-import yaml
-from datasets import ClassLabel, Dataset, DatasetDict, IterableDataset, IterableDatasetDict
-from safetensors.torch import load_model as load_weights
-from transformers import PreTrainedTokenizerBase, TrainerState, set_seed
-
 from textvae.errors import UserError
 from textvae.evaluation.diagnosis import described
-from textvae.evaluation.evaluate import Evaluation, evaluate_rows
+from textvae.evaluation.evaluate import evaluate_rows
+from textvae.evaluation.quantities import Evaluation
 from textvae.files import replacing, replacing_files_in
-from textvae.models.checkpoint import last_whole_checkpoint, without_bars
-from textvae.models.language import TextVAEConfig, TextVAEModel
-from textvae.models.seq2seq import Seq2SeqVAEConfig, Seq2SeqVAEModel
-from textvae.text.batches import Collator, tokenize
+from textvae.models.checkpoint import last_whole_checkpoint, load_run, without_bars
+from textvae.support.yaml import to_yaml
 from textvae.text.corpus import load_corpus
-from textvae.text.tokenizer import load_tokenizer, train_tokenizer, train_tokenizers
-from textvae.texts import load
-from textvae.training.clock import Clock
-from textvae.training.curves import Curves
-from textvae.training.prior import start_prior
-from textvae.training.progress import Progress
+from textvae.text.fields import Fields
 from textvae.training.recipe import Recipe
-from textvae.training.trainer import TextVAETrainer, TextVAETrainingArguments
-from textvae.translation import SOURCE, Translator
-
-MODELS: dict[Any, Any] = {TextVAEConfig: TextVAEModel, Seq2SeqVAEConfig: Seq2SeqVAEModel}
-"""The model of each kind of configuration."""
+from textvae.training.stage import Start, Tokens, arguments_of, clock_of, trained
 
 
-def run(recipe: Recipe, *, resume: bool = False, overwrite: bool = False, quiet: bool = False) -> Evaluation:
+def run(
+    recipe: Recipe,
+    *,
+    fields: Fields | None = None,
+    resume: bool = False,
+    overwrite: bool = False,
+    quiet: bool = False,
+) -> Evaluation:
     """Train, save and measure; returns the quantities on the test split, which the run holds as evaluation.json.
 
-    The run folder ends with the model, the tokenizer, the recipe as it was run (recipe.yaml), the evaluation and
-    the last checkpoints; of a conditional model, whose evaluation has BLEU, with the sources' tokenizer in source/.
+    The run folder ends with the model, what its fields have learnt (tokenizers), the recipe as it was run
+    (recipe.yaml), the evaluation and the last checkpoints.
 
     Args:
         recipe: what to do.
+        fields: what the model reads, with tokenizers that are learnt already; None: they are learnt from the corpus.
         resume: go on from the folder's last whole checkpoint, to the weights of an uninterrupted run.
         overwrite: delete a run that is in the folder.
-        quiet: no progress bars.
+        quiet: show no progress bars.
 
     Raises:
         UserError: if the folder holds a run and neither ``resume`` nor ``overwrite`` is given, or as the corpus,
             the tokenizer, the model or the trainer say.
     """
     with without_bars(of_datasets=quiet or not sys.stderr.isatty()):
-        return _run(recipe, resume, overwrite, quiet)
+        return _run(recipe, fields, resume, overwrite, quiet)
 
 
-def _run(recipe: Recipe, resume: bool, overwrite: bool, quiet: bool) -> Evaluation:
+def _run(recipe: Recipe, given: Fields | None, resume: bool, overwrite: bool, quiet: bool) -> Evaluation:
     """What `run` does, step by step."""
-    folder = recipe.folder
-    arguments = _arguments(recipe)
-    # Of several processes the first makes way, the corpus's files and the tokenizer; the others then find them.
+    arguments = arguments_of(recipe)
+    # The first of several processes makes way, the corpus's files and the tokenizers; the others then find them.
     with arguments.main_process_first(local=False):
-        first = arguments.process_index == 0
-        checkpoint = _prepare(folder, resume or not first, overwrite)
+        again = resume or arguments.process_index > 0
+        checkpoint = _prepare(recipe.folder, again, overwrite)
         corpus = load_corpus(**recipe.corpus)
-        _check_columns(corpus["train"], {"source", "target"} if recipe.conditional else {"text"})
-        tokenizer, source_tokenizer = _tokenizers(recipe, corpus["train"], resume or not first)
-        tokens = tokenize(
-            corpus,
-            tokenizer,
-            source_tokenizer=source_tokenizer,
-            maximum_length=recipe.tokenizer.maximum_length,
-        )
+        fields = _fields(recipe, given, corpus["train"], again)
+        tokens = fields.prepare(corpus)
     start = None
     if recipe.pretraining and not checkpoint:
-        start = _pretrained(recipe.pretraining, tokenizer, tokens, resume, quiet)
-    trainer = _trained(recipe, tokenizer, tokens, checkpoint, quiet, start, source_tokenizer)
-    model: Any = trainer.vae
-    how: dict[str, Any] = {
-        "maximum_length": recipe.tokenizer.maximum_length,
-        "batch_size": recipe.evaluation.batch_size,
-        "samples": recipe.evaluation.samples,
-        "seed": arguments.seed,
-        "bf16": recipe.evaluation.bf16,
-        "show_progress_bar": False if quiet else None,
-    }
-    if source_tokenizer is None:
-        how["refinement"] = recipe.evaluation.refinement
-        result = evaluate_rows(model, tokenizer, corpus["test"], **how)
-    else:
-        translator = Translator(model, tokenizer, source_tokenizer)
-        result = translator.evaluate(corpus["test"], **how, **asdict(recipe.evaluation.translation))
-    if trainer.is_world_process_zero():
-        with replacing_files_in(folder) as partial:
-            model.save_pretrained(partial)
-        _write_json(folder / "evaluation.json", described(result) | {"minutes": _clock(trainer).minutes})
-    return result
-
-
-@dataclass(frozen=True)
-class _Start:
-    """What the first stage of a run has left: its model, minutes and, of a target rate, the KL weight at its end."""
-
-    model: Any
-    minutes: float
-    kl_weight: float | None = None
-
-
-def _trained(
-    recipe: Recipe,
-    tokenizer: PreTrainedTokenizerBase,
-    tokens: DatasetDict | IterableDatasetDict,
-    checkpoint: Path | None,
-    quiet: bool,
-    start: _Start | None = None,
-    source_tokenizer: PreTrainedTokenizerBase | None = None,
-) -> TextVAETrainer:
-    """The trainer of a new model of ``recipe``, after training."""
-    arguments = _arguments(recipe)
-    # Also what a resumed run needs: the weights of a module without a checkpoint, and the draws before the first.
-    set_seed(arguments.seed)
-    classes = _classes(tokens["train"]) if recipe.classes else None
-    model = build_model(recipe, tokenizer, classes, source_tokenizer)
-    if start:
-        _take_over(model, start.model, recipe, tokenizer, tokens["train"])
-    trainer = TextVAETrainer(
-        model,
-        arguments,
-        recipe.objective,
-        tokenizer,
-        source_tokenizer=source_tokenizer,
-        train_dataset=_shuffled(tokens["train"], arguments.seed),
-        eval_dataset=tokens["validation"],
-        callbacks=[Progress(quiet), Clock(start.minutes if start else 0.0)],
+        start = _first_stage(recipe.pretraining, fields, tokens, resume, quiet)
+    trainer = trained(recipe, fields, tokens, checkpoint, start, quiet)
+    result = evaluate_rows(
+        trainer.vae,
+        fields,
+        corpus["test"],
+        **measuring(recipe),
+        seed=arguments.seed,
+        show_progress_bar=False if quiet else None,
     )
-    trainer.add_callback(Curves(trainer.callback_handler.callbacks))
-    if start and recipe.keep_decoder and start.kl_weight is not None:
-        trainer.start_multiplier(start.kl_weight)
-    if checkpoint is None or not _take_result(trainer, checkpoint):
-        trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
-    return trainer
-
-
-def _take_result(trainer: TextVAETrainer, checkpoint: Path) -> bool:
-    """Give the trainer what a run had come to that had ended by the checkpoint; False if there is more to train.
-
-    Resumed there, `transformers` would take one more step.
-    """
-    state = TrainerState.load_from_json(str(checkpoint / "trainer_state.json"))
-    arguments, callbacks = trainer.args, state.stateful_callbacks
-    asked_for_more = (
-        arguments.max_steps > state.global_step
-        if arguments.max_steps > 0
-        else arguments.num_train_epochs > round(state.epoch or 0, 6)
-    )
-    stopped = callbacks["TrainerControl"]["args"]["should_training_stop"]
-    if not stopped or (state.global_step >= state.max_steps and asked_for_more):
-        return False
-    best = arguments.load_best_model_at_end and state.best_global_step
-    folder = checkpoint.with_name(f"checkpoint-{best}") if best else checkpoint
-    load_weights(trainer.vae, folder / "model.safetensors")
-    _clock(trainer).before = callbacks["Clock"]["args"]["before"]
-    if "RateMultiplier" in callbacks:
-        trainer.start_multiplier(callbacks["RateMultiplier"]["attributes"]["value"])
-    return True
-
-
-def _pretrained(
-    recipe: Recipe,
-    tokenizer: PreTrainedTokenizerBase,
-    tokens: DatasetDict | IterableDatasetDict,
-    resume: bool,
-    quiet: bool,
-) -> _Start:
-    """The model of the first stage, trained now or, by the run that is resumed, before."""
-    done = recipe.folder / "pretraining.json"
-    if resume and done.exists():
-        model, _ = load(recipe.folder, TextVAEModel, "cpu", "set training.output_dir")
-        return _Start(model, **json.loads(done.read_text()))
-    checkpoint = last_whole_checkpoint(recipe.folder) if resume else None
-    trainer = _trained(recipe, tokenizer, tokens, checkpoint, quiet)
-    weight = None if recipe.objective.target_rate is None else float(trainer.kl_weight)
-    start = _Start(trainer.vae, _clock(trainer).minutes, weight)
     if trainer.is_world_process_zero():
         with replacing_files_in(recipe.folder) as partial:
             trainer.vae.save_pretrained(partial)
+        minutes = {"minutes": clock_of(trainer).minutes}
+        _write_json(recipe.folder / "evaluation.json", described(result) | minutes)
+    return result
+
+
+def measuring(recipe: Recipe) -> dict[str, Any]:
+    """The arguments of `evaluate_rows` that a recipe sets."""
+    options = recipe.evaluation
+    names = ("batch_size", "samples", "refinement", "bf16")
+    return {name: getattr(options, name) for name in names} | {"options": options.meters}
+
+
+def _first_stage(recipe: Recipe, fields: Fields, tokens: Tokens, resume: bool, quiet: bool) -> Start:
+    """The result of the first stage, trained now or, if the run is resumed, before."""
+    done = recipe.folder / "pretraining.json"
+    if resume and done.exists():
+        model, _ = load_run(recipe.folder, recipe.model.kind, "cpu")
+        return Start(model, **json.loads(done.read_text()))
+    checkpoint = last_whole_checkpoint(recipe.folder) if resume else None
+    trainer = trained(recipe, fields, tokens, checkpoint, quiet=quiet)
+    weight = None if recipe.objective.target_rate is None else float(trainer.kl_weight)
+    start = Start(trainer.vae, clock_of(trainer).minutes, weight)
+    if trainer.is_world_process_zero():
+        with replacing_files_in(recipe.folder) as partial:
+            trainer.vae.save_pretrained(partial)
+        fields.save_pretrained(recipe.folder)
         _write_json(done, {"minutes": start.minutes, "kl_weight": start.kl_weight})
     return start
-
-
-def _take_over(
-    model: Any,
-    source: TextVAEModel,
-    recipe: Recipe,
-    tokenizer: PreTrainedTokenizerBase,
-    rows: Dataset | IterableDataset,
-) -> None:
-    """Start ``model`` from what the first stage has learnt."""
-    if recipe.keep_decoder:
-        model.keep_all_but_prior(source)
-    else:
-        model.keep_inference_network(source)
-    if model.config.prior_components is not None:
-        arguments = _arguments(recipe)
-        start_prior(
-            model,
-            rows,
-            Collator.for_tokenizer(tokenizer),
-            batch_size=arguments.per_device_eval_batch_size,
-            seed=arguments.seed,
-        )
-
-
-def _arguments(recipe: Recipe) -> TextVAETrainingArguments:
-    """The recipe's section for the trainer, which must also like how its values go together."""
-    try:
-        return TextVAETrainingArguments(**recipe.training)
-    except ValueError as error:
-        raise UserError(f"training: {error}") from error
-
-
-def _clock(trainer: TextVAETrainer) -> Clock:
-    """The clock that has run; a resumed trainer has another than the one that was added."""
-    return next(found for found in trainer.callback_handler.callbacks if isinstance(found, Clock))
-
-
-def _classes(rows: Dataset | IterableDataset) -> list[str]:
-    """The names of the corpus's labels."""
-    label = (rows.features or {}).get("label")
-    if not isinstance(label, ClassLabel):
-        raise UserError(
-            "expected a stored corpus with labels for model.classes, found none: name their column in corpus.columns"
-        )
-    return label.names
-
-
-def build_model(
-    recipe: Recipe,
-    tokenizer: PreTrainedTokenizerBase,
-    classes: list[str] | None = None,
-    source_tokenizer: PreTrainedTokenizerBase | None = None,
-) -> TextVAEModel | Seq2SeqVAEModel:
-    """A new model of the recipe's sizes for the tokenizer's vocabulary, started from a trained one if so asked.
-
-    Args:
-        recipe: with the sizes.
-        tokenizer: with the vocabulary.
-        classes: names of the classes, for a model that has them.
-        source_tokenizer: with the vocabulary of the sources, for a conditional model.
-    """
-    own: dict[str, Any] = {"classes": classes}
-    if source_tokenizer is not None:
-        own = {"source_vocab_size": len(source_tokenizer)}
-    config = recipe.config(
-        **recipe.model,
-        **own,
-        vocab_size=len(tokenizer),
-        pad_token_id=tokenizer.pad_token_id,
-        bos_token_id=tokenizer.bos_token_id,
-        eos_token_id=tokenizer.eos_token_id,
-        unk_token_id=tokenizer.unk_token_id,
-    )
-    model = MODELS[recipe.config](config)
-    if recipe.start_from:
-        model.start_from(
-            _sentence_model(recipe.start_from, tokenizer)
-            if source_tokenizer is None
-            else _pair_model(recipe.start_from, tokenizer, source_tokenizer)
-        )
-    if recipe.encoder_from:
-        model.initialize_encoder(_sentence_model(recipe.encoder_from, tokenizer))
-    return model
-
-
-def _sentence_model(run: str, tokenizer: PreTrainedTokenizerBase) -> TextVAEModel:
-    """The model of a run of sentences, whose tokens are those of ``tokenizer``."""
-    model, _ = load(run, TextVAEModel, "cpu", "give a run of recipes/language_model")
-    _check_same_tokens(run, load_tokenizer(run), tokenizer)
-    return model
-
-
-def _pair_model(
-    run: str, tokenizer: PreTrainedTokenizerBase, source_tokenizer: PreTrainedTokenizerBase
-) -> Seq2SeqVAEModel:
-    """The model of a run of pairs, whose tokens are those of the tokenizers."""
-    translator = Translator.from_pretrained(run, "cpu")
-    _check_same_tokens(run, translator.tokenizer, tokenizer)
-    _check_same_tokens(run, translator.source_tokenizer, source_tokenizer)
-    return translator.model
-
-
-def _check_same_tokens(run: str, given: PreTrainedTokenizerBase, wanted: PreTrainedTokenizerBase) -> None:
-    if given.get_vocab() != wanted.get_vocab():
-        raise UserError(
-            f"expected {run} to have the tokens of this run, got others: train both on the same corpus with "
-            "the same section tokenizer"
-        )
 
 
 def _prepare(folder: Path, resume: bool, overwrite: bool) -> Path | None:
@@ -317,62 +119,17 @@ def _prepare(folder: Path, resume: bool, overwrite: bool) -> Path | None:
     return None
 
 
-def _check_columns(rows: Dataset | IterableDataset, wanted: set[str]) -> None:
-    """Refuse a corpus of pairs for a language model, and one of sentences for a conditional model."""
-    found = rows.column_names or []
-    if not wanted <= set(found):
-        raise UserError(
-            f"expected a corpus with {' and '.join(sorted(wanted))}, got one with {', '.join(found)}: name the columns "
-            "in corpus.columns, or give pairs as {source: a.en, target: a.de}"
-        )
-
-
-def _tokenizers(
-    recipe: Recipe, rows: Dataset | IterableDataset, resume: bool
-) -> tuple[PreTrainedTokenizerBase, PreTrainedTokenizerBase | None]:
-    """The run's tokenizer and, of pairs, that of the sources, saved with the recipe before training starts."""
-    folder = recipe.folder
-    if resume and (folder / "tokenizer.json").exists():
-        return load_tokenizer(folder), load_tokenizer(folder / SOURCE) if recipe.conditional else None
-    options = recipe.tokenizer
-    how: dict[str, Any] = {
-        "kind": options.kind,
-        "vocabulary_size": options.vocabulary_size,
-        "algorithm": options.algorithm,
-        "minimum_count": options.minimum_count,
-        "character_coverage": options.character_coverage,
-        "lower": options.lower,
-    }
-    source = None
-    if recipe.conditional:
-        sides = (_texts(rows, column) for column in ("source", "target"))
-        source, tokenizer = train_tokenizers(*sides, joint=options.joint, **how)
-    else:
-        tokenizer = train_tokenizer(_texts(rows, "text"), **how)
-    if options.maximum_length is not None:
-        # Goes with the model, so that longer documents can be read in chunks of what it knows.
-        for splitter in (tokenizer, source or tokenizer):
-            splitter.model_max_length = options.maximum_length
-    if source is not None:
-        with replacing_files_in(folder / SOURCE) as partial:
-            source.save_pretrained(partial)
-    # Last, as its tokenizer.json tells a run that is resumed that both are there.
-    with replacing_files_in(folder) as partial:
-        tokenizer.save_pretrained(partial)
-        text = yaml.safe_dump(recipe.source, sort_keys=False, allow_unicode=True)
-        (partial / "recipe.yaml").write_text(text, encoding="utf-8")
-    return tokenizer, source
-
-
-def _texts(rows: Dataset | IterableDataset, column: str) -> Iterator[str]:
-    """The sentences of a split, one at a time; of a stream, which may have no end, the first million."""
-    sentences = (row[column] for row in rows.select_columns([column]))
-    return islice(sentences, 1_000_000) if isinstance(rows, IterableDataset) else sentences
-
-
-def _shuffled(rows: Dataset | IterableDataset, seed: int) -> Dataset | IterableDataset:
-    """A stream, shuffled as it is read; other data the trainer shuffles."""
-    return rows.shuffle(seed, buffer_size=10_000) if isinstance(rows, IterableDataset) else rows
+def _fields(recipe: Recipe, given: Fields | None, rows: Any, resume: bool) -> Fields:
+    """The model's fields, learnt and saved with the recipe before training starts, or those of a resumed run."""
+    folder, model = recipe.folder, recipe.model
+    if resume and (folder / "recipe.yaml").exists():
+        return model.kind.load_fields(str(folder), model.settings)
+    fields = given or model.kind.learn_fields(model.settings, rows, recipe.tokenizer)
+    fields.save_pretrained(folder)
+    # Last, as recipe.yaml tells a run that is resumed that the files of the fields are there.
+    with replacing(folder / "recipe.yaml") as partial:
+        partial.write_text(to_yaml(recipe.source), encoding="utf-8")
+    return fields
 
 
 def _write_json(path: Path, content: dict[str, Any]) -> None:

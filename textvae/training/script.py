@@ -1,4 +1,4 @@
-"""The program that trains by a recipe, `train.py` of the recipes' folders."""
+"""The programs that train by a recipe: `textvae train`, and ``train.py`` of the recipes' folders."""
 
 from __future__ import annotations
 
@@ -6,18 +6,16 @@ import argparse
 
 from textvae.errors import reported_to_user
 from textvae.evaluation.report import report
-from textvae.models.language import TextVAEConfig
 from textvae.processes import is_first, leave
-from textvae.training.recipe import Config, read_recipe
+from textvae.training.recipe import Recipe, read_recipe
 from textvae.training.run import run
 
 
-def train(description: str, config: Config = TextVAEConfig) -> None:
+def train(description: str) -> None:
     """Read the recipe that the command line names, run it and print what it is worth.
 
     Args:
         description: of the program.
-        config: the kind of model that its recipes are of.
     """
     parser = argparse.ArgumentParser(description=description)
     parser.add_argument("recipe", help="a YAML file")
@@ -27,8 +25,23 @@ def train(description: str, config: Config = TextVAEConfig) -> None:
     parser.add_argument("--quiet", action="store_true", help="no progress, only the result")
     arguments = parser.parse_intermixed_args()
     with reported_to_user():
-        recipe = read_recipe(arguments.recipe, arguments.overrides, config)
-        result = run(recipe, resume=arguments.resume, overwrite=arguments.overwrite, quiet=arguments.quiet)
-        if is_first():
-            print(f"{report(result)}\n\nrun folder: {recipe.folder}")
+        recipe = read_recipe(arguments.recipe, arguments.overrides)
+        train_by(recipe, resume=arguments.resume, overwrite=arguments.overwrite, quiet=arguments.quiet)
+
+
+def train_by(recipe: Recipe, *, resume: bool = False, overwrite: bool = False, quiet: bool = False) -> None:
+    """Run a recipe and print what it is worth.
+
+    Args:
+        recipe: what to do.
+        resume: go on from the folder's last whole checkpoint.
+        overwrite: delete a run that is in the folder.
+        quiet: show no progress.
+
+    Raises:
+        UserError: as `run`.
+    """
+    result = run(recipe, resume=resume, overwrite=overwrite, quiet=quiet)
+    if is_first():
+        print(f"{report(result)}\n\nrun folder: {recipe.folder}")
     leave()

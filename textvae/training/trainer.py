@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from typing import Any, TypeVar
+from typing import Annotated, Any, TypeVar
 
 import datasets
 import torch
@@ -13,7 +13,6 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, IterableDataset
 from transformers import (
     EarlyStoppingCallback,
-    PreTrainedTokenizerBase,
     PrinterCallback,
     ProgressCallback,
     Trainer,
@@ -25,15 +24,16 @@ from transformers.trainer_utils import IntervalStrategy, SaveStrategy
 
 from textvae.errors import UserError
 from textvae.evaluation.diagnosis import diagnose
-from textvae.evaluation.evaluate import collator_for, evaluate
-from textvae.evaluation.likelihood import Model
+from textvae.evaluation.evaluate import evaluate
+from textvae.models.base import VAEModel
 from textvae.models.outputs import VAEOutput
 from textvae.models.refinement import Refinement
-from textvae.models.seq2seq import Seq2SeqVAEModel
-from textvae.objectives.elbo import ELBO, Terms
+from textvae.objectives.terms import Objective, Terms
 from textvae.precision import bf16_is_fast, check_bf16
-from textvae.text.batches import (
-    Batch,
+from textvae.support.options import ArgumentsOf, Size
+from textvae.text.batches import Batch
+from textvae.text.fields import Fields
+from textvae.text.samplers import (
     LengthGroupedSampler,
     TokenBatchSampler,
     evaluation_loader,
@@ -73,12 +73,12 @@ class TextVAETrainingArguments(TrainingArguments):
         restore_callback_states_from_checkpoint: on, or a resumed `DecayOnPlateau` would begin to count anew.
     """
 
-    evaluation_samples: int = 1
-    tokens_per_batch: int | None = None
-    decay_on_plateau: dict[str, Any] | None = None
-    aggressive: dict[str, Any] | None = None
-    refinement: dict[str, Any] | None = None
-    early_stopping_patience: int | None = None
+    evaluation_samples: Size = 1
+    tokens_per_batch: Size | None = None
+    decay_on_plateau: Annotated[dict[str, Any] | None, ArgumentsOf(DecayOnPlateau)] = None
+    aggressive: Annotated[dict[str, Any] | None, ArgumentsOf(AggressiveEncoder)] = None
+    refinement: Annotated[dict[str, Any] | None, ArgumentsOf(Refinement)] = None
+    early_stopping_patience: Size | None = None
     bf16: bool | None = None  # type: ignore[assignment]
     metric_for_best_model: str | None = "neg_elbo"
     greater_is_better: bool | None = False
@@ -123,38 +123,29 @@ class TextVAETrainer(Trainer):
         model: what is trained.
         args: see `TextVAETrainingArguments`.
         objective: the loss.
-        tokenizer: saved beside the model; its ids make the batches.
-        source_tokenizer: of a conditional model, that of its sources.
-        **kwargs: of `transformers.Trainer`; the data sets have a column ``ids``, and ``length`` for grouping, and, of
-            pairs, ``source_ids`` and ``source_length``.
+        fields: what the model reads; they make the batches, and are saved beside the model.
+        **kwargs: of `transformers.Trainer`; the data sets have the columns that the fields prepare.
 
     Raises:
-        UserError: if an option is not for this model, these data, or this kind of training.
+        UserError: if an option is not for these data, or this kind of training.
     """
 
     def __init__(
         self,
-        model: Model,
+        model: VAEModel,
         args: TextVAETrainingArguments,
-        objective: ELBO,
-        tokenizer: PreTrainedTokenizerBase,
-        source_tokenizer: PreTrainedTokenizerBase | None = None,
+        objective: Objective,
+        fields: Fields,
         **kwargs: Any,
     ) -> None:
-        if isinstance(model, Seq2SeqVAEModel) and not (args.aggressive is args.refinement is None):
-            raise UserError(
-                "expected neither aggressive nor refinement with a conditional model: both are for language models"
-            )
         if args.bf16:
             check_bf16(model, args.device)
-        self.tokenizer = tokenizer
-        self.collator = collator_for(model, tokenizer, source_tokenizer)
-        super().__init__(
-            model=model, args=args, processing_class=tokenizer, data_collator=self.collator, **kwargs
-        )
+        self.fields = fields
+        options: Any = {"processing_class": fields, "data_collator": fields.collate, **kwargs}
+        super().__init__(model=model, args=args, **options)
         # The parent's `model` and `train_dataset` may be anything; these say what they are here.
         self.vae, self.arguments = model, args
-        self.objective: ELBO = objective
+        self.objective: Objective = objective
         self.refinement = None if args.refinement is None else Refinement(**args.refinement)
         # These two write every log as a dict; `Progress` writes what a person reads.
         self.remove_callback(PrinterCallback)
@@ -188,7 +179,7 @@ class TextVAETrainer(Trainer):
         """The objective's loss of one batch."""
         output, terms = self._terms(model, inputs)
         if self._sentences_per_batch is not None:
-            share = len(inputs["lengths"]) / self._sentences_per_batch
+            share = Batch(inputs).size / self._sentences_per_batch
             terms = replace(terms, loss=share * terms.loss)
         self._count(terms.per_sentence)
         if (multiplier := self._callback(RateMultiplier)) is not None:
@@ -225,7 +216,7 @@ class TextVAETrainer(Trainer):
         refined = (
             {} if self.refinement is None else {"refinement": self.refinement, "kl_weight": float(weight)}
         )
-        output = model(**inputs, **refined)
+        output = model(**inputs, samples=self.objective.samples, draw=self.objective.draw, **refined)
         return output, self.objective(output, weight)
 
     def _callback(self, kind: type[AnyCallback]) -> AnyCallback | None:
@@ -238,18 +229,18 @@ class TextVAETrainer(Trainer):
         for batch in self._random_batches:
             inputs = self._prepare_inputs(batch)
             with self.compute_loss_context_manager():
-                yield self._terms(model, inputs)[1].loss, float(batch["lengths"].float().mean())
+                yield self._terms(model, inputs)[1].loss, batch.tokens / batch.size
 
     def _draw_batches(self) -> Iterator[Batch]:
         """Batches of one length, drawn with replacement from the global random state, which a checkpoint keeps."""
         dataset: Any = self.train_dataset
         size = self.args.train_batch_size
-        lengths = grouping_lengths(dataset)
+        lengths = grouping_lengths(dataset, self.fields.length_columns)
         order = torch.tensor(list(LengthGroupedSampler(lengths, size, seed=self.args.seed)))
         groups = order.split(size)
         while True:
             rows = groups[int(torch.randint(len(groups), ()))]
-            yield self.collator([dataset[row] for row in rows.tolist()])
+            yield self.fields.collate([dataset[row] for row in rows.tolist()])
 
     def _clip(self) -> None:
         """Bound the gradients as the trainer bounds those of a step."""
@@ -265,6 +256,11 @@ class TextVAETrainer(Trainer):
         if not isinstance(self.train_dataset, datasets.Dataset):
             raise UserError(
                 "expected a stored corpus for aggressive training, which draws at random, got a stream"
+            )
+        if not self.vae.has_latent or any(field.is_condition for field in self.fields):
+            raise UserError(
+                "expected a model with a z and without a condition for aggressive training, which ends by the mutual "
+                "information: leave training.aggressive out"
             )
 
     def _count(self, terms: dict[str, Tensor]) -> None:
@@ -308,7 +304,7 @@ class TextVAETrainer(Trainer):
         """The quantities of `evaluation.evaluate` on a data set, each name behind ``metric_key_prefix``."""
         model = self.accelerator.unwrap_model(self.model)
         dataset = eval_dataset if eval_dataset is not None else self.eval_dataset
-        loader = evaluation_loader(dataset, self.collator, self.args.per_device_eval_batch_size)
+        loader = evaluation_loader(dataset, self.fields, self.args.per_device_eval_batch_size)
         with self.compute_loss_context_manager():
             result = evaluate(
                 model,
@@ -316,7 +312,7 @@ class TextVAETrainer(Trainer):
                 samples=self.arguments.evaluation_samples,
                 seed=self.args.seed,
                 refinement=self.refinement,
-                tokenizer=self.tokenizer,
+                fields=self.fields,
             )
         metrics: dict[str, Any] = {
             f"{metric_key_prefix}_{name}": value for name, value in result.scalars().items()
@@ -335,7 +331,7 @@ class TextVAETrainer(Trainer):
         if not isinstance(dataset, datasets.Dataset):
             raise UserError("expected a stored corpus for tokens_per_batch, got a stream")
         sampler = TokenBatchSampler(
-            token_counts(dataset),
+            token_counts(dataset, self.fields.length_columns),
             self.arguments.tokens_per_batch,
             multiple=self.args.world_size * self.args.gradient_accumulation_steps,
             seed=self._data_seed,
@@ -345,7 +341,7 @@ class TextVAETrainer(Trainer):
         loader = DataLoader(
             dataset,
             batch_sampler=sampler,
-            collate_fn=self.collator,
+            collate_fn=self.fields.collate,
             num_workers=self.args.dataloader_num_workers,
             pin_memory=self.args.dataloader_pin_memory,
         )
@@ -363,7 +359,7 @@ class TextVAETrainer(Trainer):
             return None
         step_size = self.args.train_batch_size * self.args.gradient_accumulation_steps * self.args.world_size
         return LengthGroupedSampler(
-            grouping_lengths(dataset),
+            grouping_lengths(dataset, self.fields.length_columns),
             step_size,
             seed=self._data_seed,
             epoch=lambda: int(self.state.epoch or 0),

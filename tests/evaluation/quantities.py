@@ -1,0 +1,25 @@
+"""Evaluations that no model was measured for."""
+
+from textvae.evaluation.meters.table import descriptions
+from textvae.evaluation.quantities import Evaluation, Quantity
+from textvae.models.language import TextVAEModel
+
+
+def evaluation(like=None, *, ways=None, **values) -> Evaluation:
+    """An evaluation of a sentence VAE with some values, in the order of the report.
+
+    Args:
+        like: an evaluation that has the other values.
+        ways: how quantities were counted, by name.
+        **values: by name; None: it was not measured.
+    """
+    values = {**(like or {}), **values}
+    known = descriptions().items()
+    return Evaluation(
+        [
+            Quantity(each, values[name], (ways or {}).get(name, ""))
+            for name, each in known
+            if values.get(name) is not None
+        ],
+        TextVAEModel.cures,
+    )

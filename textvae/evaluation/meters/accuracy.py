@@ -1,0 +1,41 @@
+"""How well a model with classes classifies."""
+
+from __future__ import annotations
+
+from typing import Any, Self
+
+import torch
+
+from textvae.evaluation.meters.sums import Sums
+from textvae.evaluation.quantities import PERCENT, Description, Setting
+from textvae.inference.bounds import Bounds
+from textvae.text.batches import Batch
+from textvae.text.fields import LabelField
+
+
+class Accuracy(Sums):
+    """How often the likeliest class under q(y | x) is the label, where that is known."""
+
+    describes = (Description("accuracy", PERCENT, decimals=1, progress="accuracy", panel="accuracy"),)
+
+    @classmethod
+    def of(cls, setting: Setting) -> Self | None:
+        """For models that read labels."""
+        return cls() if LabelField in setting.model.field_kinds(setting.model.config) else None
+
+    def measure(
+        self, model: Any, batch: Batch, found: Bounds, number: int, generator: torch.Generator
+    ) -> tuple[float, ...]:
+        """How many classes are right, of how many that are known."""
+        if (labels := batch.get("labels")) is None:
+            return 0, 0
+        known = labels >= 0
+        # Not the posterior's probabilities, which are 1 for the label where it is known.
+        right = found.reading.posterior.log_probabilities.argmax(-1) == labels
+        return int((right & known).sum()), int(known.sum())
+
+    def results(self) -> dict[str, tuple[Any, str]]:
+        """The accuracy, if any label is known."""
+        right, labelled = self.totals
+        how = f"the likeliest class under q(y | x) is the label, of {labelled:,} labelled"
+        return {"accuracy": (right / labelled, how)} if labelled else {}

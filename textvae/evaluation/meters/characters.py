@@ -1,0 +1,67 @@
+"""Bits per character, which compare between vocabularies."""
+
+from __future__ import annotations
+
+import math
+from typing import Any, Self
+
+import torch
+from datasets import Dataset
+from tokenizers.models import WordLevel
+from transformers import PreTrainedTokenizerBase
+
+from textvae.evaluation.meters.sums import Sums
+from textvae.evaluation.quantities import Description, Setting
+from textvae.inference.bounds import Bounds
+from textvae.text.batches import Batch
+from textvae.text.fields import TextField
+
+
+class BitsPerCharacter(Sums):
+    """The bound on -log p(x) in bits, over the characters of the texts.
+
+    Args:
+        characters: of all texts, the end of each counted as one.
+    """
+
+    describes = (
+        Description("bits_per_character", decimals=3),
+        Description("characters", shown=False),
+    )
+
+    def __init__(self, characters: int) -> None:
+        super().__init__()
+        self.characters = characters
+
+    @classmethod
+    def of(cls, setting: Setting) -> Self | None:
+        """For whole texts that their tokens spell exactly, so that a likelihood of tokens is one of characters."""
+        text = setting.fields.of_kind(TextField) if setting.fields else None
+        if text is None or setting.cut or not isinstance(setting.rows, Dataset):
+            return None
+        if not spells_exactly(text.tokenizer):
+            return None
+        (column,) = text.columns
+        return cls(sum(len(written) + 1 for written in setting.rows[column]))
+
+    def measure(
+        self, model: Any, batch: Batch, found: Bounds, number: int, generator: torch.Generator
+    ) -> tuple[float, ...]:
+        """The bound of all sentences together."""
+        return (float(found.iw_nll.double().sum()),)
+
+    def results(self) -> dict[str, tuple[Any, str]]:
+        """The bits."""
+        bits = self.totals[0] / math.log(2) / self.characters
+        return {
+            "bits_per_character": (bits, f"iw_nll over {self.characters:,} characters, ends counted"),
+            "characters": (self.characters, ""),
+        }
+
+
+def spells_exactly(tokenizer: PreTrainedTokenizerBase) -> bool:
+    """Whether the tokens give back the text: pieces do; words, and lower-cased pieces, stand for several texts."""
+    backend = tokenizer.backend_tokenizer
+    if isinstance(backend.model, WordLevel):
+        return False
+    return backend.normalizer is None or backend.normalizer.normalize_str("A") != "a"

@@ -1,0 +1,24 @@
+"""Sums over a data set, of which most quantities are made."""
+
+from __future__ import annotations
+
+import math
+import sys
+
+from textvae.evaluation.quantities import Meter
+
+
+class Sums(Meter):
+    """A meter that measures a tuple of numbers of each batch, and adds them up."""
+
+    def __init__(self) -> None:
+        self.totals: tuple[float, ...] = ()
+
+    def add(self, measured: tuple[float, ...]) -> None:
+        """Add the numbers of the next batch."""
+        self.totals = tuple(map(sum, zip(self.totals, measured, strict=True))) if self.totals else measured
+
+
+def exp(x: float) -> float:
+    """e to the x, infinite where `math.exp` raises: a run that diverges must come as far as its own message."""
+    return math.exp(x) if x < math.log(sys.float_info.max) else math.inf

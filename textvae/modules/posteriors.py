@@ -1,0 +1,134 @@
+"""Summaries become posteriors q(z | x)."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.distributions import Independent
+from torch.nn import functional
+
+from textvae.modules.classes import ClassGaussian
+from textvae.modules.distributions import diagonal_gaussian
+from textvae.support.options import Dropout, Positive, Size
+
+
+class NormalizedMeans(nn.Module):
+    """Batch normalisation of the posterior means with a fixed deviation (BN-VAE, Zhu et al. 2020).
+
+        m'_d = gamma (m_d - E[m_d]) / sqrt(V[m_d]) + b_d
+
+    E and V are over the batch in training and running means of these in evaluation. As KL_d >= E[m'_d²] / 2 for means
+    whose second moment is gamma² + b_d², the mean KL of the batch is gamma² Z / 2 nats at least, whatever the decoder
+    does: the posteriors cannot all become the prior.
+
+    Args:
+        latent_size: Z.
+        deviation: gamma.
+
+    References:
+        A Batch Normalized Inference Network Keeps the KL Vanishing Away (Zhu et al. 2020),
+        https://arxiv.org/abs/2004.12585
+    """
+
+    def __init__(self, latent_size: int, deviation: float) -> None:
+        super().__init__()
+        self.deviation = deviation
+        # With the usual 1e-5 the means of small initial weights would stay far below gamma, and could vanish.
+        self.norm = nn.BatchNorm1d(latent_size, eps=1e-12, affine=False)
+        self.bias = nn.Parameter(torch.zeros(latent_size))
+
+    def forward(self, mean: Tensor) -> Tensor:
+        """m' for m, both (B, Z)."""
+        # One sentence has no variance; the last batch of an epoch may be that small.
+        running = self.training and len(mean) == 1
+        normalized = (
+            functional.batch_norm(mean, self.norm.running_mean, self.norm.running_var, eps=self.norm.eps)
+            if running
+            else self.norm(mean)
+        )
+        return self.deviation * normalized + self.bias
+
+
+class GaussianPosterior(nn.Module):
+    """q(z | x) = N(W_m s, diag(exp(W_v s))) for a sentence's summary s (Kingma & Welling 2014).
+
+    Linear layers without bias, as in the published set-ups.
+
+    Args:
+        input_size: D of the summaries (B, D).
+        latent_size: Z.
+        normalize_means: deviation gamma of batch-normalised means (`NormalizedMeans`), which keeps the KL over
+            gamma² Z / 2 nats; None: the means are as the linear layer gives them.
+    """
+
+    reads_labels = False
+
+    def __init__(self, input_size: Size, latent_size: Size, normalize_means: Positive | None = None) -> None:
+        super().__init__()
+        self.mean = nn.Linear(input_size, latent_size, bias=False)
+        self.log_variance = nn.Linear(input_size, latent_size, bias=False)
+        self.means = (
+            nn.Identity() if normalize_means is None else NormalizedMeans(latent_size, normalize_means)
+        )
+
+    def forward(self, summary: Tensor) -> Independent:
+        """The posterior, batch shape (B,), for a summary of shape (B, D)."""
+        # Under autocast the products may be bf16; the density is always fp32 or better.
+        mean, log_variance = self.mean(summary), self.log_variance(summary)
+        precise = torch.promote_types(mean.dtype, torch.float32)
+        return diagonal_gaussian(self.means(mean.to(precise)), (0.5 * log_variance.to(precise)).exp())
+
+
+class ClassPosterior(nn.Module):
+    """q(y | x) = softmax(V s), q(z | x, y) = N(W_m h_y, diag(exp(W_v h_y))), h_y = tanh(U s + e_y), of a summary s.
+
+    The recognition model of M2 (Kingma et al. 2014, section 3.1.2).
+
+    Args:
+        input_size: D of the summaries (B, D), and the size of h.
+        latent_size: Z.
+        classes: C.
+        dropout: rate of dropout on what the classifier reads.
+        temperature: of a Gumbel-softmax that draws the class of a sentence without a label in training; None: every
+            class is tried and weighted by q(y | x).
+
+    References:
+        Semi-supervised Learning with Deep Generative Models (Kingma et al. 2014), https://arxiv.org/abs/1406.5298
+    """
+
+    reads_labels = True
+
+    def __init__(
+        self,
+        input_size: Size,
+        latent_size: Size,
+        classes: Size,
+        dropout: Dropout = 0.0,
+        temperature: Positive | None = None,
+    ) -> None:
+        super().__init__()
+        self.temperature = temperature
+        self.dropout = nn.Dropout(dropout)
+        self.classifier = nn.Linear(input_size, classes)
+        self.hidden = nn.Linear(input_size, input_size)
+        self.embedding = nn.Embedding(classes, input_size)
+        self.mean = nn.Linear(input_size, latent_size)
+        self.log_variance = nn.Linear(input_size, latent_size)
+
+    def forward(self, summary: Tensor, labels: Tensor | None = None) -> ClassGaussian:
+        """q(y, z | x), batch shape (B,), for a summary (B, D) and the labels that are known (B,)."""
+        scores = self.classifier(self.dropout(summary))
+        hidden = (self.hidden(summary)[:, None] + self.embedding.weight).tanh()
+        precise = torch.promote_types(scores.dtype, torch.float32)
+        scale = (0.5 * self.log_variance(hidden).to(precise)).exp()
+        log_probabilities = functional.log_softmax(scores.to(precise), -1)
+        return ClassGaussian(
+            log_probabilities, self.mean(hidden).to(precise), scale, labels, self.temperature
+        )
+
+
+POSTERIORS: dict[str, type[nn.Module]] = {
+    "gaussian": GaussianPosterior,
+    "classes": ClassPosterior,
+}
+"""What makes q(z | x) of a summary, by the kind that a configuration names."""

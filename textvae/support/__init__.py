@@ -1,0 +1,1 @@
+"""What every other folder may use: errors, files, processes, precision and the checking of options."""

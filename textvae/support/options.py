@@ -1,0 +1,215 @@
+"""Options are the parameters of what receives them, checked by its annotations.
+
+A recipe's section, a part of a model and a Python call are checked by this one mechanism: the annotation of a parameter
+holds its type and its range, and nothing repeats them.
+"""
+
+from __future__ import annotations
+
+import difflib
+import inspect
+from collections.abc import Callable, Collection, Iterable, Mapping
+from dataclasses import dataclass, fields, is_dataclass
+from functools import cache
+from typing import Annotated, Any, get_args, get_origin, get_type_hints
+
+from annotated_types import Ge, Gt, Le, Lt
+from pydantic import AfterValidator, AllowInfNan, ConfigDict, TypeAdapter, ValidationError
+
+from textvae.errors import UserError
+
+Size = Annotated[int, Ge(1)]
+"""A number of something: 1 or more."""
+Count = Annotated[int, Ge(0)]
+"""A number of something that may be none."""
+Share = Annotated[float, Ge(0), Le(1), AllowInfNan(False)]
+"""A probability or a share, from 0 to 1."""
+Dropout = Annotated[float, Ge(0), Lt(1), AllowInfNan(False)]
+"""A probability with which something is dropped: from 0 on, below 1."""
+Weight = Annotated[float, Ge(0), AllowInfNan(False)]
+"""A finite number, 0 or more."""
+Positive = Annotated[float, Gt(0), AllowInfNan(False)]
+"""A finite number over 0."""
+Seed = Annotated[int, Ge(0), Lt(2**32)]
+"""What NumPy, torch and scikit-learn all take as a seed."""
+
+Types = dict[str, Any]
+
+
+def one_of(choices: Collection[str]) -> AfterValidator:
+    """An annotation's mark: the string must be one of ``choices``, which may grow later."""
+
+    def chosen(name: str) -> str:
+        if name not in choices:
+            raise ValueError(f"expected one of {', '.join(choices)}")
+        return name
+
+    return AfterValidator(chosen)
+
+
+def _odd(number: int) -> int:
+    if number % 2 == 0:
+        raise ValueError("expected an odd number")
+    return number
+
+
+OddSize = Annotated[Size, AfterValidator(_odd)]
+"""An odd number, 1 or more."""
+
+
+@dataclass(frozen=True)
+class ArgumentsOf:
+    """Marks a parameter that takes a dict of arguments: ``Annotated[dict[str, Any] | None, ArgumentsOf(kind)]``.
+
+    Attributes:
+        kind: what is called with them.
+    """
+
+    kind: Callable[..., Any]
+
+
+class Faults(UserError):
+    """Several faults in what the user passed.
+
+    Attributes:
+        faults: one line each.
+    """
+
+    def __init__(self, faults: Iterable[str]) -> None:
+        self.faults = list(faults)
+        super().__init__("; ".join(self.faults))
+
+
+def parameters(receiver: Any) -> Types:
+    """The parameters of a function or a class, or the fields of a dataclass, with their annotations."""
+    plain = isinstance(receiver, type) and not is_dataclass(receiver)
+    hints = get_type_hints(receiver.__init__ if plain else receiver, include_extras=True)
+    if is_dataclass(receiver):
+        return {field.name: hints[field.name] for field in fields(receiver) if field.init}
+    named = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
+    found = inspect.signature(receiver).parameters.values()
+    return {
+        parameter.name: hints.get(parameter.name, Any)
+        for parameter in found
+        if parameter.kind in named and parameter.name != "self"
+    }
+
+
+def defaults(receiver: Any) -> dict[str, Any]:
+    """The defaults of a class's or a function's parameters, for those that have one."""
+    found = inspect.signature(receiver).parameters
+    return {
+        name: parameter.default
+        for name, parameter in found.items()
+        if parameter.default is not parameter.empty
+    }
+
+
+def check(given: Mapping[str, Any], types: Types, place: str = "") -> tuple[dict[str, Any], list[str]]:
+    """The values of ``given`` in their types, and the faults.
+
+    Args:
+        given: values by name.
+        types: what is known: names and annotations.
+        place: begins every fault, such as ``model.encoder.``.
+
+    Returns:
+        The values that are right; and one line for each that is not: unknown names with the nearest known one, and
+        values of another type or outside their range.
+    """
+    values: dict[str, Any] = {}
+    faults = unknown(given, types, place)
+    for name in given.keys() & types.keys():
+        value, found = _checked(given[name], types[name], f"{place}{name}")
+        faults += found
+        if not found:
+            values[name] = value
+    return values, sorted(faults)
+
+
+def unknown(given: Iterable[Any], known: Collection[str], place: str = "", what: str = "key") -> list[str]:
+    """A fault for each of ``given`` that is not in ``known``, with the nearest that is."""
+    return sorted(
+        f"{place}{name}: no such {what}{did_you_mean(name, known)}" for name in given if name not in known
+    )
+
+
+def did_you_mean(name: Any, known: Iterable[str]) -> str:
+    """The end of a message about a name that is not known."""
+    listed = [str(each) for each in known]
+    near = (
+        difflib.get_close_matches(str(name), listed, n=1)
+        or [each for each in listed if str(name) in each][:1]
+    )
+    return f"; did you mean {near[0]}?" if near else ""
+
+
+def check_fields(instance: Any) -> None:
+    """Refuse a dataclass whose fields are not of their types or outside their ranges.
+
+    Raises:
+        Faults: a `UserError` that names them all.
+    """
+    kind = type(instance)
+    given = {name: getattr(instance, name) for name in parameters(kind)}
+    faults = [
+        fault for name, value in given.items() for fault in _checked(value, parameters(kind)[name], name)[1]
+    ]
+    if faults:
+        raise Faults(faults)
+
+
+def check_value(value: Any, annotation: Any, name: str) -> Any:
+    """``value`` in its type.
+
+    Raises:
+        UserError: if it is of another type or outside the range of the annotation.
+    """
+    checked, faults = _checked(value, annotation, name)
+    if faults:
+        raise Faults(faults)
+    return checked
+
+
+def _checked(value: Any, annotation: Any, place: str) -> tuple[Any, list[str]]:
+    """The value in its type, and what is wrong with it."""
+    kind, built = _receiver(annotation)
+    if kind is not None and isinstance(value, Mapping):
+        nested, faults = check(value, parameters(kind), f"{place}.")
+        if faults:
+            return None, faults
+        try:
+            made = kind(**nested)
+        except UserError as error:
+            return None, [f"{place}: {error}"]
+        return (made if built else dict(value)), []
+    try:
+        return _adapter(annotation).validate_python(value), []
+    except ValidationError as error:
+        return None, [f"{place}: {_first(error)}, got {value!r:.80}"]
+
+
+def _receiver(annotation: Any) -> tuple[Any, bool]:
+    """What a mapping given for the annotation is called with, and whether the result takes its place."""
+    if get_origin(annotation) is Annotated:
+        for mark in get_args(annotation)[1:]:
+            if isinstance(mark, ArgumentsOf):
+                return mark.kind, False
+    kinds = (annotation, *get_args(annotation))
+    return next((kind for kind in kinds if isinstance(kind, type) and is_dataclass(kind)), None), True
+
+
+@cache
+def _adapter(annotation: Any) -> TypeAdapter[Any]:
+    bare = isinstance(annotation, type) and is_dataclass(annotation)
+    return TypeAdapter(annotation, config=None if bare else ConfigDict(arbitrary_types_allowed=True))
+
+
+def _first(error: ValidationError) -> str:
+    """What pydantic says first, beginning as our own messages do."""
+    message = error.errors()[0]["msg"].removeprefix("Value error, ")
+    return (
+        message.replace("Input should be", "expected", 1)
+        if message.startswith("Input should be")
+        else message
+    )

@@ -1,0 +1,409 @@
+"""Fields: what a model reads of a corpus, from strings in columns to tensors in a batch.
+
+A kind of model names its fields. Each field reads columns of the corpus, prepares them once (ids of tokens, cached by
+`datasets`), makes tensors of them, and tells the model's configuration the sizes that follow from it. So neither the
+trainer nor the evaluation knows what a model reads.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import Any, Literal, Self
+
+import torch
+from datasets import ClassLabel, Dataset, IterableDataset
+from torch import Tensor
+from transformers import PretrainedConfig, PreTrainedTokenizerBase
+from transformers.tokenization_utils_base import VERY_LARGE_INTEGER
+
+from textvae.errors import UserError
+from textvae.files import replacing_files_in
+from textvae.support.options import Share, Size, check_fields
+from textvae.text.batches import Batch, padded
+from textvae.text.tokenizer import load_tokenizer, train_tokenizer, train_tokenizers
+
+STREAMED = 1_000_000
+"""Texts of a stream, which may have no end, from which a tokenizer is learnt."""
+
+
+@dataclass(frozen=True)
+class FieldOptions:
+    """The ``tokenizer`` section of a recipe: how text becomes tokens, and where long texts are cut.
+
+    Attributes:
+        kind: "sentencepiece" for raw text, "words" for text that is already split by blanks.
+        vocabulary_size: number of tokens; None: all words, or 8,000 pieces.
+        algorithm: how SentencePiece learns its pieces.
+        minimum_count: a word that is rarer becomes UNK.
+        character_coverage: share of the characters that get a piece of their own; the rest are spelt in bytes.
+        lower: whether text is lower-cased.
+        maximum_length: texts are cut to this many tokens, EOS counted; None: never.
+        joint: whether source and target share one vocabulary.
+    """
+
+    kind: Literal["sentencepiece", "words"] = "sentencepiece"
+    vocabulary_size: Size | None = None
+    algorithm: Literal["unigram", "bpe"] = "unigram"
+    minimum_count: Size = 1
+    character_coverage: Share = 0.9995
+    lower: bool = False
+    maximum_length: Size | None = None
+    joint: bool = True
+
+    def __post_init__(self) -> None:
+        check_fields(self)
+
+    def learning(self) -> dict[str, Any]:
+        """The arguments of `train_tokenizers`."""
+        names = ("kind", "vocabulary_size", "algorithm", "minimum_count", "character_coverage", "lower")
+        return {name: getattr(self, name) for name in names}
+
+
+class Field(ABC):
+    """Columns of a corpus that become tensors of a batch.
+
+    Attributes:
+        columns: the columns of the corpus that it reads.
+        lengths: the prepared columns by which examples of like length are grouped.
+        folder: the folder, in that of a run, where its files are; "" is the run's own.
+        is_condition: whether the model is given it, c, rather than a model of it, x.
+    """
+
+    columns: tuple[str, ...] = ()
+    lengths: tuple[str, ...] = ()
+    folder: str = ""
+    is_condition = False
+
+    @classmethod
+    @abstractmethod
+    def learn(cls, rows: Dataset | IterableDataset, options: FieldOptions) -> Self:
+        """The field of a new model, with what it learns from the train split."""
+
+    @classmethod
+    @abstractmethod
+    def load(cls, run: str) -> Self:
+        """The field that `save` wrote to a run, a folder or a name on the Hub."""
+
+    def save(self, folder: Path) -> None:  # noqa: B027
+        """Write what the field has learnt to ``folder``; by default there is nothing to write."""
+
+    def sizes(self) -> dict[str, Any]:
+        """Values of the model's configuration that follow from the field."""
+        return {}
+
+    def align(self, rows: Any) -> Any:
+        """A split of a corpus as the field expects it, before it is prepared."""
+        return rows
+
+    def agrees(self, other: Field) -> bool:
+        """Whether the tensors of another field mean the same."""
+        return self.sizes() == other.sizes()
+
+    @abstractmethod
+    def prepare(self, rows: Mapping[str, list[Any]]) -> dict[str, list[Any]]:
+        """The prepared columns of a batch of rows, each a list."""
+
+    @abstractmethod
+    def collate(self, examples: Sequence[Mapping[str, Any]]) -> dict[str, Tensor]:
+        """Tensors, by the names of the model's arguments, of prepared examples."""
+
+
+class _Tokens(Field):
+    """Text that becomes ids of tokens.
+
+    Args:
+        tokenizer: what splits the text.
+        maximum_length: texts are cut to this many tokens, EOS counted; None: never.
+    """
+
+    prefix = ""
+
+    def __init__(self, tokenizer: PreTrainedTokenizerBase, maximum_length: int | None = None) -> None:
+        self.tokenizer, self.maximum_length = tokenizer, maximum_length
+
+    @classmethod
+    def learn(cls, rows: Dataset | IterableDataset, options: FieldOptions) -> Self:
+        """The field with a tokenizer that is learnt from its column."""
+        return cls.with_tokenizer(
+            train_tokenizer(texts_of(rows, *cls.columns), **options.learning()), options
+        )
+
+    @classmethod
+    def with_tokenizer(cls, tokenizer: PreTrainedTokenizerBase, options: FieldOptions) -> Self:
+        """The field with a tokenizer, which remembers where texts were cut in training."""
+        if options.maximum_length is not None:
+            # It goes with the model, so that longer documents can be read in chunks of the length that it knows.
+            tokenizer.model_max_length = options.maximum_length
+        return cls(tokenizer, options.maximum_length)
+
+    @classmethod
+    def load(cls, run: str) -> Self:
+        """The field with the tokenizer in a run; a checkpoint's may be in the run around it."""
+        tokenizer = load_tokenizer(cls._place(run))
+        length = tokenizer.model_max_length
+        return cls(tokenizer, None if length >= VERY_LARGE_INTEGER else length)
+
+    @classmethod
+    def _place(cls, run: str) -> str | Path:
+        if not cls.folder:
+            return run
+        places = [Path(run) / cls.folder, Path(run).parent / cls.folder]
+        return next((place for place in places if place.is_dir()), places[0])
+
+    def agrees(self, other: Field) -> bool:
+        """Whether the other field has the same tokens."""
+        return isinstance(other, _Tokens) and self.tokenizer.get_vocab() == other.tokenizer.get_vocab()
+
+    def save(self, folder: Path) -> None:
+        """Write the tokenizer."""
+        with replacing_files_in(folder / self.folder) as partial:
+            self.tokenizer.save_pretrained(partial)
+
+    def prepare(self, rows: Mapping[str, list[Any]]) -> dict[str, list[Any]]:
+        """The columns ``ids``, without BOS and EOS, and ``length``, EOS counted, each behind the field's prefix."""
+        limit = None if self.maximum_length is None else self.maximum_length - 1
+        (column,) = self.columns
+        # Not verbose, or the tokenizer would warn of what is cut here.
+        found = self.tokenizer(rows[column], add_special_tokens=False, verbose=False)["input_ids"]
+        ids = [sentence[:limit] for sentence in found]
+        return {f"{self.prefix}ids": ids, f"{self.prefix}length": [len(sentence) + 1 for sentence in ids]}
+
+
+class TextField(_Tokens):
+    """The text that a model writes, as decoder inputs and targets.
+
+    Example:
+        >>> from textvae.text.tokenizer import train_tokenizer
+        >>> field = TextField(train_tokenizer(["a b"], "words"))
+        >>> batch = field.collate([{"ids": [4, 5]}, {"ids": [5]}])
+        >>> batch["inputs"]
+        tensor([[1, 4, 5],
+                [1, 5, 0]])
+        >>> batch["targets"]
+        tensor([[4, 5, 2],
+                [5, 2, 0]])
+        >>> batch["lengths"]
+        tensor([3, 2])
+    """
+
+    columns = ("text",)
+    lengths = ("length",)
+
+    def sizes(self) -> dict[str, Any]:
+        """The vocabulary's size and the special ids."""
+        tokens = {
+            f"{name}_token_id": getattr(self.tokenizer, f"{name}_token_id")
+            for name in ("pad", "bos", "eos", "unk")
+        }
+        return {"vocab_size": len(self.tokenizer), **tokens}
+
+    def collate(self, examples: Sequence[Mapping[str, Any]]) -> dict[str, Tensor]:
+        """``inputs``, ``targets``, ``mask`` (B, T) and ``lengths`` (B,) of examples with ``ids``."""
+        special = self.tokenizer
+        sentences = [list(example["ids"]) for example in examples]
+        inputs, _ = padded([[special.bos_token_id, *ids] for ids in sentences], special.pad_token_id)
+        targets, mask = padded([[*ids, special.eos_token_id] for ids in sentences], special.pad_token_id)
+        return {"inputs": inputs, "targets": targets, "mask": mask, "lengths": mask.sum(1)}
+
+
+class TargetField(TextField):
+    """The text that a model writes given a source."""
+
+    columns = ("target",)
+
+
+class SourceField(_Tokens):
+    """The text that a model is given."""
+
+    columns = ("source",)
+    lengths = ("source_length",)
+    prefix = "source_"
+    is_condition = True
+    folder = "source"
+
+    def sizes(self) -> dict[str, Any]:
+        """The size of the sources' vocabulary."""
+        return {"source_vocab_size": len(self.tokenizer)}
+
+    def collate(self, examples: Sequence[Mapping[str, Any]]) -> dict[str, Tensor]:
+        """``source`` and ``source_mask`` (B, S) of examples with ``source_ids``."""
+        end, pad = self.tokenizer.eos_token_id, self.tokenizer.pad_token_id
+        source, mask = padded([[*example["source_ids"], end] for example in examples], pad)
+        return {"source": source, "source_mask": mask}
+
+
+class LabelField(Field):
+    """The class of each text, where it is known.
+
+    Args:
+        names: of the classes, in the order of their numbers.
+    """
+
+    def __init__(self, names: Sequence[str]) -> None:
+        self.names = names
+
+    @classmethod
+    def learn(cls, rows: Dataset | IterableDataset, options: FieldOptions) -> Self:
+        """The classes of the corpus.
+
+        Raises:
+            UserError: if it has none.
+        """
+        label = (rows.features or {}).get("label")
+        if not isinstance(label, ClassLabel):
+            raise UserError(
+                "expected a stored corpus with labels for a model with classes, found none: name their column in "
+                "corpus.columns"
+            )
+        return cls(label.names)
+
+    @classmethod
+    def load(cls, run: str) -> Self:
+        """The field with the classes in a run's configuration."""
+        return cls(PretrainedConfig.get_config_dict(run)[0].get("classes") or ())
+
+    def sizes(self) -> dict[str, Any]:
+        """The names of the classes."""
+        return {"classes": list(self.names)}
+
+    def align(self, rows: Any) -> Any:
+        """The rows with labels numbered as the model's classes are, by their names.
+
+        Raises:
+            UserError: if the rows have a class that the model does not know.
+        """
+        label = (rows.features or {}).get("label")
+        if not isinstance(label, ClassLabel) or list(label.names) == list(self.names):
+            return rows
+        if strange := [name for name in label.names if name not in self.names]:
+            raise UserError(
+                f"expected the classes of the model, {', '.join(self.names)}, got {', '.join(strange)} too: leave the "
+                "rows of other classes out, or rename them"
+            )
+        numbers = [list(self.names).index(name) for name in label.names]
+        features = rows.features.copy()
+        features["label"] = ClassLabel(names=list(self.names))
+
+        def renumbered(row: dict[str, Any]) -> dict[str, Any]:
+            return {"label": None if row["label"] is None else numbers[row["label"]]}
+
+        return rows.map(renumbered, features=features)
+
+    def prepare(self, rows: Mapping[str, list[Any]]) -> dict[str, list[Any]]:
+        """Nothing: the labels of the corpus are numbers already."""
+        return {}
+
+    def collate(self, examples: Sequence[Mapping[str, Any]]) -> dict[str, Tensor]:
+        """``labels`` (B,) of examples with a ``label``; -1 where it is missing or None."""
+        labels = [example.get("label") for example in examples]
+        return {"labels": torch.tensor([-1 if label is None else label for label in labels])}
+
+
+class Fields(tuple[Field, ...]):
+    """All fields of a model, in their order."""
+
+    @classmethod
+    def learn(
+        cls, kinds: Iterable[type[Field]], rows: Dataset | IterableDataset, options: FieldOptions
+    ) -> Self:
+        """The fields of a new model; those of tokens may share one vocabulary.
+
+        Raises:
+            UserError: if the corpus lacks a column.
+        """
+        kinds = list(kinds)
+        _check_columns(rows, [name for kind in kinds for name in kind.columns])
+        spoken = sorted((kind for kind in kinds if issubclass(kind, _Tokens)), key=lambda kind: kind.columns)
+        made: dict[type[Field], Field] = {}
+        if len(spoken) > 1:
+            sides = [texts_of(rows, *kind.columns) for kind in spoken]
+            tokenizers = train_tokenizers(*sides, joint=options.joint, **options.learning())
+            pairs = zip(spoken, tokenizers, strict=True)
+            made = {kind: kind.with_tokenizer(tokenizer, options) for kind, tokenizer in pairs}
+        return cls(made[kind] if kind in made else kind.learn(rows, options) for kind in kinds)
+
+    @classmethod
+    def load(cls, kinds: Iterable[type[Field]], run: str) -> Self:
+        """The fields of a run, of one of its checkpoints, or of a model on the Hub."""
+        return cls(kind.load(run) for kind in kinds)
+
+    def save_pretrained(self, folder: str | Path, **_: Any) -> None:
+        """Write what the fields have learnt; the first, whose files stand in the folder itself, is written last."""
+        for field in reversed(self):
+            field.save(Path(folder))
+
+    def sizes(self) -> dict[str, Any]:
+        """Values of the model's configuration that follow from the fields."""
+        return {name: value for field in self for name, value in field.sizes().items()}
+
+    def of_kind(self, kind: type[Field]) -> Any:
+        """The field of a class, or None."""
+        return next((field for field in self if isinstance(field, kind)), None)
+
+    @property
+    def tokenizer(self) -> PreTrainedTokenizerBase | None:
+        """The tokenizer of the text that the model writes; None if it writes none."""
+        text = self.of_kind(TextField)
+        return None if text is None else text.tokenizer
+
+    def agrees(self, others: Iterable[Field]) -> bool:
+        """Whether other fields mean the same."""
+        return all(own.agrees(other) for own, other in zip(self, others, strict=True))
+
+    def prepare(self, corpus: Any) -> Any:
+        """The data set, or a dict of them, with prepared columns in place of those that fields read.
+
+        The result is memory-mapped and cached by `datasets`; a stream is prepared as it is read.
+        """
+
+        def prepared(rows: dict[str, list[Any]]) -> dict[str, list[Any]]:
+            return {name: values for field in self for name, values in field.prepare(rows).items()}
+
+        if isinstance(corpus, Mapping):
+            return type(corpus)({name: self.prepare(rows) for name, rows in corpus.items()})
+        for field in self:
+            corpus = field.align(corpus)
+        read = [name for field in self for name in field.columns]
+        return corpus.map(prepared, batched=True, remove_columns=read)
+
+    def collate(self, examples: Sequence[Mapping[str, Any]]) -> Batch:
+        """The batch of prepared examples."""
+        return Batch({name: tensor for field in self for name, tensor in field.collate(examples).items()})
+
+    def cuts(self, prepared: Any) -> bool:
+        """Whether texts of a prepared split may have been cut; of a stream it is not known, and so assumed."""
+        limits = {
+            name: field.maximum_length
+            for field in self
+            if isinstance(field, _Tokens)
+            for name in field.lengths
+        }
+        limited = {name: limit for name, limit in limits.items() if limit is not None}
+        if not isinstance(prepared, Dataset):
+            return bool(limited)
+        return any(max(prepared[name], default=0) >= limit for name, limit in limited.items())
+
+    @property
+    def length_columns(self) -> list[str]:
+        """The prepared columns by which examples of like length are grouped."""
+        return [name for field in self for name in field.lengths]
+
+
+def texts_of(rows: Dataset | IterableDataset, column: str) -> Iterator[str]:
+    """The texts of a column, one at a time; of a stream the first million."""
+    sentences = (row[column] for row in rows.select_columns([column]))
+    return islice(sentences, STREAMED) if isinstance(rows, IterableDataset) else sentences
+
+
+def _check_columns(rows: Dataset | IterableDataset, wanted: Sequence[str]) -> None:
+    """Refuse a corpus without the columns that a model reads."""
+    found = rows.column_names or []
+    if not {*wanted} <= {*found}:
+        raise UserError(
+            f"expected a corpus with {' and '.join(sorted(wanted))}, got one with {', '.join(found)}: name the columns "
+            "in corpus.columns, or give pairs as {source: a.en, target: a.de}"
+        )
