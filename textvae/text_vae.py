@@ -85,8 +85,8 @@ class TextVAE:
         return None if length >= VERY_LARGE_INTEGER else length
 
     def save_pretrained(self, folder: str | Path) -> None:
-        """Write model and tokenizer to ``folder``, each file whole or not at all."""
-        with silenced(), replacing_files_in(folder) as partial:
+        """Write model and tokenizer to ``folder``, which is read again only when it has all of them."""
+        with silenced(), replacing_files_in(folder, "config.json") as partial:
             self.model.save_pretrained(partial)
             self.tokenizer.save_pretrained(partial)
 

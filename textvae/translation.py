@@ -89,11 +89,11 @@ class Translator:
             return cls(model, load_tokenizer(name), source)
 
     def save_pretrained(self, folder: str | Path) -> None:
-        """Write model and tokenizers to ``folder``, each file whole or not at all."""
+        """Write model and tokenizers to ``folder``; each tokenizer and the model are there whole or not at all."""
         with silenced():
-            with replacing_files_in(Path(folder) / SOURCE) as partial:
+            with replacing_files_in(Path(folder) / SOURCE, "tokenizer.json") as partial:
                 self.source_tokenizer.save_pretrained(partial)
-            with replacing_files_in(folder) as partial:
+            with replacing_files_in(folder, "config.json") as partial:
                 self.model.save_pretrained(partial)
                 self.tokenizer.save_pretrained(partial)
 

@@ -96,7 +96,7 @@ def _run(recipe: Recipe, resume: bool, overwrite: bool, quiet: bool) -> Evaluati
         translator = Translator(model, tokenizer, source_tokenizer)
         result = translator.evaluate(corpus["test"], **how, **asdict(recipe.evaluation.translation))
     if trainer.is_world_process_zero():
-        with replacing_files_in(folder) as partial:
+        with replacing_files_in(folder, "config.json") as partial:
             model.save_pretrained(partial)
         _write_json(folder / "evaluation.json", described(result) | {"minutes": _clock(trainer).minutes})
     return result
@@ -187,7 +187,7 @@ def _pretrained(
     weight = None if recipe.objective.target_rate is None else float(trainer.kl_weight)
     start = _Start(trainer.vae, _clock(trainer).minutes, weight)
     if trainer.is_world_process_zero():
-        with replacing_files_in(recipe.folder) as partial:
+        with replacing_files_in(recipe.folder, "config.json") as partial:
             trainer.vae.save_pretrained(partial)
         _write_json(done, {"minutes": start.minutes, "kl_weight": start.kl_weight})
     return start
@@ -354,10 +354,10 @@ def _tokenizers(
         for splitter in (tokenizer, source or tokenizer):
             splitter.model_max_length = options.maximum_length
     if source is not None:
-        with replacing_files_in(folder / SOURCE) as partial:
+        with replacing_files_in(folder / SOURCE, "tokenizer.json") as partial:
             source.save_pretrained(partial)
     # Last, as its tokenizer.json tells a run that is resumed that both are there.
-    with replacing_files_in(folder) as partial:
+    with replacing_files_in(folder, "tokenizer.json") as partial:
         tokenizer.save_pretrained(partial)
         text = yaml.safe_dump(recipe.source, sort_keys=False, allow_unicode=True)
         (partial / "recipe.yaml").write_text(text, encoding="utf-8")
