@@ -10,7 +10,7 @@ import textvae
 ROOT = Path(textvae.__file__).parent
 # Folders in the order of DESIGN.md, the files of each in theirs. A new file is put in its place here.
 ORDER = """
-errors files processes precision
+errors files processes precision finite
 text.clauses text.morphology text.productions text.parser text.grammar
 text.reader text.labels text.corpus text.tokenizer text.blanks text.batches text.chunks text.keywords
 modules.encoders modules.latents modules.classes modules.decoders modules.output_layer

@@ -17,6 +17,7 @@ from transformers import PretrainedConfig
 from transformers.utils import logging as transformers_logging
 
 from textvae.errors import UserError
+from textvae.finite import not_finite
 from textvae.models.language import TextVAEModel
 from textvae.models.seq2seq import Seq2SeqVAEModel
 
@@ -171,6 +172,11 @@ def _weights_of(
     if report["missing_keys"] or report["unexpected_keys"]:
         differing = sorted({*report["missing_keys"], *report["unexpected_keys"]})
         raise UserError(_unfitting(name, f"a difference in {', '.join(differing[:3])}"))
+    if names := not_finite(model.state_dict()):
+        raise UserError(
+            f"expected finite weights in {name}, got NaN or infinity in {names[0]}: its training has diverged; use an "
+            "earlier checkpoint, or train again with a lower training.learning_rate"
+        )
     return model
 
 

@@ -143,6 +143,7 @@ def _trained(
         trainer.start_multiplier(start.kl_weight)
     if checkpoint is None or not _take_result(trainer, checkpoint):
         trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
+    trainer.check_weights()
     return trainer
 
 
