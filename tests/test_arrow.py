@@ -25,7 +25,8 @@ texts translation
 latent_space.paths latent_space.clusters latent_space.semi_supervised latent_space.neighbours
 latent_space.fitted_priors latent_space.maps
 training.progress training.clock training.curves training.plateau training.multiplier training.aggressive
-training.prior training.trainer training.recipe training.run training.script training.comparison
+training.prior training.trainer training.recipe training.record training.run_folder training.run
+training.script training.comparison
 pictures.cloud pictures.figure pictures.scatter pictures.page pictures.document pictures.confusion pictures.strip
 pictures.attention pictures.diversity
 text_vae vectors ray clustering embedding

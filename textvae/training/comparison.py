@@ -20,6 +20,7 @@ from textvae.errors import UserError
 from textvae.evaluation.evaluate import Evaluation
 from textvae.files import replacing
 from textvae.training.recipe import read_recipe
+from textvae.training.record import flat
 
 COLUMNS = (
     "iw_nll",
@@ -80,7 +81,7 @@ class Run:
         file = self.folder / "recipe.yaml"
         if not file.exists():
             return "no recipe.yaml" if (self.folder / "evaluation.json").exists() else None
-        there, here = _flat(_load(file, "a recipe")), _flat(self.source)
+        there, here = flat(_load(file, "a recipe")), flat(self.source)
         differing = [key for key in there | here if there.get(key, _ABSENT) != here.get(key, _ABSENT)]
         found = [f"{key} {there.get(key, _ABSENT)}, now {here.get(key, _ABSENT)}" for key in differing]
         return _listed(found) if found else None
@@ -301,15 +302,6 @@ def _written(value: Any) -> str:
 
 
 _ABSENT = "absent"
-
-
-def _flat(source: Mapping[Any, Any], place: str = "") -> dict[str, Any]:
-    """The values of nested mappings by their keys, joined by dots."""
-    flat: dict[str, Any] = {}
-    for key, value in source.items():
-        name = f"{place}{key}"
-        flat |= _flat(value, f"{name}.") if value and isinstance(value, dict) else {name: value}
-    return flat
 
 
 def _markdown(table: Sequence[Mapping[str, Any]], comparison: Comparison) -> str:

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import json
-import shutil
 import sys
 from collections.abc import Iterator
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
-import yaml
 from datasets import ClassLabel, Dataset, DatasetDict, IterableDataset, IterableDatasetDict
 from safetensors.torch import load_model as load_weights
 from transformers import PreTrainedTokenizerBase, TrainerState, set_seed
@@ -24,7 +23,6 @@ from textvae.models.checkpoint import last_whole_checkpoint, without_bars
 from textvae.models.language import TextVAEConfig, TextVAEModel
 from textvae.models.seq2seq import Seq2SeqVAEConfig, Seq2SeqVAEModel
 from textvae.text.batches import Collator, tokenize
-from textvae.text.corpus import load_corpus
 from textvae.text.tokenizer import load_tokenizer, train_tokenizer, train_tokenizers
 from textvae.texts import load
 from textvae.training.clock import Clock
@@ -32,6 +30,8 @@ from textvae.training.curves import Curves
 from textvae.training.prior import start_prior
 from textvae.training.progress import Progress
 from textvae.training.recipe import Recipe
+from textvae.training.record import size_of_step
+from textvae.training.run_folder import RunFolder
 from textvae.training.trainer import TextVAETrainer, TextVAETrainingArguments
 from textvae.translation import SOURCE, Translator
 
@@ -42,40 +42,61 @@ MODELS: dict[Any, Any] = {TextVAEConfig: TextVAEModel, Seq2SeqVAEConfig: Seq2Seq
 def run(recipe: Recipe, *, resume: bool = False, overwrite: bool = False, quiet: bool = False) -> Evaluation:
     """Train, save and measure; returns the quantities on the test split, which the run holds as evaluation.json.
 
-    The run folder ends with the model, the tokenizer, the recipe as it was run (recipe.yaml), the evaluation and
-    the last checkpoints; of a conditional model, whose evaluation has BLEU, with the sources' tokenizer in source/.
+    The run folder ends with the model, the tokenizer, the recipe as it was run (recipe.yaml), what else a resumed run
+    must have in common with it (run.json), the evaluation and the last checkpoints; of a conditional model, whose
+    evaluation has BLEU, with the sources' tokenizer in source/.
 
     Args:
         recipe: what to do.
         resume: go on from the folder's last whole checkpoint, to the weights of an uninterrupted run.
-        overwrite: delete a run that is in the folder.
+        overwrite: delete a run that is in the folder, as the last thing before training; other files stay.
         quiet: no progress bars.
 
     Raises:
-        UserError: if the folder holds a run and neither ``resume`` nor ``overwrite`` is given, or as the corpus,
-            the tokenizer, the model or the trainer say.
+        UserError: if the folder holds a run and neither ``resume`` nor ``overwrite`` is given, or both are, if it holds
+            something else, if another training is at work there, if a run is resumed under another recipe or with
+            another corpus, or as the corpus, the tokenizer, the model or the trainer say.
     """
-    with without_bars(of_datasets=quiet or not sys.stderr.isatty()):
-        return _run(recipe, resume, overwrite, quiet)
+    if resume and overwrite:
+        raise UserError("expected resume or overwrite, got both: leave one out")
+    arguments = _arguments(recipe)
+    folder = RunFolder(recipe.folder, recipe.source, size_of_step(arguments))
+    with (
+        without_bars(of_datasets=quiet or not sys.stderr.isatty()),
+        # The other processes of this training write nothing there.
+        folder.locked() if arguments.process_index == 0 else nullcontext(),
+    ):
+        return _run(recipe, folder, resume, overwrite, quiet)
 
 
-def _run(recipe: Recipe, resume: bool, overwrite: bool, quiet: bool) -> Evaluation:
+def _run(recipe: Recipe, run_folder: RunFolder, resume: bool, overwrite: bool, quiet: bool) -> Evaluation:
     """What `run` does, step by step."""
-    folder = recipe.folder
+    folder = run_folder.path
     arguments = _arguments(recipe)
     # Of several processes the first makes way, the corpus's files and the tokenizer; the others then find them.
     with arguments.main_process_first(local=False):
         first = arguments.process_index == 0
-        checkpoint = _prepare(folder, resume or not first, overwrite)
-        corpus = load_corpus(**recipe.corpus)
+        goes_on = resume or not first
+        if first:
+            run_folder.check(resume=resume, overwrite=overwrite)
+        corpus = run_folder.read_corpus(recipe.corpus, resume=goes_on)
         _check_columns(corpus["train"], {"source", "target"} if recipe.conditional else {"text"})
-        tokenizer, source_tokenizer = _tokenizers(recipe, corpus["train"], resume or not first)
+        if first and resume:
+            run_folder.compare(corpus)
+        checkpoint = last_whole_checkpoint(folder) if goes_on else None
+        tokenizer, source_tokenizer = _tokenizers(recipe, corpus["train"], goes_on)
         tokens = tokenize(
             corpus,
             tokenizer,
             source_tokenizer=source_tokenizer,
             maximum_length=recipe.tokenizer.maximum_length,
         )
+        if first:
+            if not resume:
+                # Only for its faults, while what is in the folder is still there.
+                _new_model(recipe, tokenizer, tokens, source_tokenizer)
+            run_folder.begin(corpus, resume=resume)
+            _save_tokenizers(folder, tokenizer, source_tokenizer)
     start = None
     if recipe.pretraining and not checkpoint:
         start = _pretrained(recipe.pretraining, tokenizer, tokens, resume, quiet)
@@ -124,8 +145,7 @@ def _trained(
     arguments = _arguments(recipe)
     # Also what a resumed run needs: the weights of a module without a checkpoint, and the draws before the first.
     set_seed(arguments.seed)
-    classes = _classes(tokens["train"]) if recipe.classes else None
-    model = build_model(recipe, tokenizer, classes, source_tokenizer)
+    model = _new_model(recipe, tokenizer, tokens, source_tokenizer)
     if start:
         _take_over(model, start.model, recipe, tokenizer, tokens["train"])
     trainer = TextVAETrainer(
@@ -145,6 +165,17 @@ def _trained(
         trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
     trainer.check_weights()
     return trainer
+
+
+def _new_model(
+    recipe: Recipe,
+    tokenizer: PreTrainedTokenizerBase,
+    tokens: DatasetDict | IterableDatasetDict,
+    source_tokenizer: PreTrainedTokenizerBase | None,
+) -> TextVAEModel | Seq2SeqVAEModel:
+    """The model of a recipe, with the classes of its corpus if it has any."""
+    classes = _classes(tokens["train"]) if recipe.classes else None
+    return build_model(recipe, tokenizer, classes, source_tokenizer)
 
 
 def _take_result(trainer: TextVAETrainer, checkpoint: Path) -> bool:
@@ -303,21 +334,6 @@ def _check_same_tokens(run: str, given: PreTrainedTokenizerBase, wanted: PreTrai
         )
 
 
-def _prepare(folder: Path, resume: bool, overwrite: bool) -> Path | None:
-    """Make way in the run folder; returns the checkpoint to go on from, if any."""
-    checkpoint = last_whole_checkpoint(folder)
-    if resume:
-        return checkpoint
-    if overwrite:
-        shutil.rmtree(folder, ignore_errors=True)
-    elif checkpoint or (folder / "model.safetensors").exists() or (folder / "pretraining").exists():
-        raise UserError(
-            f"expected a new run folder, got {folder}, which holds a run: pass --resume to go on with it, "
-            "--overwrite to delete it, or set training.output_dir"
-        )
-    return None
-
-
 def _check_columns(rows: Dataset | IterableDataset, wanted: set[str]) -> None:
     """Refuse a corpus of pairs for a language model, and one of sentences for a conditional model."""
     found = rows.column_names or []
@@ -331,7 +347,7 @@ def _check_columns(rows: Dataset | IterableDataset, wanted: set[str]) -> None:
 def _tokenizers(
     recipe: Recipe, rows: Dataset | IterableDataset, resume: bool
 ) -> tuple[PreTrainedTokenizerBase, PreTrainedTokenizerBase | None]:
-    """The run's tokenizer and, of pairs, that of the sources, saved with the recipe before training starts."""
+    """The run's tokenizer and, of pairs, that of the sources: those in the folder if the run goes on, or new ones."""
     folder = recipe.folder
     if resume and (folder / "tokenizer.json").exists():
         return load_tokenizer(folder), load_tokenizer(folder / SOURCE) if recipe.conditional else None
@@ -354,15 +370,21 @@ def _tokenizers(
         # Goes with the model, so that longer documents can be read in chunks of what it knows.
         for splitter in (tokenizer, source or tokenizer):
             splitter.model_max_length = options.maximum_length
+    return tokenizer, source
+
+
+def _save_tokenizers(
+    folder: Path, tokenizer: PreTrainedTokenizerBase, source: PreTrainedTokenizerBase | None
+) -> None:
+    """Write the tokenizers that are not in the folder yet."""
+    if (folder / "tokenizer.json").exists():
+        return
     if source is not None:
         with replacing_files_in(folder / SOURCE, "tokenizer.json") as partial:
             source.save_pretrained(partial)
     # Last, as its tokenizer.json tells a run that is resumed that both are there.
     with replacing_files_in(folder, "tokenizer.json") as partial:
         tokenizer.save_pretrained(partial)
-        text = yaml.safe_dump(recipe.source, sort_keys=False, allow_unicode=True)
-        (partial / "recipe.yaml").write_text(text, encoding="utf-8")
-    return tokenizer, source
 
 
 def _texts(rows: Dataset | IterableDataset, column: str) -> Iterator[str]:
