@@ -10,7 +10,7 @@ import textvae
 ROOT = Path(textvae.__file__).parent
 # Folders in the order of DESIGN.md, the files of each in theirs. A new file is put in its place here.
 ORDER = """
-errors support.options support.randomness support.yaml files processes precision
+errors support.options support.randomness support.yaml files processes precision finite
 text.clauses text.morphology text.productions text.parser text.grammar
 text.reader text.labels text.corpus text.tokenizer text.blanks text.batches text.chunks text.keywords
 text.fields text.samplers
@@ -30,7 +30,8 @@ texts translation
 latent_space.paths latent_space.clusters latent_space.semi_supervised latent_space.neighbours
 latent_space.fitted_priors latent_space.maps
 training.progress training.clock training.curves training.plateau training.multiplier training.aggressive
-training.prior training.trainer training.schema training.recipe training.recipes training.stage training.run
+training.prior training.trainer training.schema training.recipe training.recipes training.stage training.record
+training.run_folder training.run
 training.script training.comparison
 pictures.cloud pictures.figure pictures.scatter pictures.page pictures.document pictures.confusion pictures.strip
 pictures.attention pictures.diversity

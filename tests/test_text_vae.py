@@ -476,6 +476,8 @@ def test_an_unfinished_run_offers_its_last_checkpoint(run, tmp_path):
         TextVAE.from_pretrained(unfinished)
     whole = shutil.copytree(run, unfinished / "checkpoint-8")
     (whole / "trainer_state.json").write_text("{}")
+    for name in ("optimizer.pt", "scheduler.pt", "rng_state.pth"):
+        torch.save({}, whole / name)
     with pytest.raises(UserError, match=r"--resume, or use its last checkpoint, .*checkpoint-8$"):
         TextVAE.from_pretrained(unfinished)
     assert TextVAE.from_pretrained(whole).encode("b").shape == (3,)

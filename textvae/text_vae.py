@@ -87,8 +87,8 @@ class TextVAE:
         return None if length >= VERY_LARGE_INTEGER else length
 
     def save_pretrained(self, folder: str | Path) -> None:
-        """Write model and tokenizer to ``folder``, each file whole or not at all."""
-        with silenced(), replacing_files_in(folder) as partial:
+        """Write model and tokenizer to ``folder``, which is read again only when it has all of them."""
+        with silenced(), replacing_files_in(folder, "config.json") as partial:
             self.model.save_pretrained(partial)
             self.tokenizer.save_pretrained(partial)
 
@@ -326,7 +326,7 @@ class TextVAE:
         """
         if self.model.config.classes is None:
             raise UserError(
-                "expected a model with classes, got one without: train one with model.classes=true"
+                "expected a model with classes, got one without: train one with model.posterior.kind=classes model.prior.kind=classes"
             )
         means = self._means(as_list(texts), batch_size, show_progress_bar)
         return means[:, self.model.config.latent_size :].cpu().numpy()

@@ -78,10 +78,10 @@ class Translator:
         return cls(model, fields.of_kind(TargetField).tokenizer, fields.of_kind(SourceField).tokenizer)
 
     def save_pretrained(self, folder: str | Path) -> None:
-        """Write model and tokenizers to ``folder``, each file whole or not at all."""
+        """Write model and tokenizers to ``folder``; each tokenizer and the model are there whole or not at all."""
         with silenced():
             self.fields.save_pretrained(folder)
-            with replacing_files_in(folder) as partial:
+            with replacing_files_in(folder, "config.json") as partial:
                 self.model.save_pretrained(partial)
 
     def translate(

@@ -129,6 +129,16 @@ def test_files_of_another_kind_are_refused(tmp_path):
             Clusters.load(tmp_path / name)
 
 
+def test_clusters_that_are_not_finite_are_refused(drawn, tmp_path):
+    found = fit_clusters(drawn[0], 3, "k-means")
+    found.centres[1, 2] = np.nan
+    found.save(tmp_path / "clusters.safetensors")
+    with pytest.raises(
+        UserError, match=r"expected clusters of finite numbers in .*, got NaN or infinity: cluster"
+    ):
+        Clusters.load(tmp_path / "clusters.safetensors")
+
+
 @pytest.mark.parametrize("method", METHODS)
 @pytest.mark.parametrize(
     ("vectors", "clusters", "message"),

@@ -135,6 +135,12 @@ def test_mistakes_are_named(tmp_path):
     path = save_prior(prior, tmp_path, "mine")
     with pytest.raises(UserError, match="found no 'yours': it has mine"):
         load_prior(tmp_path, "yours")
+    prior.means[1, 1] = float("nan")
+    save_prior(prior, tmp_path, "mine")
+    with pytest.raises(
+        UserError, match=r"expected a prior of finite numbers in .*, got NaN or infinity in means"
+    ):
+        load_prior(tmp_path, "mine")
     path.write_bytes(path.read_bytes()[:-8])
     with pytest.raises(UserError, match=r"expected a whole prior in .*mine\.safetensors, got a damaged one"):
         load_prior(tmp_path, "mine")

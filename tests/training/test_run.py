@@ -152,9 +152,9 @@ def test_a_run_is_not_overwritten_unless_asked(place, whole):
     with pytest.raises(UserError, match=r"expected a new run folder, got .*: pass --resume .*, --overwrite"):
         run(read(place, "whole"))
     assert (folder / "model.safetensors").read_bytes() == before
-    (folder / "stale").touch()
+    (folder / "checkpoint-99").mkdir()
     assert run(read(place, "whole"), overwrite=True) == result
-    assert not (folder / "stale").exists()
+    assert not (folder / "checkpoint-99").exists()
     assert (folder / "model.safetensors").read_bytes() == before, "the same seed gives the same weights"
 
 

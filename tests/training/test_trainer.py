@@ -243,6 +243,31 @@ def test_a_loss_that_is_no_number_stops_the_run_and_keeps_the_good_checkpoint(tm
     assert not (tmp_path / "checkpoint-6").exists()
 
 
+@pytest.mark.parametrize(
+    ("poisoned", "options", "message"),
+    [
+        (5, {}, "a finite loss, got nan by step 6"),
+        (5, {"save_strategy": "steps", "save_steps": 6}, "a finite loss, got nan by step 6"),
+        (
+            2,
+            {"save_strategy": "steps", "save_steps": 2},
+            "finite weights, got NaN or infinity in output_layer.* by step 2",
+        ),
+        (3, {"save_strategy": "steps", "save_steps": 5}, "a finite loss, got nan by step 5"),
+        (6, {}, "finite weights, got NaN or infinity in output_layer.* by step 6"),
+        (5, {"gradient_accumulation_steps": 3}, "a finite loss, got nan by step 6"),
+    ],
+)
+def test_a_run_that_diverges_unseen_does_not_succeed(tmp_path, poisoned, options, message):
+    """Nothing is logged or measured meanwhile."""
+    trainer = tiny.trainer(tmp_path, logging_steps=100, max_steps=6, **options)
+    trainer.add_callback(Poison(poisoned, math.nan))
+    with pytest.raises(UserError, match=f"expected {message}: lower"):
+        trainer.train()
+        trainer.check_weights()
+    assert not list(tmp_path.glob("checkpoint-*"))
+
+
 # ---- saving
 
 

@@ -19,7 +19,7 @@ def classify(
 ) -> None:
     """Write the likeliest class of each sentence, its probability and the sentence, separated by tabs.
 
-    For a model with classes (model.classes: true). In JSON the probabilities of all classes are there.
+    For a model with classes (model.posterior.kind: classes). In JSON the probabilities of all classes are there.
     """
     texts = list(lines_of(file))
     vae = load(run)

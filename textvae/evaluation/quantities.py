@@ -131,7 +131,7 @@ class Evaluation(Mapping[str, Any]):
 
     def scalars(self) -> dict[str, float]:
         """The values that are numbers, for logs; of a list each entry, ``kl_of_dimension_0`` and so on."""
-        numbers = {}
+        numbers: dict[str, float] = {}
         for name, value in self.items():
             if isinstance(value, list):
                 single = name.replace("_per_dimension", "_of_dimension")

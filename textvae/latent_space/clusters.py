@@ -78,14 +78,19 @@ class Clusters:
         """Read what `save` has written.
 
         Raises:
-            UserError: if there is no such file, or it holds something else.
+            UserError: if there is no such file, or it holds something else, or numbers that are not finite.
         """
         try:
-            return cls(**load_file(path))
+            found = cls(**load_file(path))
         except (OSError, SafetensorError, TypeError) as error:
             raise UserError(
                 f"expected clusters saved by Clusters.save in {path}, got: {str(error).splitlines()[0]}"
             ) from error
+        if not all(np.isfinite(array).all() for array in asdict(found).values()):
+            raise UserError(
+                f"expected clusters of finite numbers in {path}, got NaN or infinity: cluster again"
+            )
+        return found
 
     def _joint(self, vectors: ArrayLike) -> Vectors:
         """log w_c N(z; m_c, S_c), (n, k)."""

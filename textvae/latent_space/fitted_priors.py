@@ -37,6 +37,7 @@ from transformers.utils import cached_file
 
 from textvae.errors import UserError
 from textvae.files import replacing
+from textvae.finite import not_finite
 
 FOLDER = "priors"
 """Where a run folder has them."""
@@ -226,7 +227,8 @@ def load_prior(run: str | Path, name: str) -> FittedPrior:
     """The prior that `save_prior` wrote into a run folder, or into one that is on the Hub now.
 
     Raises:
-        UserError: if there is none of that name, if it is damaged, or if it is a flow and `zuko` is not installed.
+        UserError: if there is none of that name, if it is damaged or not finite, or if it is a flow and `zuko` is not
+            installed.
     """
     try:
         file = cached_file(str(run), f"{FOLDER}/{name}.safetensors")
@@ -245,6 +247,10 @@ def load_prior(run: str | Path, name: str) -> FittedPrior:
         raise UserError(
             f"expected a whole prior in {file}, got a damaged one ({error}): fit it again"
         ) from error
+    if broken := not_finite(prior.state_dict()):
+        raise UserError(
+            f"expected a prior of finite numbers in {file}, got NaN or infinity in {broken[0]}: fit it again"
+        )
     return prior.requires_grad_(False)
 
 

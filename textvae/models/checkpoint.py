@@ -18,6 +18,7 @@ from transformers import PretrainedConfig
 from transformers.utils import logging as transformers_logging
 
 from textvae.errors import UserError
+from textvae.finite import not_finite
 from textvae.models.base import VAEModel
 from textvae.models.kinds import kind_of_type
 from textvae.text.fields import Fields
@@ -76,12 +77,19 @@ _STEP = re.compile(r"-(\d+)$")
 
 
 def _is_whole(checkpoint: Path) -> bool:
-    """Whether the state, which is written last, the weights, and the optimiser's and generators' files are whole."""
+    """Whether training goes on from there as if it had not stopped: no file is missing or cut short."""
+    generators = {path.name for path in checkpoint.glob("rng_state*.pth")}
+    # One process writes the first; each of several writes its own.
+    of_several = {f"rng_state_{process}.pth" for process in range(max(2, len(generators)))}
+    if generators not in ({"rng_state.pth"}, of_several):
+        return False
+    files = [checkpoint / "optimizer.pt", checkpoint / "scheduler.pt", *checkpoint.glob("*.pt*")]
     try:
+        # The state is written last.
         json.loads((checkpoint / "trainer_state.json").read_text())
         with safe_open(checkpoint / "model.safetensors", framework="pt"):
             # A zip file's table of contents stands at its end.
-            return all(map(is_zipfile, checkpoint.glob("*.pt*")))
+            return all(map(is_zipfile, files))
     except (OSError, ValueError, SafetensorError):
         return False
 
@@ -161,6 +169,11 @@ def _no_model(folder: Path) -> UserError:
     """What is there in place of a model, and what can be done with it."""
     if not folder.is_dir():
         return UserError(f"expected a run folder, got the file {folder}: give the folder it is in")
+    if (folder / "model.safetensors").is_file():
+        return UserError(
+            f"expected config.json beside model.safetensors in {folder}, found none: copy the whole run again, or go "
+            "on with it by --resume"
+        )
     if checkpoint := last_whole_checkpoint(folder):
         return UserError(
             f"expected a finished run in {folder}, got one that has no model yet: finish it with --resume, or use "
@@ -192,6 +205,11 @@ def _weights_of(name: str, kind: type[VAEModel]) -> VAEModel:
     if report["missing_keys"] or report["unexpected_keys"]:
         differing = sorted({*report["missing_keys"], *report["unexpected_keys"]})
         raise UserError(_unfitting(name, f"a difference in {', '.join(differing[:3])}"))
+    if names := not_finite(model.state_dict()):
+        raise UserError(
+            f"expected finite weights in {name}, got NaN or infinity in {names[0]}: its training has diverged; use an "
+            "earlier checkpoint, or train again with a lower training.learning_rate"
+        )
     return model
 
 

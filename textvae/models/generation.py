@@ -114,11 +114,11 @@ class ConditionalLanguageModel(PreTrainedModel, GenerationMixin):
         with seeded(generator if drawn and beam else None):
             return self.generate(begin, z=z, **given, **options)  # type: ignore[misc, return-value]
 
-    def _get_logits_processor(  # type: ignore[override]
+    def _get_logits_processor(
         self, generation_config: GenerationConfig, *args: Any, **kwargs: Any
     ) -> LogitsProcessorList:
         """The parent's, and the drawing of words behind them if there is a generator."""
-        processors = super()._get_logits_processor(generation_config, *args, **kwargs)
+        processors = super()._get_logits_processor(generation_config, *args, **kwargs)  # type: ignore[misc]
         if self.generator is not None:
             processors.append(_Gumbel(self.generator))
             # The options of drawing are in the processors by now; a draw of the one word that is left possible would

@@ -13,6 +13,7 @@ KINDS: dict[str, type[VAEModel]] = {
 """Models by the name that a recipe's ``model.kind`` has for them; the first is the default."""
 
 
-def kind_of_type(model_type: str) -> type[VAEModel] | None:
+def kind_of_type(model_type: str | None) -> type[VAEModel] | None:
     """The model whose configuration files say ``model_type``; None if it is not one of ours."""
-    return next((kind for kind in KINDS.values() if kind.config_class.model_type == model_type), None)
+    types = {getattr(kind.config_class, "model_type", ""): kind for kind in KINDS.values()}
+    return types.get(model_type or "")

@@ -178,7 +178,7 @@ class Seq2SeqVAEModel(TextModel):
         """The encoder of the targets, and the latent's posterior."""
         return [module for module in (self.target_encoder, self.latent.posterior) if module is not None]
 
-    def start_from(self, source: Seq2SeqVAEModel) -> None:  # type: ignore[override]
+    def start_from(self, source: Seq2SeqVAEModel) -> None:
         """See `VAEModel`. Where z takes the place of the contexts of a model without z, they are its mean.
 
         Raises:

@@ -160,7 +160,7 @@ class _Tokens(Field):
 
     def save(self, folder: Path) -> None:
         """Write the tokenizer."""
-        with replacing_files_in(folder / self.folder) as partial:
+        with replacing_files_in(folder / self.folder, "tokenizer.json") as partial:
             self.tokenizer.save_pretrained(partial)
 
     def prepare(self, rows: Mapping[str, list[Any]]) -> dict[str, list[Any]]:
@@ -345,7 +345,7 @@ class Fields(tuple[Field, ...]):
         return next((field for field in self if isinstance(field, kind)), None)
 
     @property
-    def tokenizer(self) -> PreTrainedTokenizerBase | None:
+    def tokenizer(self) -> Any:
         """The tokenizer of the text that the model writes; None if it writes none."""
         text = self.of_kind(TextField)
         return None if text is None else text.tokenizer
@@ -363,7 +363,7 @@ class Fields(tuple[Field, ...]):
         def prepared(rows: dict[str, list[Any]]) -> dict[str, list[Any]]:
             return {name: values for field in self for name, values in field.prepare(rows).items()}
 
-        if isinstance(corpus, Mapping):
+        if isinstance(corpus, dict):
             return type(corpus)({name: self.prepare(rows) for name, rows in corpus.items()})
         for field in self:
             corpus = field.align(corpus)

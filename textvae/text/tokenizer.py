@@ -116,6 +116,10 @@ def train_tokenizers(
     return tuple(train_tokenizer(side, **options) for side in sides)
 
 
+PARTS = ("tokenizer.json", "tokenizer_config.json")
+"""The files of a tokenizer."""
+
+
 def load_tokenizer(path: str | os.PathLike[str]) -> PreTrainedTokenizerBase:
     """Load the tokenizer saved in the folder `path` (or that of a model on the Hub).
 
@@ -127,6 +131,12 @@ def load_tokenizer(path: str | os.PathLike[str]) -> PreTrainedTokenizerBase:
         raise UserError(
             f"expected a tokenizer in {folder}, found no tokenizer.json: give the folder of a trained model"
         )
+    for name, other in (PARTS, PARTS[::-1]):
+        # With one of both, the libraries guess the other: wrong special tokens, or none.
+        if (folder / other).is_file() and not (folder / name).is_file():
+            raise UserError(
+                f"expected {name} beside {other} in {folder}, found none: copy the whole folder again"
+            )
     try:
         return AutoTokenizer.from_pretrained(str(path))
     except Exception as error:  # the libraries raise bare Exception, OSError, ValueError, TypeError, ...

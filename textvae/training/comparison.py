@@ -20,6 +20,7 @@ from textvae.files import replacing
 from textvae.support.options import did_you_mean
 from textvae.support.yaml import in_one_line, read_yaml
 from textvae.training.recipe import read_recipe
+from textvae.training.record import flat
 
 COLUMNS = (
     "iw_nll",
@@ -77,7 +78,7 @@ class Run:
         file = self.folder / "recipe.yaml"
         if not file.exists():
             return "no recipe.yaml" if (self.folder / "evaluation.json").exists() else None
-        there, here = _flat(read_yaml(file, "a recipe")), _flat(self.source)
+        there, here = flat(read_yaml(file, "a recipe")), flat(self.source)
         differing = [key for key in there | here if there.get(key, _ABSENT) != here.get(key, _ABSENT)]
         found = [f"{key} {there.get(key, _ABSENT)}, now {here.get(key, _ABSENT)}" for key in differing]
         return _listed(found) if found else None
@@ -276,15 +277,6 @@ def _listed(words: Sequence[str]) -> str:
 
 
 _ABSENT = "absent"
-
-
-def _flat(source: Mapping[Any, Any], place: str = "") -> dict[str, Any]:
-    """The values of nested mappings by their keys, joined by dots."""
-    flat: dict[str, Any] = {}
-    for key, value in source.items():
-        name = f"{place}{key}"
-        flat |= _flat(value, f"{name}.") if value and isinstance(value, dict) else {name: value}
-    return flat
 
 
 def _markdown(table: Sequence[Mapping[str, Any]], comparison: Comparison) -> str:

@@ -158,4 +158,4 @@ def _pretraining(source: dict[str, Any]) -> tuple[Recipe | None, list[str]]:
 
 def _is_learnt(prior: Any) -> bool:
     """Whether the section of a prior names one that starts from the posteriors of an earlier stage."""
-    return isinstance(prior, Mapping) and hasattr(PRIORS.get(prior.get("kind")), "start_from")
+    return isinstance(prior, Mapping) and hasattr(PRIORS.get(str(prior.get("kind"))), "start_from")

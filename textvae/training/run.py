@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-import shutil
 import sys
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -14,11 +14,11 @@ from textvae.evaluation.evaluate import evaluate_rows
 from textvae.evaluation.quantities import Evaluation
 from textvae.files import replacing, replacing_files_in
 from textvae.models.checkpoint import last_whole_checkpoint, load_run, without_bars
-from textvae.support.yaml import to_yaml
-from textvae.text.corpus import load_corpus
 from textvae.text.fields import Fields
 from textvae.training.recipe import Recipe
-from textvae.training.stage import Start, Tokens, arguments_of, clock_of, trained
+from textvae.training.record import size_of_step
+from textvae.training.run_folder import RunFolder
+from textvae.training.stage import Start, Tokens, arguments_of, build_model, clock_of, trained
 
 
 def run(
@@ -32,33 +32,57 @@ def run(
     """Train, save and measure; returns the quantities on the test split, which the run holds as evaluation.json.
 
     The run folder ends with the model, what its fields have learnt (tokenizers), the recipe as it was run
-    (recipe.yaml), the evaluation and the last checkpoints.
+    (recipe.yaml), what else a resumed run must have in common with it (run.json), the evaluation and the last
+    checkpoints.
 
     Args:
         recipe: what to do.
         fields: what the model reads, with tokenizers that are learnt already; None: they are learnt from the corpus.
         resume: go on from the folder's last whole checkpoint, to the weights of an uninterrupted run.
-        overwrite: delete a run that is in the folder.
+        overwrite: delete a run that is in the folder, as the last thing before training; other files stay.
         quiet: show no progress bars.
 
     Raises:
-        UserError: if the folder holds a run and neither ``resume`` nor ``overwrite`` is given, or as the corpus,
-            the tokenizer, the model or the trainer say.
+        UserError: if the folder holds a run and neither ``resume`` nor ``overwrite`` is given, or both are, if it holds
+            something else, if another training is at work there, if a run is resumed under another recipe or with
+            another corpus, or as the corpus, the tokenizer, the model or the trainer say.
     """
-    with without_bars(of_datasets=quiet or not sys.stderr.isatty()):
-        return _run(recipe, fields, resume, overwrite, quiet)
+    if resume and overwrite:
+        raise UserError("expected resume or overwrite, got both: leave one out")
+    arguments = arguments_of(recipe)
+    folder = RunFolder(recipe.folder, recipe.source, size_of_step(arguments))
+    with (
+        without_bars(of_datasets=quiet or not sys.stderr.isatty()),
+        # The other processes of this training write nothing there.
+        folder.locked() if arguments.process_index == 0 else nullcontext(),
+    ):
+        return _run(recipe, folder, fields, resume, overwrite, quiet)
 
 
-def _run(recipe: Recipe, given: Fields | None, resume: bool, overwrite: bool, quiet: bool) -> Evaluation:
+def _run(
+    recipe: Recipe, folder: RunFolder, given: Fields | None, resume: bool, overwrite: bool, quiet: bool
+) -> Evaluation:
     """What `run` does, step by step."""
     arguments = arguments_of(recipe)
     # The first of several processes makes way, the corpus's files and the tokenizers; the others then find them.
     with arguments.main_process_first(local=False):
-        again = resume or arguments.process_index > 0
-        checkpoint = _prepare(recipe.folder, again, overwrite)
-        corpus = load_corpus(**recipe.corpus)
+        first = arguments.process_index == 0
+        again = resume or not first
+        if first:
+            folder.check(resume=resume, overwrite=overwrite)
+        corpus = folder.read_corpus(recipe.corpus, resume=again)
+        if first and resume:
+            folder.compare(corpus)
+        checkpoint = last_whole_checkpoint(recipe.folder) if again else None
         fields = _fields(recipe, given, corpus["train"], again)
         tokens = fields.prepare(corpus)
+        if first:
+            if not resume:
+                # Only for its faults, while what is in the folder is still there.
+                build_model(recipe, fields)
+            folder.begin(corpus, resume=resume)
+            if not (recipe.folder / "tokenizer.json").exists():
+                fields.save_pretrained(recipe.folder)
     start = None
     if recipe.pretraining and not checkpoint:
         start = _first_stage(recipe.pretraining, fields, tokens, resume, quiet)
@@ -72,7 +96,7 @@ def _run(recipe: Recipe, given: Fields | None, resume: bool, overwrite: bool, qu
         show_progress_bar=False if quiet else None,
     )
     if trainer.is_world_process_zero():
-        with replacing_files_in(recipe.folder) as partial:
+        with replacing_files_in(recipe.folder, "config.json") as partial:
             trainer.vae.save_pretrained(partial)
         minutes = {"minutes": clock_of(trainer).minutes}
         _write_json(recipe.folder / "evaluation.json", described(result) | minutes)
@@ -97,39 +121,20 @@ def _first_stage(recipe: Recipe, fields: Fields, tokens: Tokens, resume: bool, q
     weight = None if recipe.objective.target_rate is None else float(trainer.kl_weight)
     start = Start(trainer.vae, clock_of(trainer).minutes, weight)
     if trainer.is_world_process_zero():
-        with replacing_files_in(recipe.folder) as partial:
+        with replacing_files_in(recipe.folder, "config.json") as partial:
             trainer.vae.save_pretrained(partial)
-        fields.save_pretrained(recipe.folder)
         _write_json(done, {"minutes": start.minutes, "kl_weight": start.kl_weight})
     return start
 
 
-def _prepare(folder: Path, resume: bool, overwrite: bool) -> Path | None:
-    """Make way in the run folder; returns the checkpoint to go on from, if any."""
-    checkpoint = last_whole_checkpoint(folder)
-    if resume:
-        return checkpoint
-    if overwrite:
-        shutil.rmtree(folder, ignore_errors=True)
-    elif checkpoint or (folder / "model.safetensors").exists() or (folder / "pretraining").exists():
-        raise UserError(
-            f"expected a new run folder, got {folder}, which holds a run: pass --resume to go on with it, "
-            "--overwrite to delete it, or set training.output_dir"
-        )
-    return None
-
-
 def _fields(recipe: Recipe, given: Fields | None, rows: Any, resume: bool) -> Fields:
-    """The model's fields, learnt and saved with the recipe before training starts, or those of a resumed run."""
+    """The model's fields: those that were given, those in the folder if the run goes on, or new ones."""
     folder, model = recipe.folder, recipe.model
-    if resume and (folder / "recipe.yaml").exists():
+    if given is not None:
+        return given
+    if resume and (folder / "tokenizer.json").exists():
         return model.kind.load_fields(str(folder), model.settings)
-    fields = given or model.kind.learn_fields(model.settings, rows, recipe.tokenizer)
-    fields.save_pretrained(folder)
-    # Last, as recipe.yaml tells a run that is resumed that the files of the fields are there.
-    with replacing(folder / "recipe.yaml") as partial:
-        partial.write_text(to_yaml(recipe.source), encoding="utf-8")
-    return fields
+    return model.kind.learn_fields(model.settings, rows, recipe.tokenizer)
 
 
 def _write_json(path: Path, content: dict[str, Any]) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import torch
 from datasets import Dataset, DatasetDict, IterableDataset, IterableDatasetDict
@@ -24,7 +24,7 @@ from textvae.training.progress import Progress
 from textvae.training.recipe import Recipe
 from textvae.training.trainer import TextVAETrainer, TextVAETrainingArguments
 
-Tokens = DatasetDict | IterableDatasetDict
+Tokens: TypeAlias = DatasetDict | IterableDatasetDict
 """A corpus whose splits are prepared by the model's fields."""
 
 BUFFER = 10_000
@@ -85,6 +85,7 @@ def trained(
         trainer.start_multiplier(start.kl_weight)
     if checkpoint is None or not _take_result(trainer, checkpoint):
         trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
+    trainer.check_weights()
     return trainer
 
 

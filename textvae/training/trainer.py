@@ -25,6 +25,7 @@ from transformers.trainer_utils import IntervalStrategy, SaveStrategy
 from textvae.errors import UserError
 from textvae.evaluation.diagnosis import diagnose
 from textvae.evaluation.evaluate import evaluate
+from textvae.finite import FiniteWatch, not_finite
 from textvae.models.base import VAEModel
 from textvae.models.outputs import VAEOutput
 from textvae.models.refinement import Refinement
@@ -160,6 +161,7 @@ class TextVAETrainer(Trainer):
         if objective.target_rate is not None:
             self.add_callback(RateMultiplier(objective.target_rate))
         self._sums: dict[str, Tensor] = {}
+        self._watch = FiniteWatch()
         self._sentences_per_batch: float | None = None
         self._random_batches = self._draw_batches()
         self._caught_up = -1
@@ -181,6 +183,7 @@ class TextVAETrainer(Trainer):
         if self._sentences_per_batch is not None:
             share = Batch(inputs).size / self._sentences_per_batch
             terms = replace(terms, loss=share * terms.loss)
+        self._watch.observe(terms.loss)
         self._count(terms.per_sentence)
         if (multiplier := self._callback(RateMultiplier)) is not None:
             multiplier.observe(terms.rate)
@@ -284,16 +287,45 @@ class TextVAETrainer(Trainer):
             self._sums.clear()
             logs["kl_weight"] = float(self.kl_weight)
         self._stop_unless_finite(logs.get("loss", logs.get("eval_neg_elbo", 0.0)))
+        self._check_losses()
         super().log(logs, start_time)
+
+    def save_model(self, output_dir: str | None = None, _internal_call: bool = False) -> None:
+        """The parent's, which begins every checkpoint, unless the weights are no numbers.
+
+        Raises:
+            UserError: if a loss or a weight is NaN or infinite.
+        """
+        self._check_losses()
+        self.check_weights()
+        super().save_model(output_dir, _internal_call)
+
+    def check_weights(self) -> None:
+        """Refuse weights that are no numbers, also where no loss was taken since they became so.
+
+        Raises:
+            UserError: if a weight is NaN or infinite.
+        """
+        if names := not_finite(self.vae.state_dict()):
+            raise self._diverged(f"finite weights, got NaN or infinity in {names[0]}")
+
+    def _check_losses(self) -> None:
+        """Refuse to go on if any loss of any process was no number, whether it was logged or not."""
+        if (faults := self._watch.faults) is not None and self.accelerator.reduce(faults).item():
+            self._watch = FiniteWatch()
+            self._stop_unless_finite(math.nan)
 
     def _stop_unless_finite(self, loss: float) -> None:
         """End training before the next checkpoint, which would hold weights that are no numbers."""
         if not math.isfinite(loss):
-            kept = self.state.best_model_checkpoint or "none yet"
-            raise UserError(
-                f"expected a finite loss, got {loss} by step {self.state.global_step}: lower training.learning_rate "
-                f"or training.max_grad_norm; the last good checkpoint: {kept}"
-            )
+            raise self._diverged(f"a finite loss, got {loss}")
+
+    def _diverged(self, what: str) -> UserError:
+        kept = self.state.best_model_checkpoint or "none yet"
+        return UserError(
+            f"expected {what} by step {self.state.global_step}: lower training.learning_rate or "
+            f"training.max_grad_norm; the last good checkpoint: {kept}"
+        )
 
     def evaluate(
         self,
