@@ -12,7 +12,7 @@ ROOT = Path(textvae.__file__).parent
 ORDER = """
 errors support.options support.randomness support.yaml files processes precision finite
 text.clauses text.morphology text.productions text.parser text.grammar
-text.reader text.labels text.corpus text.tokenizer text.blanks text.batches text.chunks text.keywords
+text.reader text.labels text.corpus text.tokenizer text.statistics text.blanks text.batches text.chunks text.keywords
 text.fields text.samplers
 modules.encoders modules.distributions modules.classes modules.posteriors modules.priors modules.decoders
 modules.output_layer modules.attention modules.source_encoders modules.attentive_decoder modules.conditional_latents
@@ -29,6 +29,7 @@ evaluation.diagnosis evaluation.report evaluation.evaluate evaluation.sample_qua
 texts translation
 latent_space.paths latent_space.clusters latent_space.semi_supervised latent_space.neighbours
 latent_space.fitted_priors latent_space.maps
+training.speed training.rules training.planner
 training.progress training.clock training.curves training.plateau training.multiplier training.aggressive
 training.prior training.trainer training.schema training.recipe training.recipes training.stage training.record
 training.run_folder training.run

@@ -326,7 +326,8 @@ class TextVAE:
         """
         if self.model.config.classes is None:
             raise UserError(
-                "expected a model with classes, got one without: train one with model.posterior.kind=classes model.prior.kind=classes"
+                "expected a model with classes, got one without: train one with model.posterior.kind=classes "
+                "model.prior.kind=classes"
             )
         means = self._means(as_list(texts), batch_size, show_progress_bar)
         return means[:, self.model.config.latent_size :].cpu().numpy()

@@ -121,7 +121,9 @@ def checked_section(
     kind = given.get("kind", next(iter(table)))
     if kind not in table:
         listed = ", ".join(table)
-        return None, [f"{place}{name}.kind: expected one of {listed}, got {kind!r}{did_you_mean(kind, table)}"]
+        return None, [
+            f"{place}{name}.kind: expected one of {listed}, got {kind!r}{did_you_mean(kind, table)}"
+        ]
     options = {key: value for key, value in given.items() if key != "kind"}
     known = part_options(table[kind])
     values, faults = check(options, known, f"{place}{name}.")

@@ -225,7 +225,8 @@ def _piece_tokenizer(
        the names of special tokens and bytes, which stand in the same vocabulary;
     3. characters without a piece are spelt in bytes.
     """
-    proto = _train_sentencepiece(texts, vocabulary_size, algorithm, character_coverage)
+    watched = _progress(texts, "training the tokenizer")
+    proto = train_sentencepiece(watched, vocabulary_size, algorithm, character_coverage)
     vocabulary = [
         (proto.id_to_piece(i).replace(SPACE, " "), proto.get_score(i)) for i in range(proto.get_piece_size())
     ]
@@ -253,15 +254,27 @@ def _bpe(vocabulary: list[tuple[str, float]]) -> models.BPE:
     return models.BPE(ids, merges, unk_token=UNK, byte_fallback=True, fuse_unk=True)
 
 
-def _train_sentencepiece(
+def train_sentencepiece(
     texts: Iterable[str], vocabulary_size: int | None, algorithm: str, character_coverage: float
 ) -> sentencepiece.SentencePieceProcessor:
-    """Train the model. Its random choices (only for very large corpora) come from a fixed seed."""
+    """SentencePiece's own model, which `train_tokenizer` makes a tokenizer of, and which tells what texts allow.
+
+    Its random choices (only for very large corpora) come from a fixed seed.
+
+    Args:
+        texts: the training sentences.
+        vocabulary_size: as in `train_tokenizer`.
+        algorithm: "unigram" or "bpe".
+        character_coverage: as in `train_tokenizer`.
+
+    Raises:
+        UserError: as `train_tokenizer`.
+    """
     model = io.BytesIO()
     sentencepiece.set_random_generator_seed(0)
     try:
         sentencepiece.SentencePieceTrainer.train(
-            sentence_iterator=_trainable(_progress(texts, "training the tokenizer")),
+            sentence_iterator=_trainable(texts),
             model_writer=model,
             model_type=algorithm,
             vocab_size=vocabulary_size or PIECES,

@@ -47,7 +47,7 @@ class Reconstructions(Meter):
     @classmethod
     def of(cls, setting: Setting) -> Self | None:
         """For models that write text from z alone; given a source, the posterior has seen what it is to say."""
-        tokenizer = setting.fields.tokenizer if setting.fields else None
+        tokenizer: Any = setting.fields.tokenizer if setting.fields else None
         applies = setting.model.has_latent and tokenizer is not None and not setting.has_condition
         return cls(tokenizer, setting.batches) if applies and hasattr(setting.model, "generate") else None
 

@@ -1,0 +1,375 @@
+"""Settings for a corpus that nobody has tuned for, chosen from what it is like and the time there is, with reasons."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import cache
+from typing import Any
+
+from textvae.errors import UserError
+from textvae.text.statistics import Statistics, TokenLengths
+from textvae.text.tokenizer import PIECES
+from textvae.training import rules
+from textvae.training.rules import Choice, Tier, percent
+from textvae.training.speed import Sizes, Speed, estimated_speed
+
+FEWEST_TEXTS = 20
+"""Different texts below which there is nothing to learn from, and too little to measure on."""
+
+OF_TRAINER = 0.9
+"""Speed of training by that of bare steps: batches are made and padded, and the loop has work of its own."""
+
+OF_STEPS, OF_MEASURING = 0.8, 0.1
+"""Shares of the time: about what steps get, and what validation and the test get at most, each."""
+
+PREPARING = 1.5e-6
+"""Seconds a character: a tokenizer is learnt from it, and it is tokenised."""
+
+SCORING, BESIDE = 0.4, 2.0
+"""Cost of a token that is measured, in tokens that are trained on: for each draw of z, and for all else once."""
+
+REFERENCE = 32
+"""Texts of a batch for which speeds are compared."""
+
+SECTIONS = ("corpus", "tokenizer", "model", "objective", "training", "evaluation")
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What was chosen for a corpus.
+
+    Attributes:
+        choices: in the order of a recipe.
+        remarks: sentences about what the user should know.
+        seconds: how long preparing, training and measuring will take, by the speed that was given.
+    """
+
+    choices: tuple[Choice, ...]
+    remarks: tuple[str, ...]
+    seconds: float
+
+    def __getitem__(self, key: str) -> Any:
+        """The value of a key."""
+        return self.values()[key]
+
+    def values(self) -> dict[str, Any]:
+        """The values by their keys."""
+        return {choice.key: choice.value for choice in self.choices}
+
+    def sections(self) -> dict[str, Any]:
+        """The values as the nested sections of a recipe."""
+        sections: dict[str, Any] = {}
+        for key, value, _ in self.choices:
+            *parents, name = key.split(".")
+            place = sections
+            for parent in parents:
+                place = place.setdefault(parent, {})
+            place[name] = value
+        return sections
+
+    def __str__(self) -> str:
+        """A line for each choice, ``key: value  # reason``, and the remarks below."""
+        said = [f"{key}: {'null' if value is None else value}" for key, value, _ in self.choices]
+        width = max(map(len, said))
+        lines = [
+            f"{left:{width}}  # {choice.reason}" for left, choice in zip(said, self.choices, strict=True)
+        ]
+        return "\n".join([*lines, *self.remarks])
+
+
+@dataclass
+class _Draft:
+    """A plan in the making. A key that the user has set keeps that value, and the others are chosen to go with it."""
+
+    statistics: Statistics
+    seconds: float
+    speed: Speed
+    given: Mapping[str, Any]
+    choices: dict[str, Choice] = field(default_factory=dict)
+
+    def take(self, choice: Choice) -> Any:
+        """Add a choice; returns the value that stands."""
+        if choice.key in self.given:
+            choice = Choice(choice.key, self.given[choice.key], "as you set it")
+        self.choices[choice.key] = choice
+        return choice.value
+
+    def __getitem__(self, key: str) -> Any:
+        """The value of a choice, or what the user has set; None if there is neither."""
+        return self.choices[key].value if key in self.choices else self.given.get(key)
+
+    @property
+    def vocabulary_size(self) -> int:
+        """As chosen; where the user wants no limit, what is chosen at most."""
+        return self["tokenizer.vocabulary_size"] or self.most_tokens
+
+    @property
+    def most_tokens(self) -> int:
+        """The largest vocabulary that is ever chosen."""
+        return rules.WORDS if self["tokenizer.kind"] == "words" else PIECES
+
+    @property
+    def tokens(self) -> TokenLengths:
+        """Lengths of the texts in tokens."""
+        return self.statistics.tokens(self["tokenizer.kind"], self.vocabulary_size)
+
+    @property
+    def maximum_length(self) -> float:
+        """Tokens of the longest text that is read."""
+        return self["tokenizer.maximum_length"] or self.tokens.quantile(1)
+
+    @property
+    def length(self) -> float:
+        """Mean tokens of a text, as far as it is read."""
+        return self.tokens.mean(self.maximum_length)
+
+    @property
+    def texts(self) -> int:
+        """Different texts to train on."""
+        of_all = self.statistics.texts
+        held_out = sum(self[f"corpus.{split}_size"] or 0 for split in ("validation", "test"))
+        # A user may set a size as a share.
+        kept = 1 - (held_out if held_out < 1 else held_out / of_all)
+        rest = max(1, round(self.statistics.distinct * kept))
+        return min(rest, self["corpus.maximum_train"] or rest)
+
+    @property
+    def few(self) -> bool:
+        """Whether the texts are so few that they can only be learnt by heart."""
+        return self.statistics.distinct < rules.FEW_TEXTS
+
+    @property
+    def steps(self) -> int:
+        """Steps of the run."""
+        of_pass = math.ceil(self.texts / self["training.per_device_train_batch_size"])
+        return self["training.max_steps"] or math.ceil(self["training.num_train_epochs"] * of_pass)
+
+    @property
+    def passes(self) -> float:
+        """How often each text is seen."""
+        return self.steps * self["training.per_device_train_batch_size"] / self.texts
+
+    def rate(
+        self, embedding: int, hidden: int, latent: int, *, vocabulary: int, batch: int, length: float
+    ) -> float:
+        """Tokens that a model of these sizes is trained on in a second."""
+        sizes = Sizes(vocabulary, embedding, hidden, latent, batch, length)
+        return OF_TRAINER * self.speed(sizes)
+
+    def chosen_rate(self, batch: int) -> float:
+        """The same for the chosen sizes and some number of texts in a batch."""
+        sizes = (self[f"model.{name}_size"] for name in ("embedding", "hidden", "latent"))
+        return self.rate(*sizes, vocabulary=self.vocabulary_size, batch=batch, length=self.length)
+
+
+def plan(
+    statistics: Statistics,
+    minutes: float,
+    speed: Speed = estimated_speed,
+    given: Mapping[str, Any] | None = None,
+) -> Plan:
+    """Choose the settings of a text VAE for a corpus.
+
+    Args:
+        statistics: what the corpus is like.
+        minutes: how long all may take. It takes less if more training would only overfit.
+        speed: tokens a second that a model of some sizes learns here; asked for two to five sizes.
+        given: what the user has set, by key. These values are kept, and the others are chosen to go with them.
+
+    Raises:
+        UserError: if the corpus is too small, or the time too short, for anything useful.
+
+    Example:
+        >>> from textvae.text.statistics import statistics_of
+        >>> texts = [f"the {size} {animal} sleeps" for size in ("old", "big", "red", "wet") for animal in "abcdef"]
+        >>> found = plan(statistics_of(texts), minutes=1, speed=lambda sizes: 20_000)
+        >>> found["model.hidden_size"], found["training.max_steps"]
+        (128, 600)
+    """
+    _check(statistics, minutes)
+    draft = _Draft(statistics, 60 * minutes, cache(speed), given or {})
+    _choose_tokenizer(draft)
+    tier, seen = _choose_sizes(draft)
+    _choose_corpus(draft, seen)
+    spent = _preparing(draft) + _choose_measuring(draft, seen)
+    seconds = spent + _choose_steps(draft, draft.seconds - spent)
+    _choose_model(draft)
+    _choose_objective(draft)
+    for choice in (
+        *rules.optimiser(tier, draft.steps),
+        *rules.intervals(draft.steps),
+        rules.kept_model(draft.few),
+    ):
+        draft.take(choice)
+    choices = sorted(draft.choices.values(), key=lambda choice: SECTIONS.index(choice.key.split(".")[0]))
+    return Plan(tuple(choices), tuple(_remarks(draft, seconds)), seconds)
+
+
+def _check(statistics: Statistics, minutes: float) -> None:
+    """Refuse what no setting can make useful."""
+    if not 0 < minutes < math.inf:
+        raise UserError(f"expected minutes over 0, got {minutes}: say how long training may take")
+    if statistics.distinct < FEWEST_TEXTS:
+        raise UserError(
+            f"expected {FEWEST_TEXTS} different texts or more to learn from, got {statistics.distinct}: give more "
+            "or, if they are long, one sentence or paragraph a line"
+        )
+
+
+def _choose_tokenizer(draft: _Draft) -> None:
+    """How text becomes tokens."""
+    statistics = draft.statistics
+    if draft.take(rules.tokenizer_kind(statistics)) == "words":
+        draft.take(rules.word_vocabulary(statistics))
+        return
+    draft.take(rules.algorithm())
+    draft.take(rules.piece_vocabulary(statistics))
+    draft.take(rules.character_coverage(statistics, draft.vocabulary_size))
+
+
+def _choose_sizes(draft: _Draft) -> tuple[Tier, float]:
+    """Sizes of the model and the length of texts; returns the tier, and the tokens that there is time for, about."""
+    mean = draft.tokens.mean(rules.LENGTHS[0])
+    corpus = mean * draft.statistics.distinct
+
+    def seen(*sizes: int) -> float:
+        # For the largest vocabulary: a larger corpus, which has a larger one, must not get a smaller model for that.
+        rate = draft.rate(*sizes, vocabulary=draft.most_tokens, batch=REFERENCE, length=mean)
+        return OF_STEPS * draft.seconds * rate
+
+    tier = rules.tier_for(corpus, lambda tier: seen(tier.embedding, tier.hidden, tier.latent))
+    latent, embedding, hidden = map(draft.take, rules.sizes(tier, corpus))
+    affordable = seen(embedding, hidden, latent)
+    draft.take(rules.maximum_length(draft.tokens, affordable))
+    return tier, affordable
+
+
+def _choose_corpus(draft: _Draft, seen: float) -> None:
+    """Which texts are held out and, if there are more than there is time for, how many are trained on.
+
+    Args:
+        draft: with the sizes.
+        seen: tokens that there is time to train on, about.
+    """
+    in_time = seen / draft.length
+    measured = in_time * OF_MEASURING / OF_STEPS
+    for split, cost in (("validation", rules.EVALUATIONS * _cost(1)), ("test", _cost(10))):
+        # Texts of a file of their own are not drawn from the corpus.
+        if f"corpus.{split}" not in draft.given:
+            draft.take(rules.held_out(split, draft.statistics.distinct, measured / cost))
+    if in_time < draft.statistics.texts / 2:
+        draft.take(rules.maximum_train(draft.statistics.texts, draft.statistics.characters.mean, in_time))
+
+
+def _preparing(draft: _Draft) -> float:
+    """Seconds before training starts, of which half of the time there is is left in any case."""
+    statistics = draft.statistics
+    used = min(1.0, (draft["corpus.maximum_train"] or statistics.texts) / statistics.texts)
+    return min(draft.seconds / 2, PREPARING * statistics.total_characters * used)
+
+
+def _choose_measuring(draft: _Draft, seen: float) -> float:
+    """How the model is measured; returns the seconds that this takes, in training and at the end.
+
+    Args:
+        draft: with the splits.
+        seen: tokens that there is time to train on, about.
+    """
+    rate = seen / (OF_STEPS * draft.seconds)
+    validation, test = (
+        (draft[f"corpus.{split}_size"] or rules.HELD_OUT) * draft.length / rate
+        for split in ("validation", "test")
+    )
+    for key in ("training.per_device_eval_batch_size", "evaluation.batch_size"):
+        draft.take(Choice(key, rules.evaluation_batch(draft.maximum_length), "needs little memory"))
+    draws = draft.take(rules.samples(lambda draws: test * _cost(draws) <= OF_MEASURING * draft.seconds))
+    return rules.EVALUATIONS * validation * _cost(1) + test * _cost(draws)
+
+
+def _cost(draws: int) -> float:
+    """Cost of a token that is measured with some draws of z, in tokens that are trained on."""
+    return draws * SCORING + BESIDE
+
+
+def _choose_steps(draft: _Draft, seconds: float) -> float:
+    """Batches and the number of steps; returns the seconds that the steps take.
+
+    Args:
+        draft: with the splits and sizes.
+        seconds: that there are for it.
+
+    Raises:
+        UserError: if there is no time for the fewest steps that learn anything.
+    """
+    rate = draft.chosen_rate(REFERENCE)
+    size = draft.take(rules.batch_size(draft.texts, lambda size: seconds * rate / (size * draft.length)))
+    of_step = size * draft.length / draft.chosen_rate(size)
+    if "training.max_steps" in draft.given or "training.num_train_epochs" not in draft.given:
+        if "training.max_steps" not in draft.given:
+            _check_time(draft, seconds, rules.FEWEST_STEPS * of_step)
+        draft.take(rules.max_steps(seconds / of_step, size, draft.texts))
+    return draft.steps * of_step
+
+
+def _check_time(draft: _Draft, seconds: float, fewest: float) -> None:
+    """Refuse a time in which nothing is learnt.
+
+    Args:
+        draft: with the sizes.
+        seconds: that there are for steps.
+        fewest: seconds of the fewest steps that learn anything.
+    """
+    if seconds < fewest:
+        # A quarter more, since with more time more is measured.
+        needed = 1.25 * (draft.seconds - seconds + fewest) / 60
+        raise UserError(
+            f"expected {math.ceil(10 * needed) / 10:g} minutes or more, got {draft.seconds / 60:g}, in which a model "
+            "of these texts learns nothing: give more, or a smaller tokenizer.maximum_length or model.hidden_size"
+        )
+
+
+def _choose_model(draft: _Draft) -> None:
+    """The parts of the model, and what keeps it from learning by heart; without z there is no encoder."""
+    latent = draft["model.latent_size"]
+    for choice in rules.parts():
+        if latent or not choice.key.startswith("model.encoder"):
+            draft.take(choice)
+    draft.take(rules.dropout(draft.passes, draft.few))
+    draft.take(rules.word_dropout(draft.length if latent else 0))
+
+
+def _choose_objective(draft: _Draft) -> None:
+    """What z is to say, unless there is no z or the user weighs the KL; a bag of words, unless the user wants none."""
+    if draft["model.latent_size"] and "model.bag_of_words" not in draft.given:
+        for choice in rules.bag_of_words(draft.length):
+            draft.take(choice)
+    if draft["model.latent_size"] and "objective.kl_weight" not in draft.given:
+        draft.take(rules.target_rate(draft.length, draft.texts))
+
+
+def _remarks(draft: _Draft, seconds: float) -> Iterator[str]:
+    """What the user should know."""
+    statistics, minutes = draft.statistics, draft.seconds / 60
+    if draft.few:
+        yield (
+            f"{statistics.distinct} different texts are too few to learn a language from: the model will repeat and "
+            "mix them. Give it some thousands."
+        )
+    if statistics.distinct < 0.9 * statistics.texts:
+        yield (
+            f"{percent(1 - statistics.distinct / statistics.texts)} of the texts are duplicates: some held-out texts "
+            "are trained on as well, so that new texts will cost more than is measured."
+        )
+    _, beyond = draft.tokens.cut(draft.maximum_length)
+    if beyond >= 0.1:
+        longest = rules.LENGTHS[0]
+        more = draft.tokens.mean(longest) / draft.length
+        advice = "split texts into paragraphs"
+        if more > 1.1:
+            advice = f"give about {math.ceil(more * minutes)} minutes to read {longest} tokens of each, or {advice}"
+        yield f"{percent(beyond)} of the tokens lie beyond the maximum length and are not read: {advice}."
+    if draft.passes < 1:
+        yield f"There is time for {percent(draft.passes)} of the texts: more minutes make the model better."
+    yield f"This takes about {seconds / 60:.1f} of the {minutes:g} minutes."

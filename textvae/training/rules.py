@@ -1,0 +1,440 @@
+"""How a setting follows from a corpus and the time there is: one function for each, with the reason.
+
+The rules stand on what the measured recipes have in common (recipes/RESULTS.md), and on short runs on parts of
+captions, reviews and Japanese, compared on validation texts alone.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+from textvae.text.statistics import ALWAYS, COVERAGE, Statistics, TokenLengths
+from textvae.text.tokenizer import PIECES, SPECIAL_TOKENS
+
+FEW_TEXTS = 100
+"""Different texts below which a model learns the texts by heart rather than their language."""
+
+WORDS = 10_000
+"""Most words of a vocabulary, as many as Penn Treebank has; more would slow every step for the sake of rare words."""
+
+COMMON = 400
+"""Units that have a piece even if they occur once, so that the words of a small corpus are not spelt."""
+
+LENGTHS = (200, 150, 100, 70, 50)
+"""Most tokens of a text that are read, by the time there is: an LSTM reads one after the other."""
+
+FEWEST_STEPS, STEPS = 600, 2_000
+"""Steps below which the rate has hardly come to its target, and steps that a small model makes good use of."""
+
+PASSES = 50
+"""Passes over the texts after which more only overfit, even with much dropout."""
+
+BATCHES = (64, 32, 16, 8)
+"""Texts of a batch: those of the measured recipes, and fewer where the texts or the time are few. With as many captions
+in all, 2,000 steps of 8 came to 65 nats, 1,000 of 16 to 68, and 500 of 32 to 73."""
+
+HELD_OUT = 1_000
+"""Most texts for validation, and for the test: enough to see differences of a nat."""
+
+ENOUGH_TEXTS, ENOUGH_CHARACTERS = 20_000, 5_000_000
+"""What is prepared for training however little time there is, so that the tokenizer knows the language: the less of
+both."""
+
+EVALUATIONS = 5
+"""Evaluations during training."""
+
+DRAWS = (100, 50, 20, 10, 5, 2, 1)
+"""Draws of z for the bound on a text's log p(x), by the time there is; with more draws it is tighter."""
+
+LONG, DOCUMENT = 40, 100
+"""Mean tokens of a text from which on the words before tell a decoder much of its topic, and from which on what a text
+says lies in which words it has more than in their order."""
+
+
+class Choice(NamedTuple):
+    """A value of a recipe and the reason for it.
+
+    Attributes:
+        key: of the recipe, ``section.key``.
+        value: plain data, as YAML has it.
+        reason: in plain English, without a full stop.
+    """
+
+    key: str
+    value: Any
+    reason: str
+
+
+class Tier(NamedTuple):
+    """Sizes of a model and what they need.
+
+    Attributes:
+        embedding: size of the word vectors.
+        hidden: units of encoder and decoder.
+        latent: dimensions of z.
+        rate: learning rate.
+        corpus: tokens that the different texts must have together, or the model soon knows them by heart.
+        seen: tokens that there must be time to train on, or a smaller model comes further.
+    """
+
+    embedding: int
+    hidden: int
+    latent: int
+    rate: float
+    corpus: float
+    seen: float
+
+
+TIERS = (
+    Tier(256, 512, 32, 2e-3, corpus=5e6, seen=1e7),
+    Tier(128, 256, 32, 3e-3, corpus=5e4, seen=1e6),
+    Tier(64, 128, 16, 4e-3, corpus=0, seen=0),
+)
+"""Sizes that were measured: of the published models, of captions and the demo, and of the clusters. On 5,000 captions,
+which have 85,000 tokens, the second is 3 nats better than the third after as many steps, which take twice the time."""
+
+
+# ---- tokenizer
+
+
+def tokenizer_kind(statistics: Statistics) -> Choice:
+    """Words if the text is split into them already and few of new text would be unknown, otherwise pieces."""
+    key = "tokenizer.kind"
+    if not statistics.has_blanks:
+        return Choice(key, "sentencepiece", "there are no blanks between words")
+    if statistics.attached >= 0.05:
+        # As words, "dog." and "dog" would have nothing in common.
+        return Choice(
+            key, "sentencepiece", f"raw text: {percent(statistics.attached)} of the words hold a mark"
+        )
+    if statistics.marked > 0.05:
+        return Choice(key, "words", "words are split from marks already, and rare ones are <unk>")
+    unknown = f"{percent(statistics.unseen)} of the words of new text would be unknown"
+    if statistics.unseen < 0.03:
+        return Choice(key, "words", f"words are split from marks already, and only {unknown}")
+    return Choice(key, "sentencepiece", f"as words, {unknown}")
+
+
+def algorithm() -> Choice:
+    """BPE, whose pieces become whole words.
+
+    The unigram model, which takes only pieces that several words share, cannot make a large vocabulary of a small
+    corpus: half of what is best for 2,000 words. On 5,000 captions the bound is the same.
+    """
+    return Choice("tokenizer.algorithm", "bpe", "makes whole words of small corpora, too")
+
+
+def word_vocabulary(statistics: Statistics) -> Choice:
+    """As many words as occur twice; a word that occurs once could not be learnt, and UNK must occur in training."""
+    size = min(WORDS, statistics.repeated_words + len(SPECIAL_TOKENS))
+    reason = f"{statistics.repeated_words:,} words occur twice or more, and {WORDS:,} are enough"
+    return Choice("tokenizer.vocabulary_size", size, reason)
+
+
+def piece_vocabulary(statistics: Statistics) -> Choice:
+    """A piece for each character and each unit that repeats, `PIECES` at most, never more than SentencePiece finds.
+
+    For 500 and for 5,000 captions the bound is flat from half to twice that size, and worse for far fewer and far more
+    pieces; for 2,000 Japanese sentences 1,500 pieces have a better one than 2,500 and 4,900.
+    """
+    units = max(statistics.repeated_units, min(COMMON, statistics.growth[-1][1]))
+    wanted = min(PIECES, ALWAYS + statistics.repeated_characters + units)
+    # What is held out takes some of the pieces with it.
+    limit = statistics.most_pieces * 9 // 10 if statistics.most_pieces < PIECES else PIECES
+    key, kind = "tokenizer.vocabulary_size", "words" if statistics.has_blanks else "pairs of characters"
+    if limit < wanted:
+        return Choice(key, limit, f"the texts have no more than {statistics.most_pieces:,} different pieces")
+    return Choice(key, wanted, f"bytes, characters, and {units:,} {kind} that repeat; {PIECES:,} are enough")
+
+
+def character_coverage(statistics: Statistics, vocabulary_size: int) -> Choice:
+    """Pieces for the characters that occur twice, for half of the vocabulary at most; the others are spelt in bytes."""
+    repeated = statistics.repeated_characters
+    kept = min(repeated, (vocabulary_size - ALWAYS) // 2)
+    # Rounded down, as SentencePiece takes characters until they make up this share.
+    share = min(COVERAGE, math.floor(statistics.coverage(kept) * 1e4) / 1e4)
+    reason = f"{repeated:,} of {len(statistics.alphabet):,} characters occur twice or more"
+    return Choice("tokenizer.character_coverage", share, reason)
+
+
+def maximum_length(tokens: TokenLengths, affordable: float) -> Choice:
+    """The length that all but a few texts have, if there is time to read so much of each.
+
+    Args:
+        tokens: lengths of the texts.
+        affordable: tokens that there is time to train on.
+    """
+    # Time for half of the steps that a small model makes good use of.
+    in_time = [n for n in LENGTHS if BATCHES[-1] * tokens.mean(n) * STEPS / 2 <= affordable]
+    most = max(in_time, default=LENGTHS[-1])
+    # A tenth more, as lengths in tokens are estimates. The longest of very many texts are often no texts.
+    usual = 10 * math.ceil(max(tokens.quantile(0.995) * 1.1, 10) / 10)
+    length = min(most, usual)
+    texts, beyond = tokens.cut(length)
+    reason = f"cuts {percent(texts)} of the texts, and of all tokens {percent(beyond)}"
+    return Choice(
+        "tokenizer.maximum_length", length, reason + ("; longer takes time" if most < usual else "")
+    )
+
+
+# ---- corpus
+
+
+def held_out(split: str, texts: int, affordable: float) -> Choice:
+    """A share of the texts, at most what is enough and what there is time to measure.
+
+    Args:
+        split: "validation" or "test".
+        texts: number of different texts.
+        affordable: texts that there is time to measure.
+    """
+    share = 0.1 if texts < HELD_OUT else 0.05
+    wanted = max(2, round(share * texts))
+    # Fewer than 50 would tell nothing.
+    size = min(wanted, HELD_OUT, max(50, int(affordable)))
+    reason = f"{percent(share)} of the texts"
+    if size < wanted:
+        reason = "enough to measure on" if size == HELD_OUT else "as many as there is time to measure"
+    return Choice(f"corpus.{split}_size", size, reason)
+
+
+def maximum_train(texts: int, characters: float, in_time: float) -> Choice:
+    """As many texts as there is time to train on; the others need not be prepared.
+
+    Args:
+        texts: of the corpus.
+        characters: of a text, on the mean.
+        in_time: texts that there is time to train on once, about.
+    """
+    size = int(max(min(ENOUGH_TEXTS, ENOUGH_CHARACTERS / characters), 1.1 * in_time))
+    if size >= texts:
+        return Choice("corpus.maximum_train", None, "all of them")
+    return Choice("corpus.maximum_train", size, f"there is no time to train on all {texts:,}")
+
+
+# ---- model
+
+
+def tier_for(corpus: float, seen: Callable[[Tier], float]) -> Tier:
+    """The largest sizes for which corpus and time are enough.
+
+    Args:
+        corpus: tokens of the different texts.
+        seen: tokens that there is time to train on with some sizes.
+    """
+    return next(
+        tier for tier in TIERS if corpus >= tier.corpus and (not tier.seen or seen(tier) >= tier.seen)
+    )
+
+
+def sizes(tier: Tier, corpus: float) -> list[Choice]:
+    """The sizes of a tier, that of the units last."""
+    larger = [other for other in TIERS if other.hidden > tier.hidden and corpus >= other.corpus]
+    reason = (
+        "more would learn less in this time" if larger else f"for {rounded(corpus)} tokens of different texts"
+    )
+    return [
+        Choice("model.latent_size", tier.latent, f"goes with {tier.hidden} units"),
+        Choice("model.embedding_size", tier.embedding, f"goes with {tier.hidden} units"),
+        Choice("model.hidden_size", tier.hidden, reason),
+    ]
+
+
+def parts() -> list[Choice]:
+    """What every sentence model that was measured did best with."""
+    return [
+        Choice("model.encoder.kind", "convolution", "finds what z can say sooner than an LSTM"),
+        Choice("model.decoder.kind", "lstm", "writes better sentences than convolutions of the same cost"),
+        Choice("model.tie_word_embeddings", True, "fewer parameters and better bounds"),
+        Choice("model.initial_range", None, "torch's own initial weights, which go with AdamW"),
+    ]
+
+
+def bag_of_words(length: float) -> list[Choice]:
+    """A second decoder, of words in no order, which cannot do without z; in documents rare words count more.
+
+    Args:
+        length: mean tokens of a text.
+    """
+    found = [Choice("model.bag_of_words.kind", "softmax", "z must tell which words a text has")]
+    if length >= DOCUMENT:
+        found += [
+            Choice("model.bag_of_words.hidden_size", None, "so that topics are directions of z"),
+            Choice("model.bag_of_words.weights", "tf_idf", "most words of a document are function words"),
+        ]
+    if length >= LONG:
+        return [
+            *found,
+            Choice("objective.bag_of_words", 3.0, "what a long text is about matters more than wording"),
+        ]
+    return [*found, Choice("objective.bag_of_words", 1.0, "counts as much as the sentence itself")]
+
+
+def dropout(passes: float, few: bool) -> Choice:
+    """More dropout the more often each text is seen.
+
+    Args:
+        passes: over the texts.
+        few: whether they are so few that they can only be learnt by heart.
+    """
+    key = "model.decoder.dropout"
+    if few:
+        return Choice(key, 0.1, "so few texts can only be learnt by heart, which dropout hinders")
+    rate = next(rate for most, rate in ((5, 0.1), (15, 0.3), (math.inf, 0.5)) if passes <= most)
+    return Choice(key, rate, f"each text is seen {times(passes)}")
+
+
+def word_dropout(length: float) -> Choice:
+    """None for sentences, whose grammar suffers; some for long texts, whose topic the words before would tell.
+
+    Args:
+        length: mean tokens of a text.
+    """
+    key = "model.word_dropout"
+    if length < LONG:
+        return Choice(key, 0.0, "sentences become worse with it")
+    return Choice(key, 0.2, "what the decoder does not see of a long text, z must say")
+
+
+def target_rate(length: float, texts: int) -> Choice:
+    """Nats that z says of a text: a share of what the text says, which falls as texts grow longer.
+
+    2 √n nats for n tokens are near what was found best for each corpus by itself: 7 for the embedded corpus (6 to 8
+    there), 9 for search snippets (8), 15 for news (16), 28 for newsgroups (30). To tell N texts apart takes log N nats;
+    twice that is all that can be learnt from N texts.
+
+    Args:
+        length: mean tokens of a text.
+        texts: number of different texts to train on.
+    """
+    wanted, most = min(30.0, max(4.0, 2 * math.sqrt(length))), 2 * math.log(texts)
+    reason = f"nats of z for a text of {length:.0f} tokens"
+    if most < wanted:
+        reason = f"nats, twice what tells {texts:,} texts apart"
+    return Choice("objective.target_rate", round(2 * min(wanted, most)) / 2, reason)
+
+
+# ---- training
+
+
+def batch_size(texts: int, steps: Callable[[int], float]) -> Choice:
+    """The largest batch that allows enough steps, in the time there is and before the model overfits.
+
+    Args:
+        texts: number of texts to train on.
+        steps: how many steps of some batch size there is time for.
+    """
+    key = "training.per_device_train_batch_size"
+    for size in BATCHES[:-1]:
+        if min(steps(size), PASSES * texts / size) >= STEPS:
+            return Choice(key, size, f"allows {STEPS:,} steps or more")
+    few = PASSES * texts / BATCHES[-2] < STEPS
+    reason = "there are few texts" if few else "more steps serve better than larger ones"
+    return Choice(key, BATCHES[-1], reason)
+
+
+def max_steps(affordable: float, batch_size: int, texts: int) -> Choice:
+    """All steps that there is time for, but not so many that the model only overfits.
+
+    Args:
+        affordable: steps that there is time for, `FEWEST_STEPS` or more.
+        batch_size: texts in a step.
+        texts: number of texts to train on.
+    """
+    enough = max(FEWEST_STEPS, PASSES * texts / batch_size)
+    steps = int(min(affordable, enough)) // EVALUATIONS * EVALUATIONS
+    reason = "all there is time for" if affordable <= enough else "more would only overfit"
+    return Choice(
+        "training.max_steps", steps, f"each text is seen {times(steps * batch_size / texts)}: {reason}"
+    )
+
+
+def optimiser(tier: Tier, steps: int) -> list[Choice]:
+    """AdamW, whose rate falls linearly after a short warm-up."""
+    return [
+        Choice("training.optim", "adamw_torch_fused", "comes further in a short time than SGD"),
+        Choice("training.learning_rate", tier.rate, f"goes with {tier.hidden} units"),
+        Choice("training.lr_scheduler_type", "linear", "falls to 0 at the last step"),
+        Choice("training.warmup_steps", min(100, steps // 20), "5 % of the steps, 100 at most"),
+        Choice("training.max_grad_norm", 5.0, "cuts the rare large gradients of an LSTM"),
+    ]
+
+
+def intervals(steps: int) -> list[Choice]:
+    """Log lines and evaluations at shares of the run, so that a short one shows some and a long one not too many."""
+    seldom = max(1, steps // EVALUATIONS)
+    return [
+        Choice("training.logging_steps", max(1, steps // 40), "40 lines in a run"),
+        Choice("training.eval_strategy", "steps", "as a pass may be longer than the run"),
+        Choice("training.eval_steps", seldom, f"{EVALUATIONS} evaluations in a run"),
+        Choice("training.save_strategy", "steps", "after each evaluation"),
+        Choice("training.save_steps", seldom, "after each evaluation"),
+    ]
+
+
+def kept_model(few: bool) -> Choice:
+    """The best model by validation; of few texts the last, since new texts look best before words are learnt.
+
+    Args:
+        few: whether the texts are so few that they can only be learnt by heart.
+    """
+    reason = "new texts look best before words are learnt" if few else "the best by validation is kept"
+    return Choice("training.load_best_model_at_end", not few, reason)
+
+
+def evaluation_batch(length: float) -> int:
+    """Texts that are measured at once: a power of two, 128 at most, with about 16,384 tokens at most.
+
+    Args:
+        length: tokens of the longest text.
+    """
+    return 2 ** max(0, min(7, math.floor(math.log2(16_384 / length))))
+
+
+def samples(in_time: Callable[[int], bool]) -> Choice:
+    """The most draws of z that there is time for.
+
+    Args:
+        in_time: whether there is time for some number of draws.
+    """
+    draws = next((draws for draws in DRAWS if in_time(draws)), DRAWS[-1])
+    return Choice("evaluation.samples", draws, "draws of z for a text's bound, as many as there is time for")
+
+
+# ---- numbers in words
+
+
+def percent(share: float) -> str:
+    """A share in words: "0 %", "under 0.1 %", "2.3 %", "54 %".
+
+    Example:
+        >>> [percent(share) for share in (0, 0.0004, 0.0234, 0.1, 0.537)]
+        ['0 %', 'under 0.1 %', '2.3 %', '10 %', '54 %']
+    """
+    if 0 < share < 0.001:
+        return "under 0.1 %"
+    return (
+        f"{100 * share:.0f} %" if share >= 0.0995 or not share else f"{100 * share:.1f} %".replace(".0 ", " ")
+    )
+
+
+def times(passes: float) -> str:
+    """How often something happens, in words.
+
+    Example:
+        >>> times(0.512), times(3.61), times(99.6)
+        ('0.5 times', '3.6 times', '100 times')
+    """
+    return f"{passes:.1f} times" if passes < 10 else f"{passes:.0f} times"
+
+
+def rounded(number: float) -> str:
+    """A number with two figures that count.
+
+    Example:
+        >>> rounded(1234567), rounded(74.6)
+        ('1,200,000', '75')
+    """
+    return f"{float(f'{number:.2g}'):,.0f}"

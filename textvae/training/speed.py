@@ -1,0 +1,133 @@
+"""How many tokens a second a model of given sizes learns on this machine: measured, or estimated from its products."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cache
+
+import torch
+
+from textvae.precision import bf16_is_fast
+
+OF_PEAK = 0.9
+"""Share of the rate of square products that the products of a model reach."""
+
+OF_STATE, OF_LOGIT = 22_000, 550
+"""What a token costs beside the products, as fp32 operations: for each unit, in the steps of LSTM and convolutions, and
+for each logit, whose exponential is taken. Measured on one AVX-512 core, 128 to 512 units, 400 to 8,000 tokens."""
+
+OF_PARAMETER = 500
+"""The same for each parameter in each step: its gradient is summed, clipped and taken in by AdamW."""
+
+OF_STEP = 0.005
+"""Seconds of each step, however small."""
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """What decides how fast a model learns.
+
+    Attributes:
+        vocabulary_size: V.
+        embedding_size: E.
+        hidden_size: D.
+        latent_size: Z.
+        batch_size: texts in a step.
+        length: mean number of tokens of a text, EOS counted.
+    """
+
+    vocabulary_size: int
+    embedding_size: int
+    hidden_size: int
+    latent_size: int
+    batch_size: int
+    length: float
+
+    @property
+    def tokens(self) -> float:
+        """Tokens in a step."""
+        return self.batch_size * self.length
+
+    @property
+    def parameters(self) -> int:
+        """Parameters of a model with a convolutional encoder, an LSTM decoder, tied word vectors and a bag of words."""
+        vectors = 2 * self.vocabulary_size * self.embedding_size
+        bag = self.hidden_size * (self.vocabulary_size + self.latent_size)
+        return vectors + bag + self._of_sequence
+
+    @property
+    def operations(self) -> float:
+        """Operations in products of matrices for each token of a step: two forwards, four backwards a parameter."""
+        bag = self.hidden_size * (self.vocabulary_size + self.latent_size) / self.length
+        return 6 * (self.vocabulary_size * self.embedding_size + self._of_sequence + bag)
+
+    @property
+    def _of_sequence(self) -> int:
+        """Parameters that are used for each token: the encoder's convolution, the decoder's LSTM, its projection."""
+        e, d, z = self.embedding_size, self.hidden_size, self.latent_size
+        return e * d + 3 * d * d + 4 * d * (e + z + d) + d * e
+
+
+Speed = Callable[[Sizes], float]
+"""Tokens that a model of these sizes learns in a second."""
+
+
+def measured_speed(
+    sizes: Sizes, make_step: Callable[[Sizes], Callable[[], object]], seconds: float = 1.0
+) -> float:
+    """Tokens a second in training steps of a model of these sizes, after a first step that is not timed.
+
+    Args:
+        sizes: of the model.
+        make_step: called with the sizes, gives a function that trains on one batch of ``batch_size`` texts of
+            ``length`` tokens each.
+        seconds: time to spend, or that of one step if it takes longer.
+
+    Example:
+        >>> sizes = Sizes(1000, 64, 128, 16, batch_size=4, length=25)
+        >>> speed = measured_speed(sizes, lambda sizes: lambda: time.sleep(0.01), seconds=0.05)
+        >>> 1_000 < speed < 10_000
+        True
+    """
+    step = make_step(sizes)
+    step()
+    steps, passed, start = 0, 0.0, time.perf_counter()
+    while passed < seconds:
+        step()
+        steps += 1
+        passed = time.perf_counter() - start
+    return steps * sizes.tokens / passed
+
+
+def estimated_speed(sizes: Sizes) -> float:
+    """Tokens a second by a formula: operations of a step over the rate of products measured here, and what is beside.
+
+    It is right within a factor of two on CPUs, one that is worse on GPUs, where a step of small products waits.
+
+    Args:
+        sizes: of the model.
+    """
+    lower = torch.bfloat16 if bf16_is_fast() else torch.float32
+    products = sizes.operations / (OF_PEAK * matrix_rate(lower))
+    of_step = OF_PARAMETER * sizes.parameters / sizes.tokens
+    beside = OF_STATE * sizes.hidden_size + OF_LOGIT * sizes.vocabulary_size + of_step
+    return 1 / (products + beside / matrix_rate(torch.float32) + OF_STEP / sizes.tokens)
+
+
+@cache
+def matrix_rate(dtype: torch.dtype, size: int = 512, seconds: float = 0.1) -> float:
+    """Operations a second in products of two square matrices, measured once in a process.
+
+    Args:
+        dtype: of the matrices.
+        size: rows and columns.
+        seconds: time to spend.
+    """
+    device = (
+        torch.accelerator.current_accelerator() if torch.accelerator.is_available() else torch.device("cpu")
+    )
+    one = torch.ones(size, size, dtype=dtype, device=device)
+    products = Sizes(0, 0, 0, 0, batch_size=2 * size, length=size * size)
+    return measured_speed(products, lambda _: lambda: torch.mm(one, one)[0, 0].item(), seconds)
