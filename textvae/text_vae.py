@@ -63,7 +63,7 @@ class TextVAE:
                 f"got one of {len(tokenizer)}: take both from one run"
             )
         self.model, self.tokenizer = model, tokenizer
-        self.fields = Fields([TextField(tokenizer)])
+        self.fields = Fields([TextField.of(tokenizer)])
 
     @classmethod
     def from_pretrained(cls, run: str | Path, device: str | torch.device | None = None) -> TextVAE:

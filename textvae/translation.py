@@ -60,7 +60,7 @@ class Translator:
                 f"source tokens, got {len(tokenizer)} and {len(source_tokenizer)}: take all from one run"
             )
         self.model, self.tokenizer, self.source_tokenizer = model, tokenizer, source_tokenizer
-        self.fields = Fields([TargetField(tokenizer), SourceField(source_tokenizer)])
+        self.fields = Fields([TargetField.of(tokenizer), SourceField.of(source_tokenizer)])
 
     @classmethod
     def from_pretrained(cls, run: str | Path, device: str | torch.device | None = None) -> Translator:

@@ -95,7 +95,6 @@ def test_units_of_a_language_without_blanks_are_pairs_of_characters():
     found = statistics_of(["日本語"] * 9 + ["日本"])
     assert found.repeated_units == 1
     assert found.growth[-1] == (19, 2)
-    assert found.unseen == 1
 
 
 def test_new_words_are_counted():

@@ -143,7 +143,11 @@ class _Tokens(Field):
     @classmethod
     def load(cls, run: str) -> Self:
         """The field with the tokenizer in a run; a checkpoint's may be in the run around it."""
-        tokenizer = load_tokenizer(cls._place(run))
+        return cls.of(load_tokenizer(cls._place(run)))
+
+    @classmethod
+    def of(cls, tokenizer: PreTrainedTokenizerBase) -> Self:
+        """The field of a tokenizer, which cuts texts where the tokenizer says that they were cut in training."""
         length = tokenizer.model_max_length
         return cls(tokenizer, None if length >= VERY_LARGE_INTEGER else length)
 
