@@ -10,7 +10,7 @@ import textvae
 ROOT = Path(textvae.__file__).parent
 # Folders in the order of DESIGN.md, the files of each in theirs. A new file is put in its place here.
 ORDER = """
-errors files processes precision
+display errors seeds files program processes precision
 text.clauses text.morphology text.productions text.parser text.grammar
 text.reader text.labels text.corpus text.tokenizer text.blanks text.batches text.chunks text.keywords
 modules.encoders modules.latents modules.classes modules.decoders modules.output_layer
@@ -25,7 +25,7 @@ texts translation
 latent_space.paths latent_space.clusters latent_space.semi_supervised latent_space.neighbours
 latent_space.fitted_priors latent_space.maps
 training.progress training.clock training.curves training.plateau training.multiplier training.aggressive
-training.prior training.trainer training.recipe training.run training.script training.comparison
+training.prior training.trainer training.recipe training.checks training.run training.script training.comparison
 pictures.cloud pictures.figure pictures.scatter pictures.page pictures.document pictures.confusion pictures.strip
 pictures.attention pictures.diversity
 text_vae vectors ray clustering embedding
