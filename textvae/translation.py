@@ -22,6 +22,7 @@ from textvae.files import replacing_files_in
 from textvae.models.checkpoint import silenced
 from textvae.models.seq2seq import Latent, Seq2SeqVAEModel
 from textvae.processes import shared
+from textvae.seeds import check_seed
 from textvae.text.batches import Batch, Collator
 from textvae.text.tokenizer import decode_rows, load_tokenizer
 from textvae.texts import as_list, at_once, batches_of, decoding, load, progress
@@ -137,8 +138,10 @@ class Translator:
             n strings; with ``samples``, n lists of N strings.
 
         Raises:
-            UserError: if something is not a string, or the beam has not as many hypotheses as are asked for.
+            UserError: if something is not a string, the seed is out of range, or the beam has not as many hypotheses
+                as are asked for.
         """
+        check_seed(seed)
         texts = as_list(texts)
         said = [text for text in texts if text.strip()]
         chosen = decoding(options)
@@ -216,8 +219,9 @@ class Translator:
             show_progress_bar: None: only on a terminal.
 
         Raises:
-            UserError: if there are not as many sources as targets, or fewer than one sample.
+            UserError: if there are not as many sources as targets, fewer than one sample, or the seed is out of range.
         """
+        check_seed(seed)
         if samples < 1:
             raise UserError(f"expected 1 sample or more, got {samples}")
         rows = self._pairs(as_list(sources), as_list(targets))
@@ -258,7 +262,11 @@ class Translator:
             seed: of all draws.
             bf16: compute products of matrices in bf16 for the bounds.
             show_progress_bar: None: only on a terminal.
+
+        Raises:
+            UserError: if the seed is out of range.
         """
+        check_seed(seed)
         result = evaluate_rows(
             self.model,
             self.tokenizer,

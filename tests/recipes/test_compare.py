@@ -308,7 +308,7 @@ def test_its_end_is_that_of_its_processes_and_it_goes_on(compare, write, stand_i
             time.sleep(0.05)
         os.kill(os.getpid(), signal.SIGTERM)
 
-    before = signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    before = signal.signal(signal.SIGTERM, lambda *_: None)
     threading.Thread(target=end_when_it_trains).start()
     try:
         with pytest.raises(SystemExit) as end:

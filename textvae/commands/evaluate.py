@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from textvae.commands.arguments import Json, Run, hide_bars, is_conditional, load, recipe_of
+from textvae.commands.arguments import Json, Run, hide_bars, is_conditional, load, recipe_of, seed_option
+from textvae.commands.printing import print_json
+from textvae.display import visible
 from textvae.errors import UserError
 
 if TYPE_CHECKING:
@@ -33,7 +34,7 @@ def evaluate(
     ] = None,
     samples: Annotated[int, typer.Option(min=1, help="K of the importance-weighted bound.")] = 500,
     batch_size: Annotated[int, typer.Option(min=1, help="Sentences at once.")] = 32,
-    seed: Annotated[int, typer.Option(help="Of all draws.")] = 0,
+    seed: Annotated[int, seed_option("Of all draws.")] = 0,
     refinement_steps: Annotated[
         int,
         typer.Option(
@@ -80,7 +81,10 @@ def evaluate(
     else:
         result = _of_sentences(run, file, column, refinement_steps, **how, **context.obj)
     if is_first():
-        print(json.dumps(described(result)) if as_json else report(result))
+        if as_json:
+            print_json(described(result))
+        else:
+            print(visible(report(result)))
     leave()
 
 

@@ -17,6 +17,7 @@ from textvae.models.outputs import VAEOutput
 from textvae.modules.classes import UNLABELLED, ClassPosterior, ClassPrior
 from textvae.modules.latents import diagonal_gaussian
 from textvae.objectives.elbo import ELBO
+from textvae.seeds import check_seed
 
 
 class VectorM2(nn.Module):
@@ -119,8 +120,9 @@ class M2Classifier(ClassifierMixin, BaseEstimator):
         """Learn from vectors (n, V) and their labels (n,), -1 where they are not known, as scikit-learn has it.
 
         Raises:
-            UserError: if no label is known.
+            UserError: if no label is known, or the random state is out of range.
         """
+        check_seed(self.random_state, "random_state")
         vectors = torch.as_tensor(np.asarray(X, dtype=np.float32))
         given = list(y)
         known = [label for label in given if not _is_unknown(label)]
