@@ -164,7 +164,7 @@ class TextVAEEmbedder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
     def save(self, folder: str | Path) -> None:
         """Write the model as a run folder, which `TextVAE.from_pretrained` reads too, with the parameters as JSON.
 
-        Nothing is pickled. A ``random_state`` that is no number is left out.
+        The files are JSON and safetensors; none is a pickle. A ``random_state`` that is no number is left out.
 
         Args:
             folder: made if there is none.

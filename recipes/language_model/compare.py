@@ -98,7 +98,7 @@ def run_all(runs: Sequence[Run], comparison: Comparison, processes: int) -> int:
 
 def start(run: Run, recipe: Path, processes: int) -> Training:
     """Train in a process that has its share of the cores and writes to the log beside its run folder."""
-    command = [sys.executable, str(TRAIN), str(recipe), *run.overrides, "--resume", "--quiet"]
+    command = [sys.executable, str(TRAIN), str(recipe), *run.overrides, "--resume"]
     threads = max(1, (os.cpu_count() or 1) // processes)
     run.folder.parent.mkdir(parents=True, exist_ok=True)
     with log_of(run).open("a", encoding="utf-8") as log:

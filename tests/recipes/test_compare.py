@@ -38,7 +38,7 @@ folder = pathlib.Path(recipe["training"]["output_dir"])
 folder.mkdir(parents=True, exist_ok=True)
 (folder / "recipe.yaml").write_text(yaml.safe_dump(recipe))
 with (folder.parent / "calls.txt").open("a") as calls:
-    resume = "--resume" in sys.argv and "--quiet" in sys.argv
+    resume = "--resume" in sys.argv
     print(folder.name, resume, os.environ["OMP_NUM_THREADS"], os.getpid(), file=calls)
 if recipe["training"].get("max_steps") == 666:
     time.sleep(300)
