@@ -10,7 +10,7 @@ import textvae
 ROOT = Path(textvae.__file__).parent
 # Folders in the order of DESIGN.md, the files of each in theirs. A new file is put in its place here.
 ORDER = """
-errors support.options support.randomness support.yaml files processes precision finite
+display errors support.options support.randomness support.yaml seeds files program processes precision finite
 text.clauses text.morphology text.productions text.parser text.grammar
 text.reader text.labels text.corpus text.tokenizer text.statistics text.blanks text.batches text.chunks text.keywords
 text.fields text.samplers
@@ -32,7 +32,7 @@ latent_space.fitted_priors latent_space.maps
 training.speed training.rules training.planner
 training.progress training.clock training.curves training.plateau training.multiplier training.aggressive
 training.prior training.trainer training.schema training.recipe training.recipes training.stage training.record
-training.run_folder training.run
+training.run_folder training.checks training.run
 training.script training.comparison
 pictures.cloud pictures.figure pictures.scatter pictures.page pictures.document pictures.confusion pictures.strip
 pictures.attention pictures.diversity

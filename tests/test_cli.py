@@ -6,6 +6,7 @@ import io
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 from itertools import islice
@@ -181,7 +182,7 @@ def test_a_strip_is_drawn_beside_what_is_printed(textvae, vae, trained, tmp_path
     assert (tmp_path / "new/way.png").read_bytes().startswith(b"\x89PNG")
     scores = [row["log_likelihood"] for row in json.loads(textvae(*arguments, "--scores", "--json")[1])]
     page = (tmp_path / "new/way.html").read_text()
-    assert [f'<span class="nats">{-score:.1f}</span>' in page for score in scores] == [True] * 3
+    assert [f'<span class="nats">{score:.1f}</span>' in page for score in scores] == [True] * 3
     assert "got way.jpg" in textvae(*arguments, "--strip", "way.jpg")[2]
 
 
@@ -349,12 +350,27 @@ def test_faults_of_ours_keep_their_traceback(trained, monkeypatch):
         main(["sample", str(trained)])
 
 
-def test_an_interrupt_is_quiet(textvae, trained, monkeypatch):
-    def interrupted(*_, **__):
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr(TextVAE, "sample", interrupted)
-    assert textvae("sample", trained) == (130, "", "")
+@pytest.mark.parametrize(
+    ("number", "command", "code", "line"),
+    [
+        (signal.SIGINT, ["sample", "{run}"], 130, "stopped by SIGINT: run the same command again"),
+        (signal.SIGTERM, ["sample", "{run}"], 143, "stopped by SIGTERM: run the same command again"),
+        (
+            signal.SIGTERM,
+            ["encode", "{run}", "{file}", "-o", "z.npy"],
+            143,
+            "stopped by SIGTERM: run the same command again, which goes on behind the texts that are done",
+        ),
+    ],
+)
+def test_a_signal_is_one_line_that_says_how_to_go_on(
+    textvae, trained, file, monkeypatch, number, command, code, line
+):
+    before = signal.getsignal(number)
+    for method in ("sample", "encode"):
+        monkeypatch.setattr(TextVAE, method, lambda *_, **__: signal.raise_signal(number))
+    assert textvae(*(part.format(run=trained, file=file) for part in command)) == (code, "", f"{line}\n")
+    assert signal.getsignal(number) == before
 
 
 # ---- bars

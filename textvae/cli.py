@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import sys
 import warnings
 from typing import Annotated
 
@@ -18,7 +16,7 @@ from textvae.commands.map import map_corpus
 from textvae.commands.train import recipes, train
 from textvae.commands.translate import translate
 from textvae.commands.write import interpolate, reconstruct, sample
-from textvae.errors import reported_to_user
+from textvae.program import program
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -34,27 +32,14 @@ for operation in (analogy, traverse, fill, neighbours, fit_prior, translate):
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Run the command line, and end the program.
-
-    A `UserError` ends it with one line and exit code 2, Ctrl-C with 130 and a reader that went away with 1, all
-    without a traceback.
+    """Run the command line, and end the program, as `textvae.program.program` says.
 
     Args:
         arguments: in place of those of the program.
     """
-    try:
-        with warnings.catch_warnings(), reported_to_user():
-            warnings.simplefilter("ignore")
-            try:
-                app(arguments, prog_name="textvae")
-            finally:
-                sys.stdout.flush()
-    except BrokenPipeError:
-        # What is left in the buffer must go somewhere, or the interpreter complains when it ends.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        raise SystemExit(1) from None
-    except KeyboardInterrupt:
-        raise SystemExit(130) from None
+    with program(), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        app(arguments, prog_name="textvae")
 
 
 def _version(asked: bool) -> None:

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from textwrap import shorten
 from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
+from textvae.display import shortened, visible
 from textvae.errors import UserError
 from textvae.latent_space import clusters as latent
 from textvae.latent_space.clusters import Clusters, fit_clusters
 from textvae.modules.priors import MixturePrior
+from textvae.seeds import check_seed
 from textvae.text.keywords import characteristic_words
 from textvae.text_vae import TextVAE
 
@@ -78,7 +79,7 @@ class TextClusters:
         return "\n".join(
             [
                 f"cluster {number}: {cluster.size:,} of {texts:,} texts ({cluster.size / texts:.1%})",
-                *(f"  {name:<8} {shorten(text, WIDTH, placeholder=' …')}".rstrip() for name, text in rows),
+                *(f"  {name:<8} {visible(shortened(text, WIDTH))}".rstrip() for name, text in rows),
             ]
         )
 
@@ -122,6 +123,7 @@ def cluster_texts(
         >>> vae = TextVAE.from_pretrained("runs/demo")                          # doctest: +SKIP
         >>> print(cluster_texts(vae, texts, clusters=None).report())            # doctest: +SKIP
     """
+    check_seed(seed)
     shown: dict[str, Any] = {"batch_size": batch_size, "show_progress_bar": show_progress_bar}
     vectors = np.asarray(vae.encode(texts, **shown))
     fitted = find_clusters(vae, vectors, clusters, method, seed=seed, show_progress_bar=show_progress_bar)

@@ -25,6 +25,7 @@ from sklearn.utils.validation import check_is_fitted
 from textvae.errors import UserError
 from textvae.evaluation.diagnosis import diagnose
 from textvae.files import replacing
+from textvae.seeds import check_seed
 from textvae.text_vae import TextVAE
 from textvae.texts import as_list
 from textvae.training.recipe import recipe_of
@@ -107,11 +108,14 @@ class TextVAEEmbedder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
             y: ignored.
 
         Raises:
-            UserError: if there are no two texts, or a parameter is not one that a recipe may have.
+            UserError: if there are no two texts, a parameter is not one that a recipe may have, or the random state is
+                out of range.
         """
         texts = _checked(X)
         if len(texts) < 2:
             raise UserError(f"expected 2 texts or more to learn from, got {len(texts)}: give more")
+        if not isinstance(self.random_state, np.random.RandomState):
+            check_seed(self.random_state, "random_state")
         draw = check_random_state(self.random_state)
         seed = int(draw.randint(2**31 - 1))
         rows = Dataset.from_dict({"text": texts})
@@ -159,7 +163,7 @@ class TextVAEEmbedder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
     def save(self, folder: str | Path) -> None:
         """Write the model as a run folder, which `TextVAE.from_pretrained` reads too, with the parameters as JSON.
 
-        Nothing is pickled. A ``random_state`` that is no number is left out.
+        The files are JSON and safetensors; none is a pickle. A ``random_state`` that is no number is left out.
 
         Args:
             folder: made if there is none.

@@ -4,6 +4,8 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from textvae.display import visible
+
 
 class UserError(ValueError):
     """A mistake in what the user passed: one line that says what was expected, what was found, and the fix.
@@ -19,5 +21,5 @@ def reported_to_user() -> Iterator[None]:
     try:
         yield
     except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
+        print(f"error: {visible(str(error))}", file=sys.stderr)
         raise SystemExit(2) from None

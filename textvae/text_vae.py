@@ -27,6 +27,7 @@ from textvae.models.checkpoint import load_run, silenced
 from textvae.models.filling import fill
 from textvae.models.language import TextVAEModel
 from textvae.modules.distributions import sample as drawn
+from textvae.seeds import check_seed
 from textvae.support.randomness import generator_of, seeded
 from textvae.text.batches import Batch
 from textvae.text.blanks import pattern, spellings
@@ -229,8 +230,9 @@ class TextVAE:
             n strings; n · r, those of one vector side by side, with ``num_return_sequences=r``.
 
         Raises:
-            UserError: if the vectors are not of the model's size.
+            UserError: if the vectors are not of the model's size, or the seed is out of range.
         """
+        check_seed(seed)
         return self._decoded(
             self._vectors(z),
             generator_of(seed),
@@ -292,8 +294,9 @@ class TextVAE:
             **options: of `decode`; ``temperature=1.0`` draws exactly from p(x | z).
 
         Raises:
-            UserError: if ``n`` is not positive, or there is no such prior or class.
+            UserError: if ``n`` is not positive, the seed is out of range, or there is no such prior or class.
         """
+        check_seed(seed)
         if n < 1:
             raise UserError(f"expected a number of sentences of 1 or more, got {n}")
         fitted = load_prior(self.model.name_or_path or "", prior) if isinstance(prior, str) else prior
@@ -462,8 +465,10 @@ class TextVAE:
             **options: of `fit_mixture`, such as ``components``, or of `fit_flow`, such as ``epochs``.
 
         Raises:
-            UserError: if the kind is unknown, there are too few texts, or the model has classes or no latent.
+            UserError: if the kind is unknown, the seed is out of range, there are too few texts, or the model has
+                classes or no latent.
         """
+        check_seed(seed)
         if kind not in ("mixture", "flow"):
             raise UserError(f"expected kind to be one of mixture, flow, got {kind!r}")
         if self.model.config.classes is not None:
@@ -491,8 +496,10 @@ class TextVAE:
             seed: of the draws.
 
         Raises:
-            UserError: if one word has two blanks, no particle finds words that fit, or the model has classes.
+            UserError: if one word has two blanks, no particle finds words that fit, the seed is out of range, or the
+                model has classes.
         """
+        check_seed(seed)
         if self.model.config.classes is not None:
             raise UserError("expected a model without classes, the only ones that fill blanks, got one with")
         with evaluating(self.model), seeded(generator_of(seed)):
@@ -523,7 +530,11 @@ class TextVAE:
             seed: of the draws from the posteriors.
             batch_size: sentences at once; None: one with many samples, more with few.
             show_progress_bar: None: only on a terminal.
+
+        Raises:
+            UserError: if there is not one sample, or the seed is out of range.
         """
+        check_seed(seed)
         if samples < 1:
             raise UserError(f"expected 1 sample or more, got {samples}")
         texts = as_list(texts)

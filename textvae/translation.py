@@ -17,6 +17,7 @@ from textvae.inference.bounds import bounds, tokens_at_once
 from textvae.inference.mode import evaluating
 from textvae.models.checkpoint import load_run, silenced
 from textvae.models.seq2seq import Latent, Seq2SeqVAEModel
+from textvae.seeds import check_seed
 from textvae.support.randomness import generator_of
 from textvae.text.batches import Batch
 from textvae.text.fields import Fields, SourceField, TargetField
@@ -124,8 +125,10 @@ class Translator:
             n strings; with ``samples``, n lists of N strings.
 
         Raises:
-            UserError: if something is not a string, or the beam has not as many hypotheses as are asked for.
+            UserError: if something is not a string, the seed is out of range, or the beam has not as many hypotheses
+                as are asked for.
         """
+        check_seed(seed)
         texts = as_list(texts)
         said = [text for text in texts if text.strip()]
         chosen = decoding(options)
@@ -209,8 +212,9 @@ class Translator:
             show_progress_bar: None: only on a terminal.
 
         Raises:
-            UserError: if there are not as many sources as targets, or fewer than one sample.
+            UserError: if there are not as many sources as targets, fewer than one sample, or the seed is out of range.
         """
+        check_seed(seed)
         if samples < 1:
             raise UserError(f"expected 1 sample or more, got {samples}")
         rows = self._pairs(as_list(sources), as_list(targets))

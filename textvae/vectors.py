@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import shutil
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -20,7 +19,7 @@ from pyarrow import parquet
 from tqdm import tqdm
 
 from textvae.errors import UserError
-from textvae.files import replacing
+from textvae.files import check_folder, check_writable, move, replacing, target_of
 from textvae.processes import hidden_bar, is_first, shared
 
 if TYPE_CHECKING:
@@ -46,9 +45,10 @@ def write_vectors(
     memory; the deviations are a second one beside it, ``NAME.deviations.npy``. A ``.parquet`` file is a table with
     the columns row (from 0), text, vector and, if asked for, deviation.
 
-    Parts of `ROWS` texts are kept in the folder ``PATH.parts`` until the file is whole. A call that finds such parts
-    goes on behind them, and the file is, byte for byte, the one that it would have been without a break. Several
-    processes share the parts, all texts of which each must be given; the file is that of one.
+    Parts of `ROWS` texts are kept in the folder ``PATH.parts`` until the file is whole; if the path is a link, beside
+    the file behind it. A call that finds such parts goes on behind them, and the file is, byte for byte, the one that
+    it would have been without a break. Several processes share the parts, all texts of which each must be given; the
+    file is that of one.
 
     Args:
         vae: what encodes.
@@ -61,8 +61,8 @@ def write_vectors(
         show_progress_bar: None: only on a terminal.
 
     Raises:
-        UserError: if the file is of no such kind, if the parts are of another model, other options or other texts, or
-            as `TextVAE.encode` says.
+        UserError: if the file is of no such kind or cannot be written, if the parts are of another model, other options
+            or other texts, or as `TextVAE.encode` says.
 
     Example:
         >>> vae = TextVAE.from_pretrained("runs/demo")                                # doctest: +SKIP
@@ -70,10 +70,10 @@ def write_vectors(
         >>> write_vectors(vae, rows, "reviews.parquet")                               # doctest: +SKIP
     """
     path = Path(path)
-    check_target(path)
+    check_target(path, deviations)
     options: dict[str, Any] = {"batch_size": batch_size, "normalize": normalize, "deviations": deviations}
     settings = {"model": vae.fingerprint(), **options, "rows": ROWS}
-    folder = path.with_name(f"{path.name}.parts")
+    folder = _parts_folder(path)
     done = _digests(folder, settings)
     digests: list[str] = []
     rows = 0
@@ -103,18 +103,22 @@ def write_vectors(
     return rows
 
 
-def check_target(path: Path) -> None:
+def check_target(path: Path, deviations: bool = False) -> None:
     """Refuse a file that cannot be written as vectors.
 
+    Args:
+        path: of the file.
+        deviations: whether theirs has to be written too.
+
     Raises:
-        UserError: if it is a folder, or its name has another ending.
+        UserError: if it is a folder, if its name has another ending, or as `check_writable` says.
     """
-    if path.is_dir():
-        raise UserError(
-            f"expected a file to write to, got the folder {path}: add a name, such as {path / 'z.npy'}"
-        )
+    check_writable(path, "z.npy")
     if path.suffix not in (".npy", ".parquet"):
         raise UserError(f"expected a file .npy or .parquet, got {path}: name it {path.stem}.npy")
+    if deviations and path.suffix == ".npy":
+        check_writable(_of_deviations(path))
+    check_folder(_parts_folder(path))
 
 
 def tables_of(
@@ -153,6 +157,17 @@ def _parts_of(texts: Iterable[str | Mapping[str, Any]]) -> Iterator[list[str]]:
     strings = (text if isinstance(text, str) else text["text"] for text in texts)
     while part := list(islice(strings, ROWS)):
         yield part
+
+
+def _parts_folder(path: Path) -> Path:
+    """Where the parts are until the file is whole: on the disk of the file."""
+    target = target_of(path)
+    return target.with_name(f"{target.name}.parts")
+
+
+def _of_deviations(path: Path) -> Path:
+    """The file of the deviations beside an array of means."""
+    return path.with_suffix(".deviations.npy")
 
 
 def _name(part: int) -> str:
@@ -245,12 +260,12 @@ def _assemble_table(parts: _Parts, path: Path) -> None:
             numbers = pa.array(range(first, first + table.num_rows), pa.int64())
             writer.write_table(table.add_column(0, "row", numbers))
             first += table.num_rows
-    os.replace(partial, path)
+    move(partial, path)
 
 
 def _assemble_arrays(parts: _Parts, path: Path) -> None:
     """Write the parts as one array, and their deviations as another."""
-    names = {"deviation": path.with_suffix(".deviations.npy"), "vector": path}
+    names = {"deviation": _of_deviations(path), "vector": path}
     for column, target in names.items():
         if column not in parts.schema.names:
             continue
@@ -265,4 +280,4 @@ def _assemble_arrays(parts: _Parts, path: Path) -> None:
             np.lib.format.write_array_header_1_0(file, header)
             for table in parts.tables([column]):
                 file.write(table[column].combine_chunks().flatten().to_numpy())
-        os.replace(partial, target)
+        move(partial, target)

@@ -19,8 +19,9 @@ from typing import Any
 
 from methods import METHODS, Bench
 
-from textvae.errors import reported_to_user
 from textvae.files import replacing
+from textvae.program import program
+from textvae.seeds import check_seed
 
 
 def main() -> None:
@@ -32,13 +33,14 @@ def main() -> None:
     parser.add_argument("--methods", nargs="+", choices=METHODS, default=list(METHODS))
     parser.add_argument("--seeds", nargs="+", type=int, default=[0])
     arguments = parser.parse_args()
-    with reported_to_user():
-        for seed in arguments.seeds:
-            for labels in arguments.labels:
-                bench = Bench(arguments.recipe, arguments.overrides, labels, seed)
-                for method in arguments.methods:
-                    measure(bench, method)
-        print(table(read(bench.folder), arguments.methods, arguments.labels))
+    for seed in arguments.seeds:
+        check_seed(seed, "--seeds")
+    for seed in arguments.seeds:
+        for labels in arguments.labels:
+            bench = Bench(arguments.recipe, arguments.overrides, labels, seed)
+            for method in arguments.methods:
+                measure(bench, method)
+    print(table(read(bench.folder), arguments.methods, arguments.labels))
 
 
 def measure(bench: Bench, method: str) -> None:
@@ -83,4 +85,5 @@ def table(results: list[dict[str, Any]], methods: list[str], labels: list[int]) 
 
 
 if __name__ == "__main__":
-    main()
+    with program("run the same command again, which goes on where it was"):
+        main()

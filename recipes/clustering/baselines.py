@@ -18,8 +18,9 @@ from sklearn.mixture import GaussianMixture
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import Normalizer
 
-from textvae.errors import reported_to_user
+from textvae.program import program
 from textvae.text.corpus import load_corpus
+from textvae.training.checks import check_run
 from textvae.training.recipe import read_recipe
 
 WORDS: dict[str, Any] = {"min_df": 3, "stop_words": "english"}
@@ -72,10 +73,10 @@ def main() -> None:
     parser.add_argument("--clusters", type=int, help="left out: as many as there are classes")
     parser.add_argument("--seeds", type=int, default=3, metavar="N", help="the seeds 0 to N - 1")
     arguments = parser.parse_intermixed_args()
-    with reported_to_user():
-        recipe = read_recipe(arguments.recipe, arguments.overrides)
-        corpus = load_corpus(**recipe.corpus)
-        labels, classes = labels_of(corpus)
+    recipe = read_recipe(arguments.recipe, arguments.overrides)
+    check_run(recipe)
+    corpus = load_corpus(**recipe.corpus)
+    labels, classes = labels_of(corpus)
     train, test = (corpus[split]["text"][:] for split in ("train", "test"))
     results = []
     for method in arguments.method or METHODS:
@@ -87,4 +88,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    with program():
+        main()

@@ -19,12 +19,14 @@ from datasets import DatasetDict, IterableDatasetDict
 from numpy.typing import ArrayLike
 
 from textvae.clustering import find_clusters
-from textvae.errors import UserError, reported_to_user
+from textvae.errors import UserError
 from textvae.evaluation.clustering import clustering_scores
 from textvae.files import replacing
 from textvae.latent_space import clusters
+from textvae.program import program
 from textvae.text.corpus import load_corpus
 from textvae.text_vae import TextVAE
+from textvae.training.checks import check_run
 from textvae.training.recipe import Recipe, read_recipe
 from textvae.training.run import run
 
@@ -37,22 +39,18 @@ RESTARTS = 10
 def main() -> None:
     """Train if need be, cluster by each method and print the scores."""
     arguments = read_arguments()
-    with reported_to_user():
-        recipe = read_recipe(arguments.recipe, arguments.overrides)
-        corpus = load_corpus(**recipe.corpus)
-        labels, classes = labels_of(corpus)
-        vae = trained(recipe, arguments)
-        shown: dict[str, Any] = {"show_progress_bar": False if arguments.quiet else None}
-        train, test = (
-            np.asarray(vae.encode(corpus[split]["text"][:], **shown)) for split in ("train", "test")
-        )
-        results = []
-        for method in arguments.method or ["tied-mixture"]:
-            begin, seed = time.monotonic(), recipe.training.get("seed", 0)
-            found = find_clusters(
-                vae, train, arguments.clusters or classes, method, seed=seed, restarts=RESTARTS
-            )
-            results.append(scored(method, seed, labels, found.predict(test), begin))
+    recipe = read_recipe(arguments.recipe, arguments.overrides)
+    check_run(recipe)
+    corpus = load_corpus(**recipe.corpus)
+    labels, classes = labels_of(corpus)
+    vae = trained(recipe, arguments)
+    shown: dict[str, Any] = {"show_progress_bar": False if arguments.quiet else None}
+    train, test = (np.asarray(vae.encode(corpus[split]["text"][:], **shown)) for split in ("train", "test"))
+    results = []
+    for method in arguments.method or ["tied-mixture"]:
+        begin, seed = time.monotonic(), recipe.training.get("seed", 0)
+        found = find_clusters(vae, train, arguments.clusters or classes, method, seed=seed, restarts=RESTARTS)
+        results.append(scored(method, seed, labels, found.predict(test), begin))
     finish(results, recipe.folder / "clustering.json")
 
 
@@ -136,4 +134,5 @@ def finish(results: Sequence[Result], path: Path) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    with program("run the same command with --resume, which goes on from the last checkpoint"):
+        main()

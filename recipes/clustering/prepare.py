@@ -18,8 +18,9 @@ from sklearn.datasets._twenty_newsgroups import (
     strip_newsgroup_quoting,
 )
 
-from textvae.errors import UserError, reported_to_user
-from textvae.files import replacing
+from textvae.errors import UserError
+from textvae.files import check_folder, replacing
+from textvae.program import program
 
 Rows = list[dict[str, str]]
 
@@ -34,12 +35,12 @@ def main() -> None:
     )
     arguments = parser.parse_args()
     output = arguments.output or Path(arguments.corpus)
-    with reported_to_user():
-        for split, rows in CORPORA[arguments.corpus](arguments.folder).items():
-            with replacing(output / f"{split}.jsonl") as partial:
-                lines = "\n".join(json.dumps(row, ensure_ascii=False) for row in rows)
-                partial.write_text(lines + "\n", encoding="utf-8")
-            print(f"{output / split}.jsonl: {len(rows):,} rows")
+    check_folder(output)
+    for split, rows in CORPORA[arguments.corpus](arguments.folder).items():
+        with replacing(output / f"{split}.jsonl") as partial:
+            lines = "\n".join(json.dumps(row, ensure_ascii=False) for row in rows)
+            partial.write_text(lines + "\n", encoding="utf-8")
+        print(f"{output / split}.jsonl: {len(rows):,} rows")
 
 
 def agnews(folder: Path) -> dict[str, Rows]:
@@ -121,4 +122,5 @@ def the_file(folder: Path, pattern: str) -> Path:
 
 
 if __name__ == "__main__":
-    main()
+    with program():
+        main()

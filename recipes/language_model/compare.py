@@ -11,7 +11,6 @@ import fcntl
 import os
 import re
 import shlex
-import signal
 import subprocess
 import sys
 import time
@@ -19,8 +18,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from textvae.errors import UserError, reported_to_user
+from textvae.errors import UserError
+from textvae.files import check_folder
 from textvae.models.checkpoint import last_whole_checkpoint
+from textvae.program import program
 from textvae.training.comparison import Comparison, Run, read_comparison, write_table
 
 TRAIN = Path(__file__).with_name("train.py")
@@ -29,15 +30,16 @@ TRAIN = Path(__file__).with_name("train.py")
 def main(words: Sequence[str]) -> int:
     """Run what is not finished, write the table after each run and print it; returns the exit code."""
     arguments = read_arguments(words)
-    with reported_to_user():
+    with program("run the same command again, which goes on from the last checkpoints"):
         if arguments.processes < 1:
             raise UserError(f"expected --processes of 1 or more, got {arguments.processes}")
         comparison = read_comparison(arguments.comparison, arguments.overrides, arguments.seeds or ())
+        check_folder(comparison.folder)
         chosen = [] if arguments.table_only else comparison.chosen(arguments.only, arguments.seeds)
         waiting = [run for run in chosen if run.evaluation() is None]
         print(f"{len(chosen) - len(waiting)} of {len(chosen)} runs are finished", flush=True)
         failed = run_all(waiting, comparison, arguments.processes)
-    print(f"\n{write_table(comparison)}\n\nwritten: {comparison.folder}/table.md, table.json")
+        print(f"\n{write_table(comparison)}\n\nwritten: {comparison.folder}/table.md, table.json")
     return 1 if failed else 0
 
 
@@ -96,7 +98,7 @@ def run_all(runs: Sequence[Run], comparison: Comparison, processes: int) -> int:
 
 def start(run: Run, recipe: Path, processes: int) -> Training:
     """Train in a process that has its share of the cores and writes to the log beside its run folder."""
-    command = [sys.executable, str(TRAIN), str(recipe), *run.overrides, "--resume", "--quiet"]
+    command = [sys.executable, str(TRAIN), str(recipe), *run.overrides, "--resume"]
     threads = max(1, (os.cpu_count() or 1) // processes)
     run.folder.parent.mkdir(parents=True, exist_ok=True)
     with log_of(run).open("a", encoding="utf-8") as log:
@@ -134,9 +136,4 @@ def log_of(run: Run) -> Path:
 
 
 if __name__ == "__main__":
-    # As at an interrupt from the keyboard, the blocks that are open end, and with them the processes.
-    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
-    try:
-        sys.exit(main(sys.argv[1:]))
-    except KeyboardInterrupt:
-        sys.exit(130)
+    sys.exit(main(sys.argv[1:]))

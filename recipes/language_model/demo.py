@@ -13,13 +13,14 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import cross_val_score
 
 from textvae.clustering import cluster_texts
-from textvae.errors import reported_to_user
 from textvae.evaluation.report import report
 from textvae.latent_space.maps import project
 from textvae.pictures.page import write_page
+from textvae.program import program
 from textvae.text.corpus import load_corpus
 from textvae.text.grammar import Grammar
 from textvae.text_vae import TextVAE
+from textvae.training.checks import check_run
 from textvae.training.recipe import read_recipe
 from textvae.training.run import run
 
@@ -37,11 +38,11 @@ def main() -> None:
     parser.add_argument(
         "overrides", nargs="*", metavar="section.key=value", help="replaces a value of demo.yaml"
     )
-    with reported_to_user():
-        recipe = read_recipe(RECIPE, parser.parse_args().overrides)
-        title(f"Training on the embedded corpus ({RECIPE.name})")
-        result = run(recipe, overwrite=True)
-        test = load_corpus(**recipe.corpus)["test"]
+    recipe = read_recipe(RECIPE, parser.parse_args().overrides)
+    check_run(recipe)
+    title(f"Training on the embedded corpus ({RECIPE.name})")
+    result = run(recipe, overwrite=True)
+    test = load_corpus(**recipe.corpus)["test"]
     vae = TextVAE.from_pretrained(recipe.folder)
 
     title("Held-out sentences")
@@ -105,4 +106,5 @@ def draw_map(places: numpy.ndarray, test: Dataset, picture: Path) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    with program():
+        main()

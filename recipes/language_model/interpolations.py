@@ -11,7 +11,10 @@ from pathlib import Path
 
 from sacrebleu.metrics.bleu import BLEU
 
-from textvae.errors import UserError, reported_to_user
+from textvae.display import one_line
+from textvae.errors import UserError
+from textvae.program import program
+from textvae.seeds import check_seed
 from textvae.text.corpus import load_corpus
 from textvae.text_vae import TextVAE
 from textvae.training.recipe import read_recipe
@@ -20,27 +23,27 @@ from textvae.training.recipe import read_recipe
 def main() -> None:
     """Draw the pairs and decode the ways."""
     arguments = read_arguments()
-    with reported_to_user():
-        recipe = read_recipe(arguments.run / "recipe.yaml")
-        vae = TextVAE.from_pretrained(arguments.run)
-        test, wanted = load_corpus(**recipe.corpus)["test"], 2 * arguments.pairs
-        texts = list(islice(test.shuffle(seed=arguments.seed)["text"], max(wanted, 0)))
-        if not 0 < wanted == len(texts):
-            raise UserError(
-                "expected --pairs of 1 or more, and two test sentences for each, got "
-                f"{arguments.pairs} and {len(texts)} sentences"
-            )
-        ends, decoded = [], []
-        for a, b in zip(texts[::2], texts[1::2], strict=True):
-            way = vae.path_between(a, b, arguments.steps, arguments.path)
-            sentences = vae.decode(way)
-            print(f"*{a}*\n")
-            for sentence, surprise in zip(sentences, -vae.score(sentences, way), strict=True):
-                print(f"    {surprise:6.1f}  {sentence}")
-            print(f"\n*{b}*\n")
-            ends += [a, b]
-            decoded += [sentences[0], sentences[-1]]
-        score = BLEU().corpus_score(decoded, [ends])
+    check_seed(arguments.seed, "--seed")
+    recipe = read_recipe(arguments.run / "recipe.yaml")
+    vae = TextVAE.from_pretrained(arguments.run)
+    test, wanted = load_corpus(**recipe.corpus)["test"], 2 * arguments.pairs
+    texts = list(islice(test.shuffle(seed=arguments.seed)["text"], max(wanted, 0)))
+    if not 0 < wanted == len(texts):
+        raise UserError(
+            "expected --pairs of 1 or more, and two test sentences for each, got "
+            f"{arguments.pairs} and {len(texts)} sentences"
+        )
+    ends, decoded = [], []
+    for a, b in zip(texts[::2], texts[1::2], strict=True):
+        way = vae.path_between(a, b, arguments.steps, arguments.path)
+        sentences = vae.decode(way)
+        print(f"*{one_line(a)}*\n")
+        for sentence, surprise in zip(sentences, -vae.score(sentences, way), strict=True):
+            print(f"    {surprise:6.1f}  {one_line(sentence)}")
+        print(f"\n*{one_line(b)}*\n")
+        ends += [a, b]
+        decoded += [sentences[0], sentences[-1]]
+    score = BLEU().corpus_score(decoded, [ends])
     print(f"-log p(x | z) in nats before each step. BLEU of the {len(ends)} ends: {score.score:.1f}")
 
 
@@ -56,4 +59,5 @@ def read_arguments() -> argparse.Namespace:
 
 
 if __name__ == "__main__":
-    main()
+    with program():
+        main()

@@ -17,13 +17,14 @@ from typing import Any
 
 from datasets import Dataset
 
-from textvae.errors import reported_to_user
 from textvae.evaluation.bleu import distinct_n, self_bleu
 from textvae.evaluation.sample_quality import perplexity
-from textvae.files import replacing
+from textvae.files import check_folder, replacing
 from textvae.latent_space.fitted_priors import save_prior
 from textvae.models.language import TextVAEModel
 from textvae.objectives.elbo import ELBO
+from textvae.program import program
+from textvae.seeds import check_seed
 from textvae.text.corpus import load_corpus
 from textvae.text_vae import TextVAE
 from textvae.training.recipe import Recipe, read_recipe
@@ -41,15 +42,16 @@ TRAINING = {"learning_rate": 4e-3, "lr_scheduler_type": "linear", "max_grad_norm
 def main() -> None:
     """Draw, train, measure, print and write."""
     arguments = read_arguments()
-    with reported_to_user():
-        recipe = read_recipe(arguments.run / "recipe.yaml")
-        vae = TextVAE.from_pretrained(arguments.run)
-        sets, test = sentences(vae, recipe, arguments)
-        folder = arguments.run / "sample_quality" / f"{arguments.samples}-{arguments.seed}"
-        reverse = {}
-        for name, texts in sets.items():
-            own = language_model(texts, test, folder / name, recipe, arguments)
-            reverse[name] = run(own, fields=vae.fields, resume=True).ppl
+    check_seed(arguments.seed, "--seed")
+    recipe = read_recipe(arguments.run / "recipe.yaml")
+    vae = TextVAE.from_pretrained(arguments.run)
+    folder = arguments.run / "sample_quality" / f"{arguments.samples}-{arguments.seed}"
+    check_folder(folder)
+    sets, test = sentences(vae, recipe, arguments)
+    reverse = {}
+    for name, texts in sets.items():
+        own = language_model(texts, test, folder / name, recipe, arguments)
+        reverse[name] = run(own, fields=vae.fields, resume=True).ppl
     of_data = TextVAE.from_pretrained(folder / "data").model
     quality = {
         name: {
@@ -115,4 +117,5 @@ def language_model(
 
 
 if __name__ == "__main__":
-    main()
+    with program("run the same command again, which goes on where it was"):
+        main()

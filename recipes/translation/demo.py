@@ -6,10 +6,11 @@ make demo-translation
 import argparse
 from pathlib import Path
 
-from textvae.errors import reported_to_user
 from textvae.evaluation.report import report
 from textvae.pictures.attention import draw_attention
+from textvae.program import program
 from textvae.text.corpus import load_corpus
+from textvae.training.checks import check_run
 from textvae.training.recipe import read_recipe
 from textvae.training.run import run
 from textvae.translation import Translator
@@ -29,10 +30,10 @@ def main() -> None:
         "overrides", nargs="*", metavar="section.key=value", help="replaces a value of grammar.yaml"
     )
     print(f"\n== Training on pairs of the embedded corpus ({RECIPE.name})\n", flush=True)
-    with reported_to_user():
-        recipe = read_recipe(RECIPE, parser.parse_args().overrides)
-        result = run(recipe, overwrite=True)
-        pairs = load_corpus(**recipe.corpus)["test"].select(range(SENTENCES))
+    recipe = read_recipe(RECIPE, parser.parse_args().overrides)
+    check_run(recipe)
+    result = run(recipe, overwrite=True)
+    pairs = load_corpus(**recipe.corpus)["test"].select(range(SENTENCES))
     translator = Translator.from_pretrained(recipe.folder)
 
     print(f"\n== Held-out pairs\n\n{report(result)}")
@@ -51,4 +52,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    with program():
+        main()

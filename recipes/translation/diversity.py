@@ -14,11 +14,12 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from textvae.errors import reported_to_user
 from textvae.evaluation.translation import Diversity, diversity
 from textvae.files import replacing
 from textvae.pictures.diversity import draw_diversity
 from textvae.pictures.figure import check_picture
+from textvae.program import program
+from textvae.seeds import check_seed
 from textvae.text.corpus import load_corpus
 from textvae.training.recipe import read_recipe
 from textvae.translation import Translator
@@ -32,23 +33,21 @@ def main() -> None:
     """Translate, measure, draw, print and write."""
     arguments = read_arguments()
     folder = arguments.run / "diversity"
-    with reported_to_user():
-        check_picture(folder / "diversity.png")
-        recipe = read_recipe(arguments.run / "recipe.yaml")
-        rows = list(islice(load_corpus(**recipe.corpus)["test"], arguments.sources))
-        tokenize = recipe.evaluation.meters["translation"].get("tokenize", "13a")
-        sources, references = ([row[side] for row in rows] for side in ("source", "target"))
-        sets = translations(Translator.from_pretrained(arguments.run), sources, arguments)
-        found = {way: diversity(own, references, tokenize) for way, own in sets.items()}
-        ways = compared(found)
-        sizes = sorted(
-            {n for n in (2, 3, 5, 10, 20) if n < arguments.translations} | {arguments.translations}
-        )
-        curves = {
-            way: {n: diversity([texts[:n] for texts in sets[way]], references, tokenize) for n in sizes}
-            for way in ways
-        }
-        draw_diversity(curves, folder / "diversity.png")
+    check_seed(arguments.seed, "--seed")
+    check_picture(folder / "diversity.png")
+    recipe = read_recipe(arguments.run / "recipe.yaml")
+    rows = list(islice(load_corpus(**recipe.corpus)["test"], arguments.sources))
+    tokenize = recipe.evaluation.meters["translation"].get("tokenize", "13a")
+    sources, references = ([row[side] for row in rows] for side in ("source", "target"))
+    sets = translations(Translator.from_pretrained(arguments.run), sources, arguments)
+    found = {way: diversity(own, references, tokenize) for way, own in sets.items()}
+    ways = compared(found)
+    sizes = sorted({n for n in (2, 3, 5, 10, 20) if n < arguments.translations} | {arguments.translations})
+    curves = {
+        way: {n: diversity([texts[:n] for texts in sets[way]], references, tokenize) for n in sizes}
+        for way in ways
+    }
+    draw_diversity(curves, folder / "diversity.png")
     contents = {"diversity": {way: own.to_dict() for way, own in found.items()}, "translations": sets}
     for name, content in contents.items():
         with replacing(folder / f"{name}.json") as partial:
@@ -103,4 +102,5 @@ def compared(found: Mapping[str, Diversity]) -> list[str]:
 
 
 if __name__ == "__main__":
-    main()
+    with program():
+        main()

@@ -117,7 +117,8 @@ def test_interpolate_with_scores(textvae, vae, trained):
     scores = vae.score(texts, vae.path_between("a b", "z", steps=3))
     code, out, err = textvae(*arguments)
     assert (code, err) == (0, "")
-    assert out.splitlines() == [f"{score:8.2f}  {text}" for text, score in zip(texts, scores, strict=True)]
+    lines = [f"{score:19.2f}  {text}" for text, score in zip(texts, scores, strict=True)]
+    assert out.splitlines() == ["log p(x | z), nats", *lines]
     rows = json.loads(textvae(*arguments, "--json")[1])
     assert [row["text"] for row in rows] == texts
     np.testing.assert_allclose([row["log_likelihood"] for row in rows], scores)

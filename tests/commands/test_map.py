@@ -77,7 +77,7 @@ def test_a_picture_and_a_page_beside_it(draw, lines, tmp_path):
     assert (tmp_path / "new/a.png").read_bytes().startswith(b"\x89PNG")
     page = data(tmp_path / "new/a.html")
     assert sorted(page["texts"]) == sorted(TEXTS)
-    assert page["title"] == "lines.txt: 27 sentences (pca)"
+    assert page["title"] == "lines.txt: 27 texts (pca)"
     assert draw(lines, "-o", "b.pdf")[1] == "b.pdf\nb.html\n"
 
 
@@ -139,11 +139,11 @@ def test_the_embedded_corpus_has_many_labels(draw, monkeypatch):
 
 def test_a_choice_of_many_is_said_on_the_page_and_on_standard_error(draw, lines, tmp_path):
     code, out, err = draw(lines, "--limit", 12, "--json", "--clusters", 2)
-    assert (code, err) == (0, "12 of 27 sentences, chosen at random; --limit changes that\n")
+    assert (code, err) == (0, "12 of 27 texts, chosen at random; --limit changes that\n")
     chosen = [text for text in TEXTS if text in points(out)]
     assert (len(chosen), json.loads(out)["sentences"]) == (12, 27)
     assert chosen != TEXTS[:12]
-    assert "12 of 27 sentences" in data(tmp_path / "map.html")["title"]
+    assert "12 of 27 texts" in data(tmp_path / "map.html")["title"]
     assert set(points(draw(lines, "--limit", 12, "--json", "--clusters", 2)[1])) == set(chosen)
     assert set(points(draw(lines, "--limit", 12, "--seed", 1, "--json", "--clusters", 2)[1])) != set(chosen)
 

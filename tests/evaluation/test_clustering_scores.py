@@ -74,3 +74,21 @@ def test_neither_names_nor_order_matter():
 def test_a_label_and_a_cluster_for_each_text(labels, clusters):
     with pytest.raises(UserError, match="expected a label and a cluster for each text, got shapes"):
         clustering_scores(labels, clusters)
+
+
+@pytest.mark.parametrize(
+    ("labels", "order"),
+    [
+        (["10", "2", "1"], ["1", "2", "10"]),
+        (["topic 10", "topic 9"], ["topic 9", "topic 10"]),
+        ([10, 2, 1], [1, 2, 10]),
+    ],
+)
+def test_labels_stand_in_natural_order(labels, order):
+    found = clustering_scores(labels, labels)
+    assert found.labels == found.clusters == order
+    assert found.confusion.tolist() == np.eye(len(labels)).tolist()
+    # Without a partner they come last, in the same order.
+    alone = clustering_scores(labels, [0] * len(labels))
+    assert sorted(alone.labels[1:], key=order.index) == alone.labels[1:]
+    assert set(alone.labels) == set(order)

@@ -57,14 +57,14 @@ def test_many_classes_fit_on_a_page(tmp_path):
 
 
 def test_a_page_shows_texts_of_each_cell_and_loads_nothing(tmp_path):
-    texts = [[["<b>one", "& two"], []], [["three"], ["four " * 100]]]
+    texts = [[["<b>one", "& two <unk>"], []], [["three"], ["four " * 100]]]
     write_confusion_page(
         [[3, 0], [1, 9]], ["x<y", "z"], ["0: $a", "1"], texts, tmp_path / "x.html", title="A & B"
     )
     page = (tmp_path / "x.html").read_text()
     cells = re.findall(r"<td[^>]*>(.*?)</td>", page)
     assert [re.match("[^<]*", cell)[0] for cell in cells] == ["3", "·", "1", "9"]
-    assert re.findall("<li[^>]*>([^<]*)</li>", cells[0]) == ["&lt;b&gt;one", "&amp; two"]
+    assert re.findall("<li[^>]*>([^<]*)</li>", cells[0]) == ["one", "&amp; two &lt;unk&gt;"]
     assert len(re.findall("four", cells[3])) == 59, "300 characters"
     assert "3 texts: 100.0% of x&lt;y, 75.0% of cluster 0: $a" in cells[0]
     assert "1 text: 10.0% of z, 25.0% of cluster 0: $a" in cells[2]

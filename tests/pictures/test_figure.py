@@ -23,6 +23,11 @@ def test_names_are_broken_and_shortened_and_no_formulas():
     assert plain("a name of several words", 10) == "a name of\nseveral\nwords"
     assert plain("$5 and $6", 20) == r"\$5 and \$6"
     assert plain("word " * 40, 100, 20) == "word word word …"
+    assert (
+        plain("talk.politics.mideast comp.os.ms-windows", 16)
+        == "talk.politics.\nmideast comp.os.\nms-windows"
+    )
+    assert plain("a \x1b[31m", 20) == r"a \x1b[31m"
 
 
 @pytest.mark.parametrize("suffix", [".png", ".pdf", ".svg"])

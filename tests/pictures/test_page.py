@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 import textvae.pictures
+from textvae.display import without_markup
 from textvae.errors import UserError
 from textvae.pictures.page import write_page
 
@@ -80,10 +81,10 @@ def test_no_text_leaves_the_data(tmp_path):
     write_page(points, [""] * len(NASTY), None, tmp_path / "empty.html")
     (tags, data), (expected, _) = read(tmp_path / "map.html"), read(tmp_path / "empty.html")
     assert tags == expected
-    assert sorted(data["texts"]) == sorted(NASTY)
-    assert data["title"] == NASTY[0]
     names = [data["names"][number] for number in data["classes"]]
-    assert names == data["texts"]
+    assert sorted(names) == sorted(NASTY)
+    assert data["title"] == NASTY[0]
+    assert [without_markup(name) for name in names] == data["texts"]
 
 
 def test_texts_stay_with_their_points_whose_shape_is_kept(tmp_path):
@@ -125,11 +126,26 @@ def test_mistakes_are_named(tmp_path):
 def test_a_point_under_the_mouse_shows_its_sentence(browse):
     steps = [at("pointermove", *place) for place in ((LEFT + 3, BOTTOM), (RIGHT, TOP - 3), (400, 300))]
     page = browse(SQUARE, NASTY[:4], ["x", "y", "x", "y"], *steps, title="A & B")
-    assert [step["tip"] for step in page["seen"]] == [["x", NASTY[0]], ["y", NASTY[3]], None]
+    assert [step["tip"] for step in page["seen"]] == [["x", "alert(1)"], ["y", NASTY[3]], None]
     assert page["title"] == "A & B"
     assert page["legend"] == [["x", "2"], ["y", "2"]]
     places = sorted((x, y) for x, y, _ in page["seen"][0]["drawn"])
     assert np.allclose(places, [(LEFT, TOP), (LEFT, BOTTOM), (RIGHT, TOP), (RIGHT, BOTTOM)], atol=1)
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("word " * 80 + "end", "word " * 79 + "…"),
+        ("word " * 79 + "at end", "word " * 79 + "at …"),
+        ("word " * 79 + "end.", "word " * 79 + "end."),
+        ("長" * 401, "長" * 399 + "…"),
+        ("<p>Tom &amp; <br/>\nJerry</p>", "Tom & Jerry"),
+    ],
+)
+def test_a_long_text_is_shortened_and_its_markup_left_out(browse, text, shown):
+    page = browse(SQUARE, [text, "", "", ""], None, at("pointermove", LEFT, BOTTOM))
+    assert page["seen"][0]["tip"] == ["", shown]
 
 
 def test_the_nearest_of_many_points_is_found(browse):
@@ -151,20 +167,20 @@ def test_classes_are_hidden_shown_alone_and_shown_again(browse):
     page = browse(SQUARE, list("abcd"), labels, *steps)
     assert [name for name, _ in page["legend"]] == ["x", "y", "z", "no label"]
     hidden, _, alone, again = page["seen"]
-    assert (hidden["pressed"], hidden["count"]) == ([False, True, True, True], "3 sentences")
+    assert (hidden["pressed"], hidden["count"]) == ([False, True, True, True], "3 texts")
     assert page["seen"][1]["tip"] is None
     assert (alone["pressed"], len(alone["drawn"])) == ([False, False, True, False], 1)
     assert (again["pressed"], len(again["drawn"])) == ([True] * 4, 4)
 
 
 def test_a_search_dims_what_it_does_not_find(browse):
-    texts = ["Zu Hause", "ein haus", "<b>", "nichts"]
+    texts = ["Zu Hause", "ein haus", "<unk>", "nichts"]
     steps = [["input", "input", {"value": value}] for value in ("HAUS", "<", "")]
     found, tag, nothing = browse(SQUARE, texts, None, *steps)["seen"]
-    assert found["count"] == "2 found among 4 sentences"
+    assert found["count"] == "2 found among 4 texts"
     assert sorted(alpha for _, _, alpha in found["drawn"]) == [0.12, 0.12, 0.9, 0.9]
-    assert tag["count"] == "1 found among 4 sentences"
-    assert (nothing["count"], len(nothing["drawn"])) == ("4 sentences", 4)
+    assert tag["count"] == "1 found among 4 texts"
+    assert (nothing["count"], len(nothing["drawn"])) == ("4 texts", 4)
 
 
 def test_the_map_moves_and_zooms_and_comes_back(browse):

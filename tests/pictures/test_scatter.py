@@ -2,12 +2,14 @@ import re
 
 import numpy as np
 import pytest
+import tiny
 from matplotlib.colors import to_rgb
 from matplotlib.image import imread
 
 from textvae.errors import UserError
-from textvae.pictures.cloud import PALETTE
-from textvae.pictures.scatter import SIZE, _moved_apart, draw_map
+from textvae.pictures import scatter
+from textvae.pictures.cloud import PALETTE, cloud_of
+from textvae.pictures.scatter import SIZE, _moved_apart, _patches, draw_map
 
 WIDTH = 1050
 """Of a column, in pixels."""
@@ -63,6 +65,72 @@ def test_a_name_stands_at_the_median(tmp_path):
     middle = (np.median(points[numbers == 0], 0) - (low + high) / 2) / 1.08 / (high - low).max() * WIDTH
     row, column = letters.mean(0) - np.array(pixels.shape[:2]) / 2
     assert np.allclose([column, -row], middle, atol=6)
+
+
+def ring(classes, spread, n=100):
+    """``n`` points around each of some centres on a circle, and the number of each."""
+    angles = np.linspace(0, 2 * np.pi, classes, endpoint=False)
+    return cloud(*np.stack([np.cos(angles), np.sin(angles)], 1) * 10, n=n, spread=spread)
+
+
+@pytest.fixture
+def drawn(tmp_path, monkeypatch):
+    """Draws a map: the words on it, and those below it."""
+
+    def draw(points, numbers, names):
+        # With an edge around them, letters on the map are no letters in the file.
+        written = tiny.recorded(monkeypatch, scatter, "_written")
+        draw_map(points, numbers, tmp_path / "map.svg", names=names)
+        on_map = [text.get_text().replace("\n", " ") for text in (written[-1] if written else [])]
+        return on_map, words(tmp_path / "map.svg")
+
+    return draw
+
+
+def numbered(count, name):
+    return [name.format(number) for number in range(1, count + 1)]
+
+
+@pytest.mark.parametrize(
+    ("classes", "spread", "name", "on_map", "below"),
+    [
+        (13, 0.2, "a long name of {}", [], numbered(13, "a long name of {}")),
+        (14, 900, "a long name of {}", [], numbered(14, "a long name of {}")),
+        (40, 0.2, "a long name of it", numbered(40, "{}"), numbered(40, "{} a long name of it")),
+        (40, 0.2, "c{}: words and words", numbered(40, "c{}"), numbered(40, "c{}: words and words")),
+        (40, 0.2, "class{}: words", numbered(40, "{}"), numbered(40, "{0} class{0}: words")),
+    ],
+    ids=["thirteen", "mixed", "numbers", "the names' own numbers", "their own are too long"],
+)
+def test_many_classes_without_room_for_names_have_numbers_on_their_patches(
+    drawn, monkeypatch, classes, spread, name, on_map, below
+):
+    monkeypatch.setattr(scatter, "APART", 1.01)
+    points, numbers = ring(classes, spread)
+    assert drawn(points, numbers, numbered(classes, name)) == (on_map, below)
+
+
+@pytest.mark.parametrize(("classes", "are_on_map"), [(14, True), (13, False)])
+def test_many_classes_among_noise_have_their_names_where_they_are_dense(drawn, classes, are_on_map):
+    points, numbers = ring(classes, 0.3)
+    noise = np.random.default_rng(0).uniform(-10, 10, (200 * classes, 2))
+    points, numbers = (
+        np.concatenate([points, noise]),
+        np.concatenate([numbers, np.repeat(range(classes), 200)]),
+    )
+    names = numbered(classes, "class {}")
+    assert drawn(points, numbers, names) == ((names, []) if are_on_map else ([], names))
+
+
+def test_a_patch_is_where_a_class_is_dense():
+    points, numbers = cloud([0, 0], [9, 9], n=300)
+    points[:100] += 30
+    found = _patches(cloud_of(points, numbers), [0, 1])
+    assert np.linalg.norm(found[0] - [0, 0]) < 0.6, "not at the mean of its two parts"
+    assert np.linalg.norm(found[1] - [9, 9]) < 0.6
+    mixed = np.random.default_rng(0).integers(20, size=len(points))
+    assert _patches(cloud_of(points, mixed), list(range(20))) == {}
+    assert list(_patches(cloud_of(np.zeros((5, 2)), [0, 0, 0, 0, 1]), [0, 1])) == [0], "all at one place"
 
 
 def test_one_scale_for_both_directions(tmp_path):

@@ -67,9 +67,10 @@ def test_a_page_marks_new_words_and_says_where_each_sentence_is(tmp_path):
     write_strip_page(["a b", "a <c>", "a <c>"], [-4, -2, 0], tmp_path / "x.html")
     page = (tmp_path / "x.html").read_text()
     first, second, third = re.findall("<li.*?</li>", page)
-    assert "a b<small>sentence 1 of 3, 0% of the way, 2.00 nats a word" in first
-    assert "a <mark>&lt;c&gt;</mark><small>sentence 2 of 3, 50% of the way, 1.00 nats" in second
-    assert "a &lt;c&gt;<small>sentence 3 of 3, 100%" in third
+    assert "a b<small>sentence 1 of 3, 0% of the way, -2.00 nats a word" in first
+    assert "a <mark>&lt;c&gt;</mark><small>sentence 2 of 3, 50% of the way, -1.00 nats" in second
+    assert "a &lt;c&gt;<small>sentence 3 of 3, 100% of the way, 0.00 nats a word" in third
+    assert re.findall('class="nats">(.*?)<', page) == ["-4.0", "-2.0", "0.0"]
     assert re.findall('width:(.*?)"', page.split("<ol>")[1]) == ["100.0%", "50.0%", "0.0%"]
     assert not re.search("<script|src=|href=|url", page)
     write_strip_page(["a"], None, tmp_path / "x.html")

@@ -38,7 +38,7 @@ folder = pathlib.Path(recipe["training"]["output_dir"])
 folder.mkdir(parents=True, exist_ok=True)
 (folder / "recipe.yaml").write_text(yaml.safe_dump(recipe))
 with (folder.parent / "calls.txt").open("a") as calls:
-    resume = "--resume" in sys.argv and "--quiet" in sys.argv
+    resume = "--resume" in sys.argv
     print(folder.name, resume, os.environ["OMP_NUM_THREADS"], os.getpid(), file=calls)
 if recipe["training"].get("max_steps") == 666:
     time.sleep(300)
@@ -308,7 +308,7 @@ def test_its_end_is_that_of_its_processes_and_it_goes_on(compare, write, stand_i
             time.sleep(0.05)
         os.kill(os.getpid(), signal.SIGTERM)
 
-    before = signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    before = signal.signal(signal.SIGTERM, lambda *_: None)
     threading.Thread(target=end_when_it_trains).start()
     try:
         with pytest.raises(SystemExit) as end:

@@ -556,7 +556,7 @@ MISTAKES = {
     "sizes and files": (lambda: "grammar", {"test": "a.txt"}, "expected sizes, not validation or test"),
     "language": (lambda: "grammar", {"language": "fr"}, "language to be en or de, got 'fr'"),
     "maximum": (lambda: "grammar", {"maximum_train": 0}, "maximum_train to be at least 1, got 0"),
-    "seed": (lambda: "grammar", {"seed": -1}, "seed of 0 or more, got -1"),
+    "seed": (lambda: "grammar", {"seed": -1}, "seed to be a whole number .*, got -1"),
 }
 
 

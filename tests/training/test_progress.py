@@ -27,6 +27,13 @@ def test_a_line_a_log_and_no_bar_where_there_is_no_terminal(tmp_path, capsys):
     )
 
 
+def test_quiet_is_quiet(tmp_path, capsys):
+    trainer = tiny.trainer(tmp_path, max_steps=2, logging_steps=1, eval_strategy="steps", eval_steps=2)
+    trainer.add_callback(Progress(quiet=True))
+    trainer.train()
+    assert capsys.readouterr() == ("", "")
+
+
 def test_a_bar_on_a_terminal_goes_on_where_training_does(tmp_path, monkeypatch):
     monkeypatch.setattr(sys.stderr, "isatty", lambda: True, raising=False)
     for quiet, expected in ((False, (7, 10)), (True, None)):

@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from textvae.errors import UserError
+from textvae.files import check_writable
+from textvae.seeds import check_seed
 
 if TYPE_CHECKING:
     from textvae.text_vae import TextVAE
@@ -27,6 +29,46 @@ BatchSize = Annotated[
     typer.Option(min=1, help="Sentences at once; left out: as many as are fast in little memory."),
 ]
 MaximumLength = Annotated[int, typer.Option(min=1, help="Tokens after which a sentence ends at the latest.")]
+
+
+def seed_option(what: str) -> Any:
+    """The option ``--seed``, whose value is checked before any work.
+
+    Args:
+        what: it is the seed of.
+    """
+
+    def checked(seed: int | None) -> int | None:
+        check_seed(seed, "--seed")
+        return seed
+
+    return typer.Option(callback=checked, metavar="SEED", help=what)
+
+
+def output_option(*names: str, what: str) -> Any:
+    """An option for a file to write, with ~ as the home folder.
+
+    Args:
+        *names: of the option; none: the parameter's.
+        what: it is, for --help.
+    """
+
+    def expanded(path: Path | None) -> Path | None:
+        return path if path is None else path.expanduser()
+
+    return typer.Option(*names, callback=expanded, help=what)
+
+
+def check_pictures(path: Path) -> None:
+    """Refuse a picture that cannot be drawn there, or a page beside it that cannot be written.
+
+    Raises:
+        UserError: as `check_picture` and `check_writable` say.
+    """
+    from textvae.pictures.figure import check_picture
+
+    check_picture(path)
+    check_writable(path.with_suffix(".html"))
 
 
 def load(run: str) -> TextVAE:

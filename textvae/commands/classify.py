@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import json
-
 import typer
 
 from textvae.commands.arguments import BatchSize, Json, Lines, Run, lines_of, load
-from textvae.commands.printing import one_line
+from textvae.commands.printing import print_json
+from textvae.display import one_line
 
 
 def classify(
@@ -32,7 +31,7 @@ def classify(
             {"text": text, "label": label, "probabilities": row}
             for text, label, row in zip(texts, labels, named, strict=True)
         ]
-        print(json.dumps(rows, ensure_ascii=False))
+        print_json(rows)
         return
     for text, label, row in zip(texts, labels, probabilities, strict=True):
-        print(f"{label}\t{row.max():.3f}\t{one_line(text)}")
+        print(f"{one_line(label)}\t{row.max():.3f}\t{one_line(text)}")

@@ -2,16 +2,27 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from textvae.commands.arguments import BatchSize, Json, MaximumLength, Run, hide_bars, load
+from textvae.commands.arguments import (
+    BatchSize,
+    Json,
+    MaximumLength,
+    Run,
+    check_pictures,
+    hide_bars,
+    load,
+    output_option,
+    seed_option,
+)
 from textvae.commands.corpora import Column, Corpus, LabelColumn, Labels, texts_of
-from textvae.commands.printing import cluster_name
+from textvae.commands.printing import cluster_name, print_json
+from textvae.display import guarded
 from textvae.errors import UserError
+from textvae.files import check_writable, replacing
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -37,8 +48,11 @@ def cluster(
     ] = "tied-mixture",
     output: Annotated[
         Path | None,
-        typer.Option(
-            "-o", "--output", help="A TSV file for the cluster of each text, its probability and the text."
+        output_option(
+            "-o",
+            "--output",
+            what="A TSV file for the cluster of each text, its probability and the text, behind an "
+            "apostrophe if a spreadsheet would compute it.",
         ),
     ] = None,
     column: Column = None,
@@ -46,8 +60,8 @@ def cluster(
     labels: Labels = None,
     confusion: Annotated[
         Path | None,
-        typer.Option(
-            help="A picture of how clusters and classes agree, .png, .pdf or .svg; the page .html stands beside it."
+        output_option(
+            what="A picture of how clusters and classes agree, .png, .pdf or .svg; the page .html stands beside it."
         ),
     ] = None,
     words: Annotated[int, typer.Option(min=0, help="Characteristic words of each cluster.")] = 10,
@@ -55,7 +69,7 @@ def cluster(
     draws: Annotated[int, typer.Option(min=0, help="Sentences from draws around each cluster's centre.")] = 3,
     batch_size: BatchSize = None,
     maximum_length: MaximumLength = 100,
-    seed: Annotated[int, typer.Option(help="Of the fit and the draws.")] = 0,
+    seed: Annotated[int, seed_option("Of the fit and the draws.")] = 0,
     as_json: Json = False,
 ) -> None:
     """Cluster the lines of a text, blank ones counted, or the rows of a table, and say what each cluster is about.
@@ -65,15 +79,10 @@ def cluster(
     """
     if clusters != "auto" and not (clusters.isdecimal() and int(clusters)):
         raise UserError(f"expected --clusters to be a number of 1 or more, or auto, got {clusters!r}")
-    if output is not None and output.is_dir():
-        raise UserError(
-            f"expected a file to write to, got the folder {output}: add a name, such as {output / 'clusters.tsv'}"
-        )
+    if output is not None:
+        check_writable(output, "clusters.tsv")
     if confusion is not None:
-        from textvae.pictures.cloud import classes_of
-        from textvae.pictures.figure import check_picture
-
-        check_picture(confusion)
+        check_pictures(confusion)
     hide_bars(context)
     texts, kinds = texts_of(file, column, label_column, labels)
     if confusion is not None:
@@ -81,10 +90,11 @@ def cluster(
             raise UserError(
                 "expected classes for --confusion, found none: name their column, --label-column, or file, --labels"
             )
+        from textvae.pictures.cloud import classes_of
+
         classes_of(kinds)  # a picture does not hold too many
     vae = load(run)
     from textvae.clustering import cluster_texts
-    from textvae.files import replacing
 
     found = cluster_texts(
         vae,
@@ -100,17 +110,28 @@ def cluster(
         **context.obj,
     )
     if output is not None:
-        with replacing(output) as partial, partial.open("w", encoding="utf-8") as table:
-            print("cluster", "probability", "text", sep="\t", file=table)
-            for label, probability, text in zip(found.labels, found.probabilities.max(1), texts, strict=True):
-                print(label, f"{probability:.4f}", " ".join(text.split()), sep="\t", file=table)
+        _write_table(output, found, texts)
     result, report = found.to_dict(), found.report()
     if kinds is not None:
         scores = _scores(found, kinds)
         result["scores"], report = scores.to_dict(), f"{scores.report()}\n\n{report}"
         if confusion is not None:
             _draw(scores, found, texts, kinds, confusion)
-    print(json.dumps(result, ensure_ascii=False) if as_json else report)
+    if as_json:
+        print_json(result)
+    else:
+        print(report)
+
+
+def _write_table(path: Path, found: TextClusters, texts: Sequence[str]) -> None:
+    """Write a row for each text, which no spreadsheet takes for a formula."""
+    with (
+        replacing(path) as partial,
+        partial.open("w", encoding="utf-8", errors="backslashreplace") as table,
+    ):
+        print("cluster", "probability", "text", sep="\t", file=table)
+        for label, probability, text in zip(found.labels, found.probabilities.max(1), texts, strict=True):
+            print(label, f"{probability:.4f}", guarded(" ".join(text.split())), sep="\t", file=table)
 
 
 def _scores(found: TextClusters, kinds: Sequence[str | None]) -> ClusteringScores:

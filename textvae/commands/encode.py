@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from textvae.commands.arguments import BatchSize, Run, hide_bars, lines_of, load
+from textvae.commands.arguments import BatchSize, Run, hide_bars, lines_of, load, output_option
+from textvae.commands.printing import print_json
 from textvae.errors import UserError
+from textvae.program import advise
 
 if TYPE_CHECKING:
     from pyarrow import Table
@@ -31,10 +32,10 @@ def encode(
     ],
     output: Annotated[
         Path | None,
-        typer.Option(
+        output_option(
             "-o",
             "--output",
-            help="The file to write, .npy or, with the texts, .parquet; left out: standard output.",
+            what="The file to write, .npy or, with the texts, .parquet; left out: standard output.",
         ),
     ] = None,
     column: Annotated[
@@ -59,7 +60,7 @@ def encode(
     from textvae.vectors import check_target, tables_of, write_vectors
 
     if output:
-        check_target(output)
+        check_target(output, deviations)
         if as_json:
             raise UserError(
                 "expected --json for standard output alone, got a file too: leave out one of them"
@@ -69,6 +70,7 @@ def encode(
     texts = _rows_of(file, column) if _is_table(file, column) else lines_of(file)
     options: dict[str, Any] = {"batch_size": batch_size, "normalize": normalize, "deviations": deviations}
     if output:
+        advise("run the same command again, which goes on behind the texts that are done")
         write_vectors(load(run), texts, output, **options, **context.obj)
     else:
         for table in tables_of(load(run), texts, **options):
@@ -85,7 +87,10 @@ def _print(table: Table, as_json: bool) -> None:
     for row in table.to_pylist():
         # Single precision has seven digits; Python's floats would show seventeen.
         row = {name: value if name == "text" else _short(value) for name, value in row.items()}
-        print(json.dumps(row, ensure_ascii=False) if as_json else _tabbed(row))
+        if as_json:
+            print_json(row)
+        else:
+            print(_tabbed(row))
 
 
 def _short(vector: list[float]) -> list[float]:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from textvae.commands.arguments import Json, Run, hide_bars, recipe_of
+from textvae.commands.arguments import Json, Run, hide_bars, recipe_of, seed_option
+from textvae.commands.printing import print_json
+from textvae.display import visible
 from textvae.errors import UserError
 
 if TYPE_CHECKING:
@@ -31,7 +32,7 @@ def evaluate(
     ] = None,
     samples: Annotated[int, typer.Option(min=1, help="K of the importance-weighted bound.")] = 500,
     batch_size: Annotated[int, typer.Option(min=1, help="Sentences at once.")] = 32,
-    seed: Annotated[int, typer.Option(help="Of all draws.")] = 0,
+    seed: Annotated[int, seed_option("Of all draws.")] = 0,
     refinement_steps: Annotated[
         int,
         typer.Option(
@@ -86,7 +87,10 @@ def evaluate(
         **context.obj,
     )
     if is_first():
-        print(json.dumps(described(result)) if as_json else report(result))
+        if as_json:
+            print_json(described(result))
+        else:
+            print(visible(report(result)))
     leave()
 
 

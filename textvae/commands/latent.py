@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from textvae.commands.arguments import BatchSize, Json, Lines, MaximumLength, Run, lines_of, load
-from textvae.commands.printing import one_line, print_texts
+from textvae.commands.arguments import BatchSize, Json, Lines, MaximumLength, Run, lines_of, load, seed_option
+from textvae.commands.printing import print_json, print_texts
+from textvae.display import one_line, visible
 from textvae.errors import UserError
+from textvae.files import check_name
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -27,7 +28,10 @@ def analogy(
 ) -> None:
     """Write the sentence that is to C as A is to B, decoded from a - b + c."""
     text = load(run).analogy(a, b, c, maximum_length=maximum_length, **context.obj)
-    print(json.dumps(text, ensure_ascii=False) if as_json else one_line(text))
+    if as_json:
+        print_json(text)
+    else:
+        print(one_line(text))
 
 
 def traverse(
@@ -51,7 +55,7 @@ def fill(
     blank: Annotated[str, typer.Option(help="What stands for a missing word.")] = "___",
     n: Annotated[int, typer.Option("-n", min=1, help="So many fillings of each text, at most.")] = 5,
     particles: Annotated[int, typer.Option(min=1, help="More are slower, and nearer to the truth.")] = 200,
-    seed: Annotated[int, typer.Option(help="Of all draws.")] = 0,
+    seed: Annotated[int, seed_option("Of all draws.")] = 0,
     as_json: Json = False,
 ) -> None:
     """Fill the blanks of a text, and tell the probability of each filling given the other words."""
@@ -62,7 +66,7 @@ def fill(
     found = [vae.fill(text, blank, n, particles, seed=seed) for text in texts]
     if as_json:
         rows = [[{"text": filled, "probability": share} for filled, share in fillings] for fillings in found]
-        print(json.dumps(rows if text == "-" else rows[0], ensure_ascii=False))
+        print_json(rows if text == "-" else rows[0])
         return
     for fillings in found:
         for filled, share in fillings:
@@ -98,11 +102,11 @@ def neighbours(
         for pair in zip(*(part.tolist() for part in found), strict=True)
     ]
     if as_json:
-        print(json.dumps(rows if query == "-" else rows[0], ensure_ascii=False))
+        print_json(rows if query == "-" else rows[0])
         return
     for places in rows:
         for place in places:
-            print(f"{place['distance']:8.4f}  {place['text']}")
+            print(f"{place['distance']:8.4f}  {one_line(place['text'])}")
 
 
 def _vectors(file: Path, lines: int) -> NDArray[Any]:
@@ -133,12 +137,16 @@ def fit_prior(
     components: Annotated[int, typer.Option(min=1, help="Gaussians of a mixture.")] = 10,
     name: Annotated[str | None, typer.Option(help="What the prior is called; left out: its kind.")] = None,
     batch_size: BatchSize = None,
-    seed: Annotated[int, typer.Option(help="Of the fit.")] = 0,
+    seed: Annotated[int, seed_option("Of the fit.")] = 0,
 ) -> None:
     """Fit a prior to where the sentences of FILE are, and keep it in the run for sample --prior."""
     texts = list(lines_of(file))
-    from textvae.latent_space.fitted_priors import save_prior
+    chosen, folder = name or kind, Path(run).expanduser()
+    check_name(chosen, "a prior")
+    vae = load(run)
+    from textvae.latent_space.fitted_priors import check_place, save_prior
 
+    check_place(folder, chosen)
     options: dict[str, Any] = {"components": components} if kind == "mixture" else {}
-    prior = load(run).fit_prior(texts, kind, batch_size=batch_size, seed=seed, **options, **context.obj)
-    print(f"written: {save_prior(prior, Path(run).expanduser(), name or kind)}")
+    prior = vae.fit_prior(texts, kind, batch_size=batch_size, seed=seed, **options, **context.obj)
+    print(f"written: {visible(str(save_prior(prior, folder, chosen)))}")

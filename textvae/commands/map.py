@@ -2,16 +2,25 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from textvae.commands.arguments import BatchSize, Json, Run, hide_bars, load
+from textvae.commands.arguments import (
+    BatchSize,
+    Json,
+    Run,
+    check_pictures,
+    hide_bars,
+    load,
+    output_option,
+    seed_option,
+)
 from textvae.commands.corpora import Column, Corpus, LabelColumn, Labels, rows_of
-from textvae.commands.printing import cluster_name
+from textvae.commands.printing import cluster_name, print_json
+from textvae.display import visible
 
 if TYPE_CHECKING:
     import numpy as np
@@ -23,7 +32,7 @@ CLUSTERS, WORDS = 10, 3
 """How many, and how many characteristic words are the name of each."""
 
 FEWEST = 20
-"""Fewer sentences are drawn without clusters, unless asked for."""
+"""Fewer texts are drawn without clusters, unless asked for."""
 
 
 def map_corpus(
@@ -32,8 +41,8 @@ def map_corpus(
     file: Corpus,
     output: Annotated[
         Path,
-        typer.Option(
-            "-o", "--output", help="The picture, .png, .pdf or .svg; the page .html stands beside it."
+        output_option(
+            "-o", "--output", what="The picture, .png, .pdf or .svg; the page .html stands beside it."
         ),
     ] = Path("map.png"),
     method: Annotated[
@@ -47,36 +56,35 @@ def map_corpus(
         int | None,
         typer.Option(
             min=1,
-            help=f"Colour by so many clusters of the vectors; of {FEWEST} sentences without labels, by {CLUSTERS}.",
+            help=f"Colour by so many clusters of the vectors; of {FEWEST} texts without labels, by {CLUSTERS}.",
             show_default=False,
         ),
     ] = None,
-    limit: Annotated[
-        int, typer.Option(min=1, help="Draw at most so many sentences, chosen at random.")
-    ] = 10_000,
+    limit: Annotated[int, typer.Option(min=1, help="Draw at most so many texts, chosen at random.")] = 10_000,
     batch_size: BatchSize = None,
-    seed: Annotated[int, typer.Option(min=0, help="Of the choice, the clusters and the map.")] = 0,
+    seed: Annotated[int, seed_option("Of the choice, the clusters and the map.")] = 0,
     as_json: Json = False,
 ) -> None:
     """Draw a map of a corpus: a picture for a paper, and beside it a page to explore in a browser.
 
-    The sentences are coloured by their class, or without one by cluster, which is named by its characteristic words.
+    The texts are coloured by their class, or without one by cluster, which is named by its characteristic words.
     """
     from textvae.latent_space.maps import check_method, project
     from textvae.pictures.cloud import classes_of
-    from textvae.pictures.figure import check_picture
 
-    check_picture(output)
+    check_pictures(output)
     check_method(method)
     hide_bars(context)
     rows = rows_of(file, column, label_column, labels)
     total = len(rows)
     if total > limit:
         rows = rows.select(_drawn(total, limit, seed))
-        print(f"{limit:,} of {total:,} sentences, chosen at random; --limit changes that", file=sys.stderr)
+        if context.obj["show_progress_bar"] is None:
+            print(f"{limit:,} of {total:,} texts, chosen at random; --limit changes that", file=sys.stderr)
     labelled = clusters is None and "label" in rows.column_names
     if labelled:
-        names, numbers = classes_of(rows["label"][:], rows.features["label"].names)
+        called = dict(enumerate(rows.features["label"].names))
+        names, numbers = classes_of([called.get(number) for number in rows["label"][:]])
     vae = load(run)
     import numpy as np
 
@@ -86,16 +94,16 @@ def map_corpus(
     texts = rows["text"][:]
     vectors = np.asarray(vae.encode(texts, batch_size=batch_size, **context.obj))
     if not labelled:
-        names, numbers = _clusters(vae, texts, vectors, clusters, seed)
+        names, numbers = _clusters(vae, texts, vectors, clusters, seed, **context.obj)
     points = project(vectors, method, seed)
     page = output.with_suffix(".html")
     draw_map(points, numbers, output, names=names)
     shown = f"{len(texts):,}" if len(texts) == total else f"{len(texts):,} of {total:,}"
     name = "standard input" if file == "-" else Path(file).name
-    title = f"{name}: {shown} sentences ({method})"
+    title = f"{name}: {shown} texts ({method})"
     write_page(points, texts, numbers, page, title=title, names=names)
     if not as_json:
-        print(f"{output}\n{page}")
+        print(visible(f"{output}\n{page}"))
         return
     places = [{"x": x, "y": y} for x, y in points.round(5).tolist()]
     classes = [names[number] if number >= 0 else None for number in numbers]
@@ -104,7 +112,7 @@ def map_corpus(
         for place, label, text in zip(places, classes, texts, strict=True)
     ]
     result = {"picture": str(output), "page": str(page), "sentences": total, "points": drawn}
-    print(json.dumps(result, ensure_ascii=False))
+    print_json(result)
 
 
 def _drawn(total: int, limit: int, seed: int) -> list[int]:
@@ -115,7 +123,12 @@ def _drawn(total: int, limit: int, seed: int) -> list[int]:
 
 
 def _clusters(
-    vae: TextVAE, texts: list[str], vectors: NDArray[np.floating], clusters: int | None, seed: int
+    vae: TextVAE,
+    texts: list[str],
+    vectors: NDArray[np.floating],
+    clusters: int | None,
+    seed: int,
+    show_progress_bar: bool | None,
 ) -> tuple[tuple[str, ...], list[int]]:
     """The names of the clusters, their numbers and characteristic words, and the cluster of each text; -1: none."""
     from textvae.clustering import find_clusters
@@ -124,7 +137,8 @@ def _clusters(
     if clusters is None and len(texts) < FEWEST:
         return (), [-1] * len(texts)
     k = clusters or CLUSTERS
-    numbers = find_clusters(vae, vectors, k, seed=seed).predict(vectors).tolist()
+    found = find_clusters(vae, vectors, k, seed=seed, show_progress_bar=show_progress_bar)
+    numbers = found.predict(vectors).tolist()
     words = characteristic_words(texts, numbers, WORDS)
     names = (cluster_name(number, words.get(number, [])) for number in range(k))
     return tuple(names), numbers

@@ -2,18 +2,32 @@
 
 from __future__ import annotations
 
+import codecs
 import json
+import re
+import sys
 from collections.abc import Sequence
+from typing import Any
+
+from textvae.display import one_line
+
+_CONTROL = re.compile(r"[\x7f-\x9f]")
+"""The control characters that JSON does not ask to be escaped."""
+
+
+def print_json(value: Any) -> None:
+    """Print a value as one line of JSON, in ASCII if standard output cannot encode all characters."""
+    encoding = getattr(sys.stdout, "encoding", None) or "utf-8"
+    text = json.dumps(value, ensure_ascii=not codecs.lookup(encoding).name.startswith("utf"))
+    print(_CONTROL.sub(lambda found: f"\\u{ord(found[0]):04x}", text))
 
 
 def print_texts(texts: list[str], as_json: bool) -> None:
     """Print a JSON array of strings, or one text a line."""
-    print(json.dumps(texts, ensure_ascii=False) if as_json else "\n".join(map(one_line, texts)))
-
-
-def one_line(text: str) -> str:
-    """A sentence may hold a line break, if its corpus did."""
-    return " ".join(text.splitlines())
+    if as_json:
+        print_json(texts)
+    else:
+        print("\n".join(map(one_line, texts)))
 
 
 def cluster_name(number: int, words: Sequence[str]) -> str:

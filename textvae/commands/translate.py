@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from typing import Annotated, Any
 
 import typer
 
-from textvae.commands.arguments import BatchSize, Json, Lines, MaximumLength, given, lines_of
-from textvae.commands.printing import one_line
+from textvae.commands.arguments import BatchSize, Json, Lines, MaximumLength, given, lines_of, seed_option
+from textvae.commands.printing import print_json
+from textvae.display import one_line
 from textvae.errors import UserError
 
 
@@ -47,7 +47,7 @@ def translate(
     ] = "13a",
     batch_size: BatchSize = None,
     maximum_length: MaximumLength = 100,
-    seed: Annotated[int | None, typer.Option(help="Of all draws; left out, each call gives others.")] = None,
+    seed: Annotated[int | None, seed_option("Of all draws; left out, each call gives others.")] = None,
     as_json: Json = False,
 ) -> None:
     """Translate the lines of a file, or of standard input, one line each; a blank line stays blank.
@@ -80,7 +80,7 @@ def translate(
     score = None if expected is None else bleu(first, expected, tokenize)
     if as_json:
         result: Any = {"bleu": score.score, "bleu_signature": score.signature} if score else {}
-        print(json.dumps({"translations": found, **result}, ensure_ascii=False))
+        print_json({"translations": found, **result})
         return
     if samples is None:
         sys.stdout.writelines(f"{one_line(text)}\n" for text in found)

@@ -2,15 +2,27 @@
 
 from __future__ import annotations
 
-import json
 from itertools import islice
 from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
 
-from textvae.commands.arguments import BatchSize, Json, Lines, MaximumLength, Run, given, lines_of, load
-from textvae.commands.printing import one_line, print_texts
+from textvae.commands.arguments import (
+    BatchSize,
+    Json,
+    Lines,
+    MaximumLength,
+    Run,
+    check_pictures,
+    given,
+    lines_of,
+    load,
+    output_option,
+    seed_option,
+)
+from textvae.commands.printing import print_json, print_texts
+from textvae.display import one_line
 
 
 def sample(
@@ -33,7 +45,7 @@ def sample(
     ] = None,
     beams: Annotated[int, typer.Option(min=1, help="Beams of the search for the likeliest sentence.")] = 1,
     maximum_length: MaximumLength = 100,
-    seed: Annotated[int | None, typer.Option(help="Of all draws; left out, each call gives others.")] = None,
+    seed: Annotated[int | None, seed_option("Of all draws; left out, each call gives others.")] = None,
     as_json: Json = False,
 ) -> None:
     """Write new sentences, each from a z of the prior; the likeliest of each z unless an option says otherwise.
@@ -64,22 +76,20 @@ def interpolate(
     ] = "linear",
     maximum_length: MaximumLength = 100,
     scores: Annotated[
-        bool, typer.Option("--scores", help="With log p(sentence | z) of each step, in nats.")
+        bool, typer.Option("--scores", help="Before each sentence log p(sentence | z) in nats, 0 or less.")
     ] = False,
     strip: Annotated[
         Path | None,
-        typer.Option(
-            help="A picture of the way, .png, .pdf or .svg, with new words marked and the scores as bars; the page "
-            ".html stands beside it."
+        output_option(
+            what="A picture of the way, .png, .pdf or .svg, with new words marked and log p(sentence | z) as bars; the "
+            "page .html stands beside it."
         ),
     ] = None,
     as_json: Json = False,
 ) -> None:
     """Write sentences on the way from one to another; the ends are the reconstructions of both."""
     if strip is not None:
-        from textvae.pictures.figure import check_picture
-
-        check_picture(strip)
+        check_pictures(strip)
     vae = load(run)
     z = vae.path_between(a, b, steps, path)
     texts = vae.decode(z, maximum_length=maximum_length, **context.obj)
@@ -95,10 +105,11 @@ def interpolate(
     found = list(zip(texts, likelihoods, strict=True))
     if as_json:
         rows = [{"text": text, "log_likelihood": score} for text, score in found]
-        print(json.dumps(rows, ensure_ascii=False))
+        print_json(rows)
         return
+    print("log p(x | z), nats")
     for text, score in found:
-        print(f"{score:8.2f}  {one_line(text)}")
+        print(f"{score:19.2f}  {one_line(text)}")
 
 
 def reconstruct(
@@ -116,7 +127,7 @@ def reconstruct(
     pairs = list(zip(texts, load(run).reconstruct(texts, **options), strict=True))
     if as_json:
         rows = [{"text": text, "reconstruction": result} for text, result in pairs]
-        print(json.dumps(rows, ensure_ascii=False))
+        print_json(rows)
         return
     for text, result in pairs:
-        print(f"{text}\n  -> {one_line(result)}")
+        print(f"{one_line(text)}\n  -> {one_line(result)}")

@@ -11,6 +11,7 @@ from scipy.optimize import linear_sum_assignment
 from sklearn.metrics import adjusted_rand_score, normalized_mutual_info_score
 from sklearn.metrics.cluster import contingency_matrix
 
+from textvae.display import natural
 from textvae.errors import UserError
 
 
@@ -25,8 +26,8 @@ class ClusteringScores:
         matching: cluster to label, of the clusters that have one.
         labels: as the rows of ``confusion``.
         clusters: as the columns of ``confusion``.
-        confusion: number of texts by label and cluster; matched pairs stand on the diagonal, and behind them what has
-            no partner.
+        confusion: number of texts by label and cluster; matched pairs stand on the diagonal, in the natural order of
+            their labels (1, 2, 10), and behind them what has no partner.
     """
 
     accuracy: float
@@ -78,8 +79,8 @@ def clustering_scores(labels: ArrayLike, clusters: ArrayLike) -> ClusteringScore
         >>> scores.confusion.tolist()
         [[2, 0], [1, 2]]
     """
-    names, rows = np.unique(np.asarray(labels), return_inverse=True)
-    groups, columns = np.unique(np.asarray(clusters), return_inverse=True)
+    names, rows = _numbered(labels)
+    groups, columns = _numbered(clusters)
     if rows.ndim != 1 or rows.shape != columns.shape or not rows.size:
         raise UserError(
             f"expected a label and a cluster for each text, got shapes {np.shape(labels)} and {np.shape(clusters)}"
@@ -99,3 +100,12 @@ def clustering_scores(labels: ArrayLike, clusters: ArrayLike) -> ClusteringScore
         clusters=groups[by_cluster].tolist(),
         confusion=table[np.ix_(by_label, by_cluster)],
     )
+
+
+def _numbered(values: ArrayLike) -> tuple[NDArray[Any], NDArray[np.intp]]:
+    """The different values in their order, that of names a natural one, and the place of each value among them."""
+    found, places = np.unique(np.asarray(values), return_inverse=True)
+    if found.dtype.kind != "U":
+        return found, places
+    order = np.array(sorted(range(len(found)), key=lambda place: natural(found[place])))
+    return found[order], np.argsort(order)[places]

@@ -20,6 +20,7 @@ from textvae.models.base import VAEModel
 from textvae.models.refinement import Refinement
 from textvae.precision import check_bf16
 from textvae.processes import hidden_bar, shared
+from textvae.seeds import check_seed
 from textvae.text.batches import Batch
 from textvae.text.fields import Fields
 from textvae.text.samplers import evaluation_loader
@@ -53,8 +54,9 @@ def evaluate(
 
     Raises:
         ValueError: if there is no batch.
-        UserError: if the model has LSTMs and its CPU cannot compute them in bf16.
+        UserError: if the seed is out of range, or the model has LSTMs and its CPU cannot compute them in bf16.
     """
+    check_seed(seed)
     if bf16:
         check_bf16(model, model.device)
     with evaluating(model):

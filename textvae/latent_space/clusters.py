@@ -19,6 +19,7 @@ from tqdm import tqdm
 
 from textvae.errors import UserError
 from textvae.files import replacing
+from textvae.seeds import check_seed
 
 Vectors = NDArray[np.floating]
 Method = Literal["mixture", "tied-mixture", "diagonal-mixture", "k-means", "mini-batch-k-means"]
@@ -62,7 +63,12 @@ class Clusters:
         return softmax(self._joint(vectors), axis=1)
 
     def draw(self, cluster: int, n: int, seed: int = 0) -> Vectors:
-        """``n`` vectors from the Gaussian of a cluster, (n, Z)."""
+        """``n`` vectors from the Gaussian of a cluster, (n, Z).
+
+        Raises:
+            UserError: if the seed is out of range.
+        """
+        check_seed(seed)
         noise = np.random.default_rng(seed).standard_normal((n, self.centres.shape[1]))
         spread = self.covariances[cluster]
         scaled = noise * np.sqrt(spread) if spread.ndim == 1 else noise @ np.linalg.cholesky(spread).T
@@ -154,6 +160,7 @@ def fit_clusters(
     """
     if method not in get_args(Method):
         raise UserError(f"expected method to be one of {', '.join(get_args(Method))}, got {method!r}")
+    check_seed(random_state, "random_state")
     z = _checked(vectors)
     different, least = len(np.unique(z, axis=0)), min(candidates) if clusters is None else clusters
     if least < 1 or different < max(least, 2):

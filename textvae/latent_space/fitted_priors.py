@@ -36,8 +36,9 @@ from tqdm import tqdm
 from transformers.utils import cached_file
 
 from textvae.errors import UserError
-from textvae.files import replacing
+from textvae.files import check_folder, check_name, replacing
 from textvae.finite import not_finite
+from textvae.seeds import check_seed
 
 FOLDER = "priors"
 """Where a run folder has them."""
@@ -136,8 +137,9 @@ def fit_mixture(
         seed: of the draws and of EM's start.
 
     Raises:
-        UserError: if there are fewer posteriors than components.
+        UserError: if there are fewer posteriors than components, or the seed is out of range.
     """
+    check_seed(seed)
     _check(means, deviations, components)
     draws = means + deviations * np.random.default_rng(seed).standard_normal(means.shape)
     fitted = GaussianMixture(components, max_iter=500, random_state=seed).fit(draws.astype(np.float64))
@@ -172,8 +174,9 @@ def fit_flow(
         show_progress_bar: None: only on a terminal.
 
     Raises:
-        UserError: if there are fewer than ten posteriors, or `zuko` is not installed.
+        UserError: if there are fewer than ten posteriors, the seed is out of range, or `zuko` is not installed.
     """
+    check_seed(seed)
     _check(means, deviations, 10)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
@@ -206,18 +209,29 @@ def fit_flow(
     return prior.requires_grad_(False)
 
 
-def save_prior(prior: FittedPrior, run: str | Path, name: str) -> Path:
-    """Write a prior into a run folder, whole or not at all; returns its file.
+def check_place(run: str | Path, name: str) -> Path:
+    """The file in a run folder for a prior of this name, which need not be there yet.
 
     Raises:
-        UserError: if there is no such folder.
+        UserError: if there is no such folder, if it cannot be written to, or if the name is none of a file.
     """
+    check_name(name, "a prior")
     if not Path(run).is_dir():
         raise UserError(
             f"expected a run folder to write the prior to, got {run}: copy the model to a folder first"
         )
+    check_folder(Path(run) / FOLDER)
+    return Path(run) / FOLDER / f"{name}.safetensors"
+
+
+def save_prior(prior: FittedPrior, run: str | Path, name: str) -> Path:
+    """Write a prior into a run folder, whole or not at all; returns its file.
+
+    Raises:
+        UserError: as `check_place`.
+    """
+    path = check_place(run, name)
     kind = next(kind for kind, made in KINDS.items() if isinstance(prior, made))
-    path = Path(run) / FOLDER / f"{name}.safetensors"
     with replacing(path) as partial:
         save_file(prior.state_dict(), partial, {"prior": json.dumps({"kind": kind, **prior.sizes})})
     return path
@@ -230,6 +244,7 @@ def load_prior(run: str | Path, name: str) -> FittedPrior:
         UserError: if there is none of that name, if it is damaged or not finite, or if it is a flow and `zuko` is not
             installed.
     """
+    check_name(name, "a prior")
     try:
         file = cached_file(str(run), f"{FOLDER}/{name}.safetensors")
     except OSError as error:

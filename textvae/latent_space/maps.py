@@ -11,6 +11,7 @@ from sklearn.decomposition import PCA
 from sklearn.manifold import TSNE
 
 from textvae.errors import UserError
+from textvae.seeds import check_seed
 
 Vectors = NDArray[np.float64]
 
@@ -34,7 +35,8 @@ def project(vectors: ArrayLike, method: str = "pca", random_state: int = 0) -> V
         random_state: of t-SNE and UMAP, which both begin at the PCA.
 
     Raises:
-        UserError: if there are no vectors, a number is not finite, or the method is unknown or not installed.
+        UserError: if there are no vectors, a number is not finite, the random state is out of range, or the method is
+            unknown or not installed.
 
     References:
         Visualizing Data using t-SNE (van der Maaten and Hinton 2008), https://jmlr.org/papers/v9/vandermaaten08a.html
@@ -47,6 +49,7 @@ def project(vectors: ArrayLike, method: str = "pca", random_state: int = 0) -> V
         [-5.0, 0.0, 5.0]
     """
     check_method(method)
+    check_seed(random_state, "random_state")
     vectors = np.asarray(vectors, dtype=np.float64)
     if vectors.ndim != 2 or not vectors.size:
         raise UserError(f"expected vectors of shape (n, Z), got {vectors.shape}: take them from encode")

@@ -19,6 +19,7 @@ from textvae.modules.distributions import diagonal_gaussian
 from textvae.modules.posteriors import ClassPosterior
 from textvae.modules.priors import ClassPrior
 from textvae.objectives.elbo import ELBO
+from textvae.seeds import check_seed
 
 
 class VectorM2(nn.Module):
@@ -117,8 +118,9 @@ class M2Classifier(ClassifierMixin, BaseEstimator):
         """Learn from vectors (n, V) and their labels (n,), -1 where they are not known, as scikit-learn has it.
 
         Raises:
-            UserError: if no label is known.
+            UserError: if no label is known, or the random state is out of range.
         """
+        check_seed(self.random_state, "random_state")
         vectors = torch.as_tensor(np.asarray(X, dtype=np.float32))
         given = list(y)
         known = [label for label in given if not _is_unknown(label)]

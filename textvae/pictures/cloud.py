@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from textvae.display import natural
 from textvae.errors import UserError
 
 PALETTE = """
@@ -68,7 +69,7 @@ def cloud_of(points: ArrayLike, labels: Sequence[Any] | None, names: Sequence[st
         points: (n, 2).
         labels: (n,), what each point is: a number in ``names``, or without these its name. None: no label, for one
             point or for all.
-        names: of the classes; None: the labels themselves, sorted.
+        names: of the classes; None: the labels themselves, in natural order.
 
     Raises:
         UserError: if there are no points, a number is not finite, the labels are not as many as the points or not in
@@ -101,7 +102,10 @@ def classes_of(
         UserError: if they are of more than 100 kinds, or not in ``names``.
     """
     # Numbers stand before words, since the two do not compare.
-    kinds = sorted(set(labels) - {None}, key=lambda kind: (isinstance(kind, str), kind))
+    kinds = sorted(
+        set(labels) - {None},
+        key=lambda kind: (True, natural(kind)) if isinstance(kind, str) else (False, kind),
+    )
     if len(kinds) > MOST:
         raise UserError(
             f"expected labels of at most {MOST} kinds, got {len(kinds):,}, such as {kinds[0]!r}: "

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from html import escape
 from pathlib import Path
-from textwrap import shorten
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from textvae.display import shortened, without_markup
 from textvae.errors import UserError
 from textvae.pictures.document import write_document
 from textvae.pictures.figure import COLUMN, PAGE, check_picture, new_figure, plain, write
@@ -99,7 +99,7 @@ def write_confusion_page(
 ) -> None:
     """Write the same as one HTML file that needs no network: a cell under the mouse shows some of its texts.
 
-    The texts are in the file, long ones shortened: who has the page has them.
+    The texts are in the file, long ones shortened, without the tags of HTML: who has the page has them.
 
     Args:
         matrix: numbers of texts, (labels, clusters).
@@ -128,7 +128,7 @@ def write_confusion_page(
             f"{number}: {share:.1%} of {escape(str(rows[row]))}, "
             f"{of_cluster[row, column]:.1%} of cluster {escape(str(columns[column]))}"
         )
-        short = (shorten(text, LONGEST, placeholder=" …") for text in examples[row][column])
+        short = (shortened(without_markup(text), LONGEST) for text in examples[row][column])
         texts = "".join(f'<li dir="auto">{escape(text)}</li>' for text in short)
         kind = ' class="most"' if share > 0.55 else ""
         return (

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import re
 import textwrap
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from textvae.display import shortened, visible
 from textvae.errors import UserError
-from textvae.files import replacing
+from textvae.files import check_writable, replacing
 
 # Matplotlib is an extra, and slow to import: what draws imports it.
 if TYPE_CHECKING:
@@ -25,12 +27,9 @@ UNDATED = {".png": {"Software": None}, ".pdf": {"CreationDate": None}, ".svg": {
 
 
 def check_picture(path: str | Path) -> None:
-    """Raise a `UserError` if a picture of this name cannot be drawn."""
+    """Raise a `UserError` if a picture of this name cannot be drawn, or not be written there."""
     path = Path(path)
-    if path.is_dir():
-        raise UserError(
-            f"expected a file to write to, got the folder {path}: add a name, such as {path / 'map.png'}"
-        )
+    check_writable(path, "map.png")
     if path.suffix.lower() not in UNDATED:
         raise UserError(
             f"expected the name of a picture, which ends in {', '.join(UNDATED)}, got {path}: "
@@ -50,9 +49,16 @@ def new_figure(width: float, height: float) -> Figure:
     return figure
 
 
+class _Wrapper(textwrap.TextWrapper):
+    """Breaks long words, too, such as talk.politics.guns, where they have parts."""
+
+    def _split(self, text: str) -> list[str]:
+        return re.findall(r"\s+|[^\s._/-]+[._/-]*|[._/-]+", text)
+
+
 def plain(text: str, width: int, longest: int = 60) -> str:
     """The text in lines of so many characters, shortened, and none of it read as a formula."""
-    lines = textwrap.wrap(textwrap.shorten(text, longest, placeholder=" …"), width)
+    lines = _Wrapper(width).wrap(visible(shortened(text, longest)))
     return "\n".join(lines).replace("$", r"\$")
 
 

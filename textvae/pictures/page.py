@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
+from textvae.display import without_markup
 from textvae.errors import UserError
 from textvae.files import replacing
 from textvae.pictures.cloud import cloud_of
@@ -30,15 +31,15 @@ def write_page(
 ) -> None:
     """Write a map as one HTML file that needs no network: move, zoom, read, search, and hide classes.
 
-    The sentences are in the file as they are: who has the page has them.
+    The texts are in the file, each on one line and without the tags of HTML: who has the page has them.
 
     Args:
         points: (n, 2), as from `latent_space.maps.project`.
-        texts: (n,), what a point shows under the mouse.
+        texts: (n,), what a point shows under the mouse, the first 400 characters.
         labels: (n,), what each point is: a number in ``names``, or without these its name; None where it has none.
         path: of the page.
         title: of the page.
-        names: of the classes, in the order of their colours; None: the labels themselves, sorted.
+        names: of the classes, in the order of their colours; None: the labels themselves, in natural order.
 
     Raises:
         UserError: if points, texts and labels do not go together.
@@ -56,7 +57,7 @@ def write_page(
         "classes": (cloud.classes % (len(cloud.names) + 1)).tolist(),
         "names": [*cloud.names, cloud.name(-1)] if cloud.names else [""],
         "colours": cloud.colours,
-        "texts": [texts[place] for place in cloud.order],
+        "texts": [without_markup(texts[place]) for place in cloud.order],
     }
     # No text can end the script that holds it, or begin another tag.
     escaped = json.dumps(data, ensure_ascii=False, separators=(",", ":")).replace("<", r"\u003c")

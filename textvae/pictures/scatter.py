@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from scipy.spatial import KDTree
 from scipy.spatial.distance import cdist
 
 from textvae.pictures.cloud import Cloud, cloud_of
@@ -17,6 +18,7 @@ from textvae.pictures.figure import COLUMN, check_picture, new_figure, plain, wr
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
+    from matplotlib.text import Text
 
 SIZE = 7
 """Of the letters, in points."""
@@ -26,6 +28,15 @@ LETTERS = 18
 
 GAP = 3
 """Between two names, in points."""
+
+MANY = 14
+"""From so many classes on it takes more than their colours to tell them apart."""
+
+NEAR, SHARE = 30, 1 / 3
+"""Where so large a part of so many neighbours is of one class, it has a patch of its own."""
+
+TAG = 4
+"""Letters that a tag has at most."""
 
 APART = 0.6
 """Where so many of the points are closer to the middle of their class than to any other, names can stand on the map."""
@@ -42,14 +53,16 @@ def draw_map(
     """Draw points as wide as a column, each in the colour of its class.
 
     The names of the classes stand at their medians, if the classes lie apart and there is room, otherwise below the
-    map. No class hides another, as the points are drawn in an order that has nothing to do with their classes.
+    map. Of `MANY` classes, whose colours are hard to tell apart, each has its name, or if there is no room its number,
+    where it is densest, unless it is nowhere more than a third of the points. No class hides another, as the points are
+    drawn in an order that has nothing to do with their classes.
 
     Args:
         points: (n, 2), as from `latent_space.maps.project`.
         labels: (n,), what each point is: a number in ``names``, or without these its name; None where it has none.
         path: a .png, .pdf or .svg.
         title: above the map; a paper has a caption instead.
-        names: of the classes, in the order of their colours; None: the labels themselves, sorted.
+        names: of the classes, in the order of their colours; None: the labels themselves, in natural order.
 
     Raises:
         UserError: if the points and labels do not go together, or the file can not be written so.
@@ -68,7 +81,7 @@ def draw_map(
     x, y = cloud.places.T
     axes.scatter(x, y, s=area, c=colours, alpha=alpha, linewidths=0, rasterized=True)
     if cloud.names and not _name_clusters(axes, cloud):
-        _add_legend(axes, cloud)
+        _add_legend(axes, cloud, _tag_patches(axes, cloud))
     if title:
         axes.set_title(plain(title, 60, 120), fontsize=SIZE + 1)
     write(figure, path)
@@ -91,41 +104,108 @@ def _new_map(places: NDArray[np.float64]) -> tuple[Figure, Axes]:
 
 
 def _name_clusters(axes: Axes, cloud: Cloud) -> bool:
-    """Write each name at the median of its class; False, and nothing written, where that would not be clear."""
-    from matplotlib.patheffects import withStroke
-
+    """Write each name where its class is; False, and nothing written, where that would not be clear."""
     present = [number for number in cloud.present if number >= 0]
     if len(present) < 2:
         return False
+    places = _medians(cloud, present)
+    if places is None and len(present) >= MANY:
+        patches = _patches(cloud, present)
+        places = np.array(list(patches.values())) if len(patches) == len(present) else None
+    if places is None:
+        return False
+    texts = _written(axes, cloud, {number: plain(cloud.names[number], LETTERS) for number in present}, places)
+    if _move_apart(axes, texts, places):
+        return True
+    for text in texts:
+        text.remove()
+    return False
+
+
+def _medians(cloud: Cloud, present: list[int]) -> NDArray[np.float64] | None:
+    """The median of each class, (k, 2); None if the classes do not lie apart."""
     medians = np.array([np.median(cloud.places[cloud.classes == number], 0) for number in present])
     nearest = np.array(present)[cdist(cloud.places, medians).argmin(1)]
-    labelled = cloud.classes >= 0
-    if (nearest == cloud.classes)[labelled].mean() < APART:
-        return False
-    halo = [withStroke(linewidth=1.6, foreground="white")]
-    texts = [
+    is_near = (nearest == cloud.classes)[cloud.classes >= 0]
+    return medians if is_near.mean() >= APART else None
+
+
+def _patches(cloud: Cloud, present: list[int]) -> dict[int, NDArray[np.float64]]:
+    """Where each class is densest, of those that are somewhere more than a few points among others."""
+    distances, near = KDTree(cloud.places).query(
+        cloud.places, k=[*range(1, min(NEAR, len(cloud.places)) + 1)]
+    )
+    share = (cloud.classes[near] == cloud.classes[:, None]).mean(1)
+    # Where many points share one place, no distance is 0.
+    density = share / (distances[:, -1] ** 2 + 1e-9 * np.ptp(cloud.places) ** 2 + 1e-300)
+    density[share < SHARE] = 0
+    found = {}
+    for number in present:
+        own = np.flatnonzero(cloud.classes == number)
+        best = own[density[own].argmax()]
+        if density[best]:
+            found[number] = cloud.places[best]
+    return found
+
+
+def _tag_patches(axes: Axes, cloud: Cloud) -> dict[int, str]:
+    """Write a short tag on the patch of each class that has one; gives the tags of all, for the legend."""
+    present = [number for number in cloud.present if number >= 0]
+    if len(present) < MANY:
+        return {}
+    patches = _patches(cloud, present)
+    if not patches:
+        return {}
+    tags, places = (
+        _tags({number: cloud.names[number] for number in present}),
+        np.array(list(patches.values())),
+    )
+    # Where all is full, tags stay where they are.
+    _move_apart(axes, _written(axes, cloud, {number: tags[number] for number in patches}, places), places)
+    return tags
+
+
+def _tags(names: dict[int, str]) -> dict[int, str]:
+    """What stands before the colon of each name, such as the number of a cluster, or else numbers from 1.
+
+    Example:
+        >>> _tags({0: "0: tea, cup", 3: "3: dog"}), _tags({0: "tea", 3: "dog"})
+        ({0: '0', 3: '3'}, {0: '1', 3: '2'})
+    """
+    tags = {number: name.partition(":")[0] for number, name in names.items() if ":" in name}
+    if len(set(tags.values())) == len(names) and max(map(len, tags.values())) <= TAG:
+        return tags
+    return {number: str(place) for place, number in enumerate(names, 1)}
+
+
+def _written(axes: Axes, cloud: Cloud, words: dict[int, str], places: NDArray[np.float64]) -> list[Text]:
+    """The words of some classes, each in the colour of its class at its place of (k, 2)."""
+    from matplotlib.patheffects import withStroke
+
+    return [
         axes.text(
             x,
             y,
-            plain(cloud.names[number], LETTERS),
+            text,
             color=_darker(cloud.colours[number]),
-            path_effects=halo,
+            path_effects=[withStroke(linewidth=1.6, foreground="white")],
             fontsize=SIZE,
             fontweight="bold",
             ha="center",
             va="center",
             linespacing=0.95,
         )
-        for number, (x, y) in zip(present, medians, strict=True)
+        for (number, text), (x, y) in zip(words.items(), places, strict=True)
     ]
+
+
+def _move_apart(axes: Axes, texts: list[Text], places: NDArray[np.float64]) -> bool:
+    """Move texts, which stand at ``places`` (k, 2), until none hides another; False, and none moved, if none can."""
     sizes = np.array([text.get_window_extent().size for text in texts]) + GAP
-    centres = axes.transData.transform(medians)
-    places = _moved_apart(centres, sizes, np.array(axes.bbox.size))
-    if places is None:
-        for text in texts:
-            text.remove()
+    moved = _moved_apart(axes.transData.transform(places), sizes, np.array(axes.bbox.size))
+    if moved is None:
         return False
-    for text, place in zip(texts, axes.transData.inverted().transform(places), strict=True):
+    for text, place in zip(texts, axes.transData.inverted().transform(moved), strict=True):
         text.set_position(place)
     return True
 
@@ -159,13 +239,17 @@ def _moved_apart(
     return None
 
 
-def _add_legend(axes: Axes, cloud: Cloud) -> None:
-    """Write the names below the map, in as many columns as are as wide as it."""
+def _add_legend(axes: Axes, cloud: Cloud, tags: dict[int, str]) -> None:
+    """Write the names below the map, in as many columns as are as wide as it, each behind its tag if it has one."""
     from matplotlib.lines import Line2D
 
+    names = {number: cloud.name(number) for number in cloud.present}
+    for number, tag in tags.items():
+        if not names[number].startswith(f"{tag}:"):
+            names[number] = f"{tag} {names[number]}"
     handles = [
-        Line2D([], [], color=cloud.colours[number], label=plain(cloud.name(number), 40), marker="o", ls="")
-        for number in cloud.present
+        Line2D([], [], color=cloud.colours[number], label=plain(name, 40), marker="o", ls="")
+        for number, name in names.items()
     ]
     for columns in range(min(len(handles), 6), 0, -1):
         legend = axes.legend(

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import ArrayLike
 
+from textvae.display import visible
 from textvae.errors import UserError
 from textvae.pictures.document import write_document
 from textvae.pictures.figure import PAGE, POINTS, check_picture, new_figure, write
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 SIZE, LINE, BETWEEN = 8, 12, 4
 """In points: of the letters, from line to line of a sentence, and more from sentence to sentence."""
 
-BAR, NUMBER, MARGIN = 60, 26, 12
+BAR, NUMBER, MARGIN = 60, 28, 12
 """In points: the widths of the longest bar, of the number beside it, and before it."""
 
 NEW, BLUE = "#FFE3A3", "#0072B2"
@@ -46,8 +47,8 @@ def draw_strip(texts: Sequence[str], scores: ArrayLike | None, path: str | Path)
 
     Args:
         texts: n of them, such as those of `TextVAE.interpolate`.
-        scores: log p(x | z) of each in nats, (n,), drawn as bars of -log p: the longer, the less probable. None: no
-            bars.
+        scores: log p(x | z) of each in nats, (n,), written beside bars of its size: the longer, the less probable.
+            None: no bars.
         path: a .png, .pdf or .svg.
 
     Raises:
@@ -62,13 +63,13 @@ def draw_strip(texts: Sequence[str], scores: ArrayLike | None, path: str | Path)
     axes.set_axis_off()
     y = 0.0
     if nats is not None:
-        axes.text(width + MARGIN, y, r"$-\log p(x\,|\,z)$, nats", fontsize=SIZE - 1, color="0.4")
+        axes.text(width + MARGIN, y, r"$\log p(x\,|\,z)$, nats", fontsize=SIZE - 1, color="0.4")
         y += LINE + BETWEEN
     for place, text in enumerate(texts):
         new = changed(texts[place - 1], text) if place else [False] * len(text.split())
         if nats is not None:
-            _draw_bar(axes, width + MARGIN, y, nats[place], nats.max())
-        y = _draw_words(axes, text.split(), new, y, width) + BETWEEN
+            _draw_bar(axes, width + MARGIN, y, nats[place], nats.min())
+        y = _draw_words(axes, list(map(visible, text.split())), new, y, width) + BETWEEN
     height = y + BETWEEN
     figure.set_size_inches(PAGE, height / POINTS)
     # A unit is a point, and counts from the top.
@@ -106,7 +107,7 @@ def write_strip_page(
         bar = ""
         if nats is not None:
             about += f", {nats[place] / max(1, len(new)):.2f} nats a word"
-            length = nats[place] / (nats.max() or 1.0)
+            length = abs(nats[place] / (nats.min() or 1.0))
             bar = (
                 f'<span class="nats">{nats[place]:.1f}</span>'
                 f'<span class="bar"><i style="width:{length:.1%}"></i></span>'
@@ -114,7 +115,7 @@ def write_strip_page(
         items.append(f'<li tabindex="0"><span dir="auto">{words}<small>{about}</small></span>{bar}</li>')
     about = "Marked are the words that the sentence before has not."
     if nats is not None:
-        about += " At the side -log p(x | z) in nats: the longer the bar, the less probable."
+        about += " At the side log p(x | z) in nats: the longer the bar, the less probable."
     write_document(title, STYLE, f"<p>{about}</p>\n<ol>\n{chr(10).join(items)}\n</ol>", path)
 
 
@@ -133,18 +134,19 @@ def changed(before: str, after: str) -> list[bool]:
 
 
 def _checked(texts: Sequence[str], scores: ArrayLike | None) -> np.ndarray | None:
-    """The scores as numbers of nats, none of them negative."""
+    """The scores as numbers of nats, none of them positive."""
     if not texts:
         raise UserError("expected sentences to draw, got none")
     if scores is None:
         return None
     n = len(texts)
-    nats = 0 - np.asarray(scores, dtype=np.float64)
+    nats = np.asarray(scores, dtype=np.float64)
     if nats.shape != (n,):
         raise UserError(f"expected a score for each of {n} sentences, got shape {nats.shape}")
-    if not np.isfinite(nats).all() or (nats < 0).any():
-        raise UserError(f"expected log-probabilities, which are finite and at most 0, got {-nats.min()}")
-    return nats
+    if not np.isfinite(nats).all() or (nats > 0).any():
+        raise UserError(f"expected log-probabilities, which are finite and at most 0, got {nats.max()}")
+    # No number is written as -0.0.
+    return np.where(nats.round(1) == 0, 0.0, nats)
 
 
 def _draw_words(axes: Axes, words: Sequence[str], new: Sequence[bool], y: float, width: float) -> float:
@@ -181,7 +183,7 @@ def _width(text: str) -> float:
     return width
 
 
-def _draw_bar(axes: Axes, x: float, y: float, nats: float, most: float) -> None:
-    """Draw the number of nats as a bar, and write it at its side."""
-    axes.barh(y - 0.35 * SIZE, BAR * nats / (most or 1.0), height=3, left=x + NUMBER, color=BLUE)
+def _draw_bar(axes: Axes, x: float, y: float, nats: float, least: float) -> None:
+    """Draw the size of a number of nats, 0 or less, as a bar, and write the number at its side."""
+    axes.barh(y - 0.35 * SIZE, BAR * nats / (least or 1.0), height=3, left=x + NUMBER, color=BLUE)
     axes.text(x + NUMBER - 4, y, f"{nats:.1f}", fontsize=SIZE - 1, color="0.4", ha="right")

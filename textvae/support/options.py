@@ -30,8 +30,6 @@ Weight = Annotated[float, Ge(0), AllowInfNan(False)]
 """A finite number, 0 or more."""
 Positive = Annotated[float, Gt(0), AllowInfNan(False)]
 """A finite number over 0."""
-Seed = Annotated[int, Ge(0), Lt(2**32)]
-"""What NumPy, torch and scikit-learn all take as a seed."""
 
 Types = dict[str, Any]
 

@@ -13,6 +13,7 @@ import numpy as np
 from datasets import ClassLabel, Dataset, DatasetDict, Features, IterableDatasetDict, List, Value
 
 from textvae.errors import UserError
+from textvae.seeds import Seed, check_seed
 from textvae.text.grammar import Grammar
 from textvae.text.labels import keep_labels
 from textvae.text.reader import COLUMNS, Reader, Rows, Splits, check_names, did_you_mean, no_text
@@ -43,7 +44,7 @@ def load_corpus(
     labelled: int | None = None,
     labelled_share: float | None = None,
     streaming: bool = False,
-    seed: int = 0,
+    seed: Seed = 0,
 ) -> DatasetDict | IterableDatasetDict:
     """A corpus: splits train, validation and test with columns text | source, target | label | dialogue.
 
@@ -126,8 +127,7 @@ def _check_numbers(language: str, maximum_train: int | None, seed: int) -> None:
         raise UserError(
             f"expected maximum_train to be at least 1, got {maximum_train}: leave it out to use all"
         )
-    if seed < 0:
-        raise UserError(f"expected a seed of 0 or more, got {seed}")
+    check_seed(seed)
 
 
 def _check_labelled(labelled: int | None, share: float | None, stored: bool) -> None:

@@ -40,6 +40,7 @@ from typing import Any, Generic, TypeVar
 import yaml
 
 from textvae.errors import UserError
+from textvae.seeds import check_seed
 from textvae.text.clauses import Items, Template
 from textvae.text.morphology import Language, spell
 from textvae.text.parser import Parser
@@ -224,6 +225,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--labels", action="store_true", help="add log p (nats) and the factors")
     options = parser.parse_args(arguments)
     languages = ["en", "de"] if options.language == "both" else [options.language]
+    check_seed(options.seed, "--seed")
     for sentence in Grammar.load().sample(options.n, options.seed):
         columns = [getattr(sentence, language) for language in languages]
         if options.labels:

@@ -17,6 +17,7 @@ from pydantic import Field, TypeAdapter, ValidationError
 from textvae.errors import UserError
 from textvae.evaluation.meters.table import descriptions
 from textvae.files import replacing
+from textvae.seeds import Seed, check_seed
 from textvae.support.options import did_you_mean
 from textvae.support.yaml import in_one_line, read_yaml
 from textvae.training.recipe import read_recipe
@@ -35,7 +36,7 @@ COLUMNS = (
 _KINDS: dict[str, Any] = {
     "recipe": str,
     "output_dir": str,
-    "seeds": Annotated[list[int], Field(min_length=1)],
+    "seeds": Annotated[list[Seed], Field(min_length=1)],
     "configurations": Annotated[dict[str, dict[str, Any] | None], Field(min_length=1)],
     "columns": list[str],
 }
@@ -135,6 +136,8 @@ def read_comparison(
         UserError: naming all faults at once: in the file, in the recipe of a configuration, and, where there are
             none, the run folders that hold a run of another recipe.
     """
+    for seed in more_seeds:
+        check_seed(seed, "--seeds")
     values, faults = _checked(read_yaml(path, "a comparison"))
     configurations = {name: given or {} for name, given in values["configurations"].items()}
     faults += [*_unknown_columns(values["columns"]), *_without_folder(configurations)]

@@ -31,7 +31,7 @@ class Progress(TrainerCallback):
     """Writes a line for each log on standard error, above a progress bar if that is a terminal.
 
     Args:
-        quiet: lines alone, even on a terminal.
+        quiet: write nothing.
     """
 
     def __init__(self, quiet: bool = False) -> None:
@@ -64,7 +64,7 @@ class Progress(TrainerCallback):
     ) -> None:
         """Write a line."""
         written = [f"{words} {logs[name]:.4g}" for name, words in shown().items() if logs and name in logs]
-        if written and state.is_world_process_zero:
+        if written and state.is_world_process_zero and not self.quiet:
             place = f"step {state.global_step:,}/{state.max_steps:,}, epoch {state.epoch or 0:.2f}: "
             tqdm.write(place + ", ".join(written), file=sys.stderr)
 
@@ -73,7 +73,7 @@ class Progress(TrainerCallback):
     ) -> None:
         """Write the verdict on the latent."""
         verdict = kwargs.get("metrics", {}).get("eval_verdict")
-        if verdict and state.is_world_process_zero:
+        if verdict and state.is_world_process_zero and not self.quiet:
             tqdm.write(verdict, file=sys.stderr)
 
     def on_train_end(

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import argparse
 
-from textvae.errors import reported_to_user
+from textvae.display import visible
 from textvae.evaluation.report import report
 from textvae.processes import is_first, leave
+from textvae.program import advise, program
+from textvae.training.checks import check_run
 from textvae.training.recipe import Recipe, read_recipe
 from textvae.training.run import run
 
@@ -17,16 +19,21 @@ def train(description: str) -> None:
     Args:
         description: of the program.
     """
+    with program():
+        arguments = _arguments(description)
+        recipe = read_recipe(arguments.recipe, arguments.overrides)
+        train_by(recipe, resume=arguments.resume, overwrite=arguments.overwrite, quiet=arguments.quiet)
+
+
+def _arguments(description: str) -> argparse.Namespace:
+    """The arguments of the command line."""
     parser = argparse.ArgumentParser(description=description)
     parser.add_argument("recipe", help="a YAML file")
     parser.add_argument("overrides", nargs="*", metavar="section.key=value", help="replaces a value of it")
     parser.add_argument("--resume", action="store_true", help="go on from the run's last whole checkpoint")
     parser.add_argument("--overwrite", action="store_true", help="delete a run that is in the run folder")
     parser.add_argument("--quiet", action="store_true", help="no progress, only the result")
-    arguments = parser.parse_intermixed_args()
-    with reported_to_user():
-        recipe = read_recipe(arguments.recipe, arguments.overrides)
-        train_by(recipe, resume=arguments.resume, overwrite=arguments.overwrite, quiet=arguments.quiet)
+    return parser.parse_intermixed_args()
 
 
 def train_by(recipe: Recipe, *, resume: bool = False, overwrite: bool = False, quiet: bool = False) -> None:
@@ -41,7 +48,10 @@ def train_by(recipe: Recipe, *, resume: bool = False, overwrite: bool = False, q
     Raises:
         UserError: as `run`.
     """
+    instead = "in place of --overwrite" if overwrite else "too"
+    advise(f"run the same command with --resume {instead}, which goes on from the last checkpoint")
+    check_run(recipe)
     result = run(recipe, resume=resume, overwrite=overwrite, quiet=quiet)
     if is_first():
-        print(f"{report(result)}\n\nrun folder: {recipe.folder}")
+        print(visible(f"{report(result)}\n\nrun folder: {recipe.folder}"))
     leave()

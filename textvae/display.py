@@ -1,0 +1,105 @@
+"""How texts and names that come from elsewhere are shown: in a terminal, in a table, in a list."""
+
+from __future__ import annotations
+
+import html
+import re
+from typing import Any
+
+_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
+"""What moves the cursor, clears the screen or begins a command of the terminal; not tabs and line feeds."""
+
+_FORMULA = ("=", "+", "-", "@", "\t", "\r")
+"""What a cell of a spreadsheet begins with that is computed."""
+
+_ENTITY = re.compile(r"&(#\d+|#x[0-9a-f]+|[a-z][a-z0-9]*);", re.IGNORECASE)
+
+# Not <s>, which stands at the beginning of sentences in some corpora, nor any other word, such as <unk>.
+_MARKUP = re.compile(
+    r"<!--.*?-->|</?(?:a|abbr|article|b|big|blockquote|body|br|button|center|cite|code|dd|div|dl|dt|em|figure|font|form"
+    r"|h[1-6]|head|header|hr|html|i|iframe|img|input|li|link|meta|ol|option|p|pre|script|section|select|small|span"
+    r"|strike|strong|style|sub|sup|table|tbody|td|textarea|th|thead|title|tr|tt|u|ul)(?:\s[^<>]*|\s*/)?>",
+    re.IGNORECASE | re.DOTALL,
+)
+
+
+def visible(text: str) -> str:
+    r"""The text with its control characters as escapes, so that it can do nothing to a terminal.
+
+    Example:
+        >>> print(visible("a \x1b[31mred\x1b[0m word"))
+        a \x1b[31mred\x1b[0m word
+    """
+    return _CONTROL.sub(lambda found: f"\\x{ord(found[0]):02x}", text)
+
+
+def one_line(text: str) -> str:
+    r"""The text on one line, with blanks for line breaks and tabs, and its control characters as escapes.
+
+    Example:
+        >>> one_line("two\nlines,\ttwo columns")
+        'two lines, two columns'
+    """
+    return visible(" ".join(text.splitlines()).replace("\t", " "))
+
+
+def guarded(cell: str) -> str:
+    """The text of a table's cell, behind an apostrophe if a spreadsheet would compute it, with or without quotes.
+
+    References:
+        CSV Injection (OWASP), https://owasp.org/www-community/attacks/CSV_Injection
+
+    Example:
+        >>> guarded("=1+1"), guarded("1+1")
+        ("'=1+1", '1+1')
+    """
+    return f"'{cell}" if cell.lstrip('" ').startswith(_FORMULA) else cell
+
+
+def shortened(text: str, width: int) -> str:
+    """The text on one line of at most ``width`` characters, cut between words, with an ellipsis where it was cut.
+
+    Text that has no blank in the second half of the line, such as Chinese, is cut between characters.
+
+    Args:
+        text: of any length.
+        width: 2 or more.
+
+    Example:
+        >>> shortened("the dog sleeps in the garden", 16), shortened("0123456789", 6)
+        ('the dog sleeps …', '01234…')
+    """
+    words = " ".join(text.split())
+    if len(words) <= width:
+        return words
+    end = words.rfind(" ", 0, width - 1)
+    return f"{words[:end]} …" if end > width // 2 else f"{words[: width - 1]}…"
+
+
+def without_markup(text: str) -> str:
+    """The text on one line, without the tags of HTML, and with characters in place of its entities.
+
+    Example:
+        >>> without_markup("Tom &amp; Jerry<br /><b>meet</b> an <unk>, 1 < 2")
+        'Tom & Jerry meet an <unk>, 1 < 2'
+    """
+    characters = _ENTITY.sub(lambda found: html.unescape(found[0]), text)
+    return " ".join(_MARKUP.sub(" ", characters).split())
+
+
+def natural(name: Any) -> tuple[Any, ...]:
+    """The key by which names are sorted as people do: numbers by their size, letters whatever their case.
+
+    Example:
+        >>> sorted(["10", "b 2", "B 10", "2", "1", "a"], key=natural)
+        ['1', '2', '10', 'a', 'b 2', 'B 10']
+    """
+    words = str(name)
+    parts = re.split(r"(\d+)", words)
+    return [_size(part) if place % 2 else part.casefold() for place, part in enumerate(parts)], words
+
+
+def _size(digits: str) -> tuple[int, str]:
+    """A number as its count of digits and these: `int` takes no more than 4,300 of them."""
+    leading = digits.lstrip("0")
+    return len(leading), leading
