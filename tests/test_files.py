@@ -271,6 +271,17 @@ def test_a_place_that_cannot_be_written_is_refused_in_one_line(tmp_path, monkeyp
     assert sorted(os.listdir()) == before
 
 
+def test_a_socket_is_not_replaced(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    path = places(Path("."))["the socket"]
+    with pytest.raises(UserError, match="got the socket socket"), replacing(path):
+        pass
+    Path("whole").touch()
+    with pytest.raises(UserError, match="got the socket socket"):
+        move(Path("whole"), path)
+    assert stat.S_ISSOCK(path.stat().st_mode)
+
+
 @pytest.mark.parametrize("path", ["new.npy", "a/b/c.npy", "old.npy", "link.npy", os.devnull, "/dev/stdout"])
 def test_a_place_that_can_be_written_is_left_as_it_was(tmp_path, monkeypatch, path):
     monkeypatch.chdir(tmp_path)

@@ -182,6 +182,13 @@ def test_an_output_without_room_is_one_line():
     assert (result.returncode, result.stderr) == (2, line)
 
 
+def test_a_terminal_without_columns_shows_messages_too():
+    result = run(
+        "from rich import print; print('words')", env=os.environ | {"COLUMNS": "0"}, stderr=subprocess.STDOUT
+    )
+    assert result.stdout == "words\n"
+
+
 def test_closed_outputs_are_no_fault():
     closed = "sys.stdout = sys.stderr = None"
     result = run(

@@ -95,6 +95,9 @@ def replacing(path: str | Path) -> Iterator[Path]:
 
     If ``path`` is a link, the file behind it is replaced; a device or a pipe gets what the file holds when the block
     ends. A new file has the mode that the umask gives, one that is replaced keeps its own.
+
+    Raises:
+        UserError: if it is a socket or a disk.
     """
     path = Path(path)
     if _is_stream(path):
@@ -155,13 +158,20 @@ def _mode_of(target: Path) -> int:
 
 
 def _is_stream(path: Path) -> bool:
-    """Whether it takes what is written and is not to be replaced: a device, a pipe, or what is open as /dev/stdout."""
+    """Whether it takes what is written and is not to be replaced: a device, a pipe, or what is open as /dev/stdout.
+
+    Raises:
+        UserError: if it is a socket or a disk, which are neither written to nor replaced.
+    """
     if _descriptor(path) is not None:
         return True
     try:
         mode = path.stat().st_mode
     except (FileNotFoundError, NotADirectoryError):
         return False
+    if stat.S_ISSOCK(mode) or stat.S_ISBLK(mode):
+        kind = "socket" if stat.S_ISSOCK(mode) else "disk"
+        raise UserError(f"expected a file to write to, got the {kind} {path}: choose another name")
     return stat.S_ISCHR(mode) or stat.S_ISFIFO(mode)
 
 
@@ -199,19 +209,11 @@ def _try_file(path: Path) -> None:
     if number is not None:
         os.fstat(number)
         return
-    target = target_of(path)
-    try:
-        mode = path.stat().st_mode
-    except FileNotFoundError:
-        _try_folder(target.parent)
-        return
-    if stat.S_ISSOCK(mode) or stat.S_ISBLK(mode):
-        kind = "socket" if stat.S_ISSOCK(mode) else "disk"
-        raise UserError(f"expected a file to write to, got the {kind} {path}: choose another name")
-    if not os.access(path, os.W_OK):
+    is_stream = _is_stream(path)
+    if path.exists() and not os.access(path, os.W_OK):
         raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
-    if stat.S_ISREG(mode):
-        _try_folder(target.parent)
+    if not is_stream:
+        _try_folder(target_of(path).parent)
 
 
 def _try_folder(folder: Path) -> None:

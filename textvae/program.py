@@ -63,7 +63,10 @@ def advise(advice: str) -> None:
 
 
 def _prepare_outputs() -> None:
-    """Let everything be printed, whatever the encoding, and nothing where an output is closed."""
+    """Let everything be printed, whatever the encoding and the width, and nothing where an output is closed."""
+    if os.environ.get("COLUMNS") == "0":
+        # Rich would write lines of no letters.
+        del os.environ["COLUMNS"]
     for name in ("stdout", "stderr"):
         stream = getattr(sys, name)
         if stream is None:
