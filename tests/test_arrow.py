@@ -12,7 +12,8 @@ ROOT = Path(textvae.__file__).parent
 ORDER = """
 errors files processes precision
 text.clauses text.morphology text.productions text.parser text.grammar
-text.reader text.labels text.corpus text.tokenizer text.blanks text.batches text.chunks text.keywords
+text.given text.lines text.tables text.reader text.labels text.corpus
+text.tokenizer text.blanks text.batches text.chunks text.keywords
 modules.encoders modules.latents modules.classes modules.decoders modules.output_layer
 modules.attention modules.source_encoders modules.attentive_decoder modules.conditional_latents
 models.outputs models.base models.generation models.refinement models.language models.seq2seq models.filling

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -14,6 +14,7 @@ from textvae.errors import UserError
 from textvae.models.checkpoint import load_model, name_of
 from textvae.processes import hidden_bar
 from textvae.text.batches import Batch, Collator, alike
+from textvae.text.given import as_list as as_list
 
 Model = TypeVar("Model", bound=PreTrainedModel)
 
@@ -46,15 +47,6 @@ def load(
     device = device or ("cuda" if torch.cuda.is_available() else "cpu")
     torch.nn.Module.to(model, device)  # the model's own has lost its types to a decorator
     return model.eval(), name
-
-
-def as_list(texts: str | Iterable[str]) -> list[str]:
-    """The texts, checked."""
-    listed = [texts] if isinstance(texts, str) else list(texts)
-    for place, text in enumerate(listed):
-        if not isinstance(text, str):
-            raise UserError(f"expected strings, got {text!r:.80} ({type(text).__name__}) at place {place}")
-    return listed
 
 
 def batches_of(
