@@ -22,7 +22,7 @@ objectives.schedules objectives.rate objectives.elbo
 evaluation.latent_use evaluation.likelihood evaluation.interventions evaluation.reconstruction evaluation.classification
 evaluation.evaluate evaluation.diagnosis evaluation.report evaluation.sample_quality evaluation.translation
 evaluation.clustering
-texts translation
+texts encoding translation
 latent_space.paths latent_space.clusters latent_space.semi_supervised latent_space.neighbours
 latent_space.fitted_priors latent_space.maps
 training.progress training.clock training.curves training.plateau training.multiplier training.aggressive

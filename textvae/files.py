@@ -14,7 +14,7 @@ from uuid import uuid4
 @contextmanager
 def replacing(path: str | Path) -> Iterator[Path]:
     """A path to write a file to, which takes the place of ``path`` when the block ends without an error."""
-    path = Path(path)
+    path = Path(path).expanduser()
     path.parent.mkdir(parents=True, exist_ok=True)
     # The end of the name stays, because some writers add their own suffix where it is missing; the writer makes the
     # file, because `tempfile` would make one that only its owner may read.
@@ -29,7 +29,7 @@ def replacing(path: str | Path) -> Iterator[Path]:
 @contextmanager
 def replacing_files_in(folder: str | Path) -> Iterator[Path]:
     """A folder to write files to, each of which moves into ``folder`` when the block ends without an error."""
-    folder = Path(folder)
+    folder = Path(folder).expanduser()
     folder.mkdir(parents=True, exist_ok=True)
     partial = Path(tempfile.mkdtemp(prefix=".", dir=folder))
     try:

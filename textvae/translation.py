@@ -99,7 +99,7 @@ class Translator:
 
     def translate(
         self,
-        texts: str | Sequence[str],
+        texts: Any,
         *,
         num_beams: int | None = None,
         samples: int | None = None,
@@ -119,7 +119,7 @@ class Translator:
         ``temperature``, draws of the words; so they are for a model without z.
 
         Args:
-            texts: n of them, or a single one.
+            texts: n of them in anything that `given.as_list` takes, or a single one.
             num_beams: of the beam search, 1 is greedy; None: `BEAMS`, or 1 where words are drawn.
             samples: N, how many translations of each text; None: one.
             length_penalty: hypotheses are compared by their log-probability over their length to this power.
@@ -127,7 +127,7 @@ class Translator:
                 over their length to the power of ``length_penalty`` as in the beam; without ``samples``, those are the
                 ones in the beam, and the best is taken. None: as they were found.
             latent: where z is from; None: a draw from the prior with ``samples``, otherwise its mean.
-            maximum_length: a translation ends after so many tokens at the latest.
+            maximum_length: a translation ends after so many tokens at the latest, unless the options say otherwise.
             batch_size: sentences at once; None: as many as have 256 beams, or draws.
             seed: of all draws; None takes them from the global random state.
             show_progress_bar: None: only on a terminal.
@@ -141,8 +141,12 @@ class Translator:
         """
         texts = as_list(texts)
         said = [text for text in texts if text.strip()]
-        chosen = decoding(options)
-        beams = num_beams if num_beams is not None else 1 if chosen["do_sample"] else BEAMS
+        chosen = decoding(options, max_new_tokens=maximum_length)
+        if chosen.pop("num_return_sequences", 1) != 1:
+            raise UserError("expected samples for several translations of a text, got num_return_sequences")
+        beams = (
+            chosen.get("num_beams", 1 if chosen["do_sample"] else BEAMS) if num_beams is None else num_beams
+        )
         if beams < 1 or (samples is not None and samples < 1):
             raise UserError(f"expected 1 sample and 1 beam or more, got {samples} and {beams}")
         wanted = samples or (beams if rescore else 1)
@@ -150,8 +154,9 @@ class Translator:
             latent = "mean"
         latent = latent or ("sample" if samples else "mean")
         own_z = wanted if samples and latent == "sample" else 1
-        chosen |= {"num_beams": beams, "max_new_tokens": maximum_length}
-        chosen |= {"length_penalty": length_penalty} if beams > 1 else {}
+        chosen |= {"num_beams": beams}
+        if beams > 1:
+            chosen = {"length_penalty": length_penalty} | chosen
         shared: dict[str, Any] = {"batch_size": batch_size, "show_progress_bar": show_progress_bar}
         with evaluating(self.model, seed):
             found = self._written(said, latent, own_z, wanted // own_z, chosen, **shared)

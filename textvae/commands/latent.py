@@ -74,7 +74,9 @@ def neighbours(
     run: Run,
     query: Annotated[str, typer.Argument(help="A text; - reads texts from standard input, one a line.")],
     file: Lines,
-    k: Annotated[int, typer.Option("-k", min=1, help="How many.")] = 10,
+    k: Annotated[
+        int | None, typer.Option("-k", min=1, help="How many; left out: 10, or all of a smaller FILE.")
+    ] = None,
     metric: Annotated[
         Literal["cosine", "euclidean"], typer.Option(help="The distance of vectors.")
     ] = "cosine",
@@ -85,6 +87,8 @@ def neighbours(
     as_json: Json = False,
 ) -> None:
     """Write the lines of FILE whose vectors are nearest to that of QUERY, with their distances."""
+    if query == file == "-":
+        raise UserError("expected standard input for QUERY or for FILE, got it for both: give a file for one")
     corpus = list(lines_of(file))
     queries = list(lines_of("-")) if query == "-" else [query]
     options = {"metric": metric, "batch_size": batch_size, **context.obj}
@@ -136,9 +140,10 @@ def fit_prior(
     seed: Annotated[int, typer.Option(help="Of the fit.")] = 0,
 ) -> None:
     """Fit a prior to where the sentences of FILE are, and keep it in the run for sample --prior."""
-    texts = list(lines_of(file))
-    from textvae.latent_space.fitted_priors import save_prior
+    from textvae.latent_space.fitted_priors import check_name, save_prior
 
+    check_name(name or kind)
+    texts = list(lines_of(file))
     options: dict[str, Any] = {"components": components} if kind == "mixture" else {}
     prior = load(run).fit_prior(texts, kind, batch_size=batch_size, seed=seed, **options, **context.obj)
     print(f"written: {save_prior(prior, Path(run).expanduser(), name or kind)}")

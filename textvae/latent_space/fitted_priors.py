@@ -13,6 +13,7 @@ References:
 from __future__ import annotations
 
 import json
+import re
 from copy import deepcopy
 from pathlib import Path
 
@@ -135,9 +136,9 @@ def fit_mixture(
         seed: of the draws and of EM's start.
 
     Raises:
-        UserError: if there are fewer posteriors than components.
+        UserError: if there are fewer posteriors than components, or than two.
     """
-    _check(means, deviations, components)
+    _check(means, deviations, max(2, components))
     draws = means + deviations * np.random.default_rng(seed).standard_normal(means.shape)
     fitted = GaussianMixture(components, max_iter=500, random_state=seed).fit(draws.astype(np.float64))
     prior = FittedMixture(means.shape[1], components)
@@ -209,8 +210,10 @@ def save_prior(prior: FittedPrior, run: str | Path, name: str) -> Path:
     """Write a prior into a run folder, whole or not at all; returns its file.
 
     Raises:
-        UserError: if there is no such folder.
+        UserError: if there is no such folder, or the name is none for a file.
     """
+    check_name(name)
+    run = Path(run).expanduser()
     if not Path(run).is_dir():
         raise UserError(
             f"expected a run folder to write the prior to, got {run}: copy the model to a folder first"
@@ -228,6 +231,7 @@ def load_prior(run: str | Path, name: str) -> FittedPrior:
     Raises:
         UserError: if there is none of that name, if it is damaged, or if it is a flow and `zuko` is not installed.
     """
+    check_name(name)
     try:
         file = cached_file(str(run), f"{FOLDER}/{name}.safetensors")
     except OSError as error:
@@ -246,6 +250,12 @@ def load_prior(run: str | Path, name: str) -> FittedPrior:
             f"expected a whole prior in {file}, got a damaged one ({error}): fit it again"
         ) from error
     return prior.requires_grad_(False)
+
+
+def check_name(name: str) -> None:
+    """Refuse the name of a prior that is a path, or no name for a file."""
+    if not re.fullmatch(r"\w[\w.-]*", name):
+        raise UserError(f"expected a name of letters, digits, dots and hyphens, got {name!r}")
 
 
 def _check(means: NDArray[np.floating], deviations: NDArray[np.floating], least: int) -> None:

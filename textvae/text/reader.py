@@ -78,10 +78,12 @@ class Reader:
             for name, given in held_out.items():
                 splits |= self._held_out(others if given is None else found, name, given)
         except UserError as error:
+            if not self.pipes:
+                raise
             message = str(error)
             for name, copy in self.pipes.items():
                 message = message.replace(str(copy), "standard input" if name == STANDARD_INPUT else name)
-            raise UserError(message) from error
+            raise UserError(message) from error.__cause__
         return splits
 
     def _held_out(self, found: Splits, name: str, given: Any) -> Splits:
