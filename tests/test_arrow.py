@@ -12,7 +12,8 @@ ROOT = Path(textvae.__file__).parent
 ORDER = """
 display errors support.options support.randomness support.yaml seeds files program processes precision finite
 text.clauses text.morphology text.productions text.parser text.grammar
-text.reader text.labels text.corpus text.tokenizer text.statistics text.blanks text.batches text.chunks text.keywords
+text.given text.lines text.tables text.reader text.labels text.corpus
+text.tokenizer text.statistics text.blanks text.batches text.chunks text.keywords
 text.fields text.samplers
 modules.encoders modules.distributions modules.classes modules.posteriors modules.priors modules.decoders
 modules.output_layer modules.attention modules.source_encoders modules.attentive_decoder modules.conditional_latents
@@ -26,7 +27,7 @@ evaluation.meters.perplexity evaluation.meters.latent_use evaluation.meters.mutu
 evaluation.meters.interventions evaluation.meters.accuracy evaluation.meters.reconstruction
 evaluation.meters.translation evaluation.meters.size evaluation.meters.table
 evaluation.diagnosis evaluation.report evaluation.evaluate evaluation.sample_quality evaluation.clustering
-texts translation
+texts encoding translation
 latent_space.paths latent_space.clusters latent_space.semi_supervised latent_space.neighbours
 latent_space.fitted_priors latent_space.maps
 training.speed training.rules training.planner

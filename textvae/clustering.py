@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
@@ -15,6 +14,7 @@ from textvae.latent_space import clusters as latent
 from textvae.latent_space.clusters import Clusters, fit_clusters
 from textvae.modules.priors import MixturePrior
 from textvae.seeds import check_seed
+from textvae.text.given import as_list
 from textvae.text.keywords import characteristic_words
 from textvae.text_vae import TextVAE
 
@@ -86,7 +86,7 @@ class TextClusters:
 
 def cluster_texts(
     vae: TextVAE,
-    texts: Sequence[str],
+    texts: Any,
     clusters: int | None = 10,
     method: Method = "tied-mixture",
     *,
@@ -105,7 +105,7 @@ def cluster_texts(
 
     Args:
         vae: a trained model.
-        texts: n of them.
+        texts: n of them, in anything that `given.as_list` takes.
         clusters: k; None: chosen by BIC.
         method: of `find_clusters`.
         seed: of the fit and the draws.
@@ -124,6 +124,7 @@ def cluster_texts(
         >>> print(cluster_texts(vae, texts, clusters=None).report())            # doctest: +SKIP
     """
     check_seed(seed)
+    texts = as_list(texts)  # a Series would be indexed by its own numbers
     shown: dict[str, Any] = {"batch_size": batch_size, "show_progress_bar": show_progress_bar}
     vectors = np.asarray(vae.encode(texts, **shown))
     fitted = find_clusters(vae, vectors, clusters, method, seed=seed, show_progress_bar=show_progress_bar)

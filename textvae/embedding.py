@@ -7,7 +7,7 @@ import json
 import random
 import tempfile
 import warnings
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, nullcontext, redirect_stderr
 from dataclasses import replace
 from pathlib import Path
@@ -26,8 +26,8 @@ from textvae.errors import UserError
 from textvae.evaluation.diagnosis import diagnose
 from textvae.files import replacing
 from textvae.seeds import check_seed
+from textvae.text.given import as_list, columns_of
 from textvae.text_vae import TextVAE
-from textvae.texts import as_list
 from textvae.training.recipe import recipe_of
 from textvae.training.run import run
 
@@ -100,11 +100,11 @@ class TextVAEEmbedder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
         self.random_state = random_state
         self.verbose = verbose
 
-    def fit(self, X: Iterable[str], y: Any = None) -> TextVAEEmbedder:
+    def fit(self, X: Any, y: Any = None) -> TextVAEEmbedder:
         """Train a tokenizer and a model on texts.
 
         Args:
-            X: two texts or more.
+            X: two texts or more, in anything that `given.as_list` takes, such as a list, a Series or a table.
             y: ignored.
 
         Raises:
@@ -132,11 +132,11 @@ class TextVAEEmbedder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
             warnings.warn(diagnosis.sentence, ConvergenceWarning, stacklevel=2)
         return self
 
-    def transform(self, X: Iterable[str]) -> NDArray[np.float32]:
+    def transform(self, X: Any) -> NDArray[np.float32]:
         """The posterior means of n texts, (n, latent_size).
 
         Args:
-            X: n texts, of any length.
+            X: n texts, of any length, as for `fit`.
         """
         check_is_fitted(self)
         return self.vae_.encode(_checked(X), show_progress_bar=self.verbose)
@@ -150,7 +150,7 @@ class TextVAEEmbedder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
         check_is_fitted(self)
         return self.vae_.decode(np.asarray(X), maximum_length=self.maximum_length or 100)
 
-    def score(self, X: Iterable[str], y: Any = None) -> float:
+    def score(self, X: Any, y: Any = None) -> float:
         """The mean of the importance-weighted bound on log p(x), K = 10, in nats per text; higher is better.
 
         Args:
@@ -267,8 +267,8 @@ class TextVAEEmbedder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
 
 
 def _checked(texts: Any) -> list[str]:
-    """The texts as a list."""
-    if isinstance(texts, str) or getattr(texts, "ndim", 1) != 1:
+    """The texts as a list, those of a table among them."""
+    if isinstance(texts, str) or (getattr(texts, "ndim", 1) != 1 and columns_of(texts) is None):
         raise UserError(f"expected a list of texts, got {texts!r:.80}: give a list, or one column of a table")
     return as_list(texts)
 

@@ -39,7 +39,7 @@ def check_writable(path: str | Path, example: str = "output") -> None:
     Raises:
         UserError: if it is a folder, a socket or a disk, if the user may not write there, or if the disk is full.
     """
-    path = Path(path)
+    path = Path(path).expanduser()
     try:
         if path.is_dir():
             raise UserError(
@@ -56,7 +56,7 @@ def check_folder(folder: str | Path) -> None:
     Raises:
         UserError: if it is a file or in one, if the user may not write there, or if the disk is full.
     """
-    folder = Path(folder)
+    folder = Path(folder).expanduser()
     try:
         _try_folder(folder)
     except OSError as error:
@@ -99,7 +99,7 @@ def replacing(path: str | Path) -> Iterator[Path]:
     Raises:
         UserError: if it is a socket or a disk.
     """
-    path = Path(path)
+    path = Path(path).expanduser()
     if _is_stream(path):
         with tempfile.TemporaryDirectory() as folder:
             yield Path(folder) / path.name
@@ -244,7 +244,7 @@ def replacing_files_in(folder: str | Path, last: str) -> Iterator[Path]:
         folder: made if there is none; its other files stay.
         last: the name of one of the files.
     """
-    folder = Path(folder)
+    folder = Path(folder).expanduser()
     folder.mkdir(parents=True, exist_ok=True)
     partial = folder / f".{uuid4().hex}.partial"
     partial.mkdir()

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import inspect
+import logging
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -16,6 +17,7 @@ from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 from transformers.tokenization_utils_base import VERY_LARGE_INTEGER
 
+from textvae.encoding import CEILING, FAR, moments
 from textvae.errors import UserError
 from textvae.files import replacing_files_in
 from textvae.inference.bounds import bounds, tokens_at_once
@@ -33,8 +35,11 @@ from textvae.text.batches import Batch
 from textvae.text.blanks import pattern, spellings
 from textvae.text.chunks import chunks
 from textvae.text.fields import Fields, TextField
+from textvae.text.given import as_list
 from textvae.text.tokenizer import decode_rows
-from textvae.texts import as_list, at_once, batches_of, decoding, progress
+from textvae.texts import at_once, batches_of, decoding, progress, said_in
+
+logger = logging.getLogger(__name__)
 
 MTEB_TASK = {"task_name", "task_metadata", "hf_split", "hf_subset", "prompt_type"}
 """What the versions of MTEB tell a model of the task that it is to encode for."""
@@ -65,6 +70,7 @@ class TextVAE:
             )
         self.model, self.tokenizer = model, tokenizer
         self.fields = Fields([TextField.of(tokenizer)])
+        self._remarked = False
 
     @classmethod
     def from_pretrained(cls, run: str | Path, device: str | torch.device | None = None) -> TextVAE:
@@ -112,11 +118,13 @@ class TextVAE:
     ) -> Any:
         """The posterior means; arguments and results are those of `SentenceTransformer.encode`.
 
-        A text that is longer than the model's `maximum_length` is read in chunks: its vector is the mean of theirs,
-        weighted by their lengths, and its deviations are those of this mean, for independent chunks.
+        A text that is longer than the model's `maximum_length`, or than `encoding.CEILING` tokens if it has none, is
+        read in chunks: its vector is the mean of theirs, weighted by their lengths, and its deviations are those of
+        this mean, for independent chunks.
 
         Args:
-            sentences: n of them, or a single one; also batches of them, as MTEB's loaders give: dicts with ``text``.
+            sentences: n of them in anything that `given.as_list` takes, such as a list, a Series, a table with a
+                column of text, or batches as MTEB's loaders give; or a single one.
             prompt_name: None, as these models have no named prompts.
             prompt: put before each sentence.
             batch_size: sentences at once; None: as many as have 4,096 tokens.
@@ -149,7 +157,7 @@ class TextVAE:
             raise TypeError(f"encode() got an unexpected keyword argument {min(strange)!r}")
         if device is not None:
             torch.nn.Module.to(self.model, device)
-        texts = [(prompt or "") + text for text in as_list(_unpacked(sentences))]
+        texts = [(prompt or "") + text for text in as_list(sentences)]
         means, deviations = self._posteriors(texts, batch_size, show_progress_bar)
         if normalize_embeddings:
             lengths = torch.linalg.vector_norm(means, dim=1, keepdim=True).clamp_min(1e-12)
@@ -218,13 +226,13 @@ class TextVAE:
 
         Args:
             z: (n, Z), or (Z,) for one.
-            maximum_length: a sentence ends after so many tokens at the latest.
+            maximum_length: a sentence ends after so many tokens at the latest, unless the options say another number.
             batch_size: vectors at once; None: as many as have 256 beams, or draws.
             seed: of the draws, if there are any; None takes them from the global random state.
             show_progress_bar: None: only on a terminal.
-            **options: of `GenerationMixin.generate`: ``num_beams``, ``do_sample``, ``top_p``, ... A ``temperature``,
-                ``top_k`` or ``top_p`` implies ``do_sample``, and words are drawn from the model's own distribution,
-                not from its 50 likeliest words, unless ``top_k`` says so.
+            **options: of `GenerationMixin.generate`: ``num_beams``, ``do_sample``, ``top_p``, ``max_new_tokens``, ...,
+                or a ``generation_config``. A ``temperature``, ``top_k`` or ``top_p`` implies ``do_sample``, and words
+                are drawn from the model's own distribution, not from its 50 likeliest words, unless ``top_k`` says so.
 
         Returns:
             n strings; n · r, those of one vector side by side, with ``num_return_sequences=r``.
@@ -236,7 +244,7 @@ class TextVAE:
         return self._decoded(
             self._vectors(z),
             generator_of(seed),
-            decoding(options) | {"max_new_tokens": maximum_length},
+            decoding(options, max_new_tokens=maximum_length),
             batch_size,
             show_progress_bar,
         )
@@ -251,10 +259,14 @@ class TextVAE:
     ) -> list[str]:
         """The sentences of checked vectors (n, Z)."""
         texts: list[str] = []
-        each = max(options.get("num_beams") or 1, options.get("num_return_sequences") or 1)
+        if not len(vectors):
+            return texts
+        each = max(options.get("num_beams", 1), options.get("num_return_sequences", 1))
         with evaluating(self.model), progress(len(vectors), show_progress_bar, "decoding") as bar:
             for part in vectors.split(batch_size or at_once(each)):
-                ids = self.model.generate(part, generator=generator, **options)
+                written: Any = self.model.generate(part, generator=generator, **options)
+                # With return_dict_in_generate there are scores too.
+                ids = getattr(written, "sequences", written)
                 texts += decode_rows(self.tokenizer, ids.tolist())
                 bar.update(len(part))
         return texts
@@ -269,7 +281,7 @@ class TextVAE:
             batch_size: sentences at once; None: as many as are fast in little memory.
             **options: of `decode`.
         """
-        means = self._means(as_list(texts), batch_size, show_progress_bar=False)
+        means = self._means(texts, batch_size, show_progress_bar=False)
         return self.decode(means, batch_size=batch_size, **options)
 
     def sample(
@@ -308,7 +320,9 @@ class TextVAE:
             z[:, self.model.config.latent_size :] = self._class_vector(label, z)
         # One seed for both, or the words would be drawn with the noise of z.
         words = {} if generator is None else {"seed": int(torch.randint(2**32, (), generator=generator))}
-        return self.decode(z, **({} if self.model.has_latent else {"do_sample": True}) | words | options)
+        if not self.model.has_latent:
+            options |= {"do_sample": said_in(options).get("do_sample", True)}
+        return self.decode(z, **words | options)
 
     def classify(
         self,
@@ -332,7 +346,7 @@ class TextVAE:
                 "expected a model with classes, got one without: train one with model.posterior.kind=classes "
                 "model.prior.kind=classes"
             )
-        means = self._means(as_list(texts), batch_size, show_progress_bar)
+        means = self._means(texts, batch_size, show_progress_bar)
         return means[:, self.model.config.latent_size :].cpu().numpy()
 
     def interpolate(
@@ -413,7 +427,7 @@ class TextVAE:
         self,
         queries: str | Sequence[str] | NDArray[np.floating] | Tensor,
         corpus: Sequence[str] | NDArray[np.floating] | Tensor,
-        k: int = 10,
+        k: int | None = None,
         *,
         metric: Metric = "cosine",
         batch_size: int | None = None,
@@ -424,7 +438,7 @@ class TextVAE:
         Args:
             queries: m texts, a single one, or vectors (m, Z) of `encode`.
             corpus: n texts or vectors (n, Z), which may be memory-mapped and larger than memory.
-            k: how many.
+            k: how many; None: 10, or all of a smaller corpus.
             metric: of the posterior means.
             batch_size: sentences at once; None: as many as have 4,096 tokens.
             show_progress_bar: None: only on a terminal.
@@ -438,9 +452,10 @@ class TextVAE:
                 given = given.cpu().numpy()
             if isinstance(given, np.ndarray) and given.dtype.kind == "f":
                 return given
-            return self._means(as_list(given), batch_size, show_progress_bar).cpu().numpy()
+            return self._means(given, batch_size, show_progress_bar).cpu().numpy()
 
-        return nearest(vectors(queries), vectors(corpus), k, metric)
+        within = vectors(corpus)
+        return nearest(vectors(queries), within, min(10, len(within)) if k is None else k, metric)
 
     def fit_prior(
         self,
@@ -503,7 +518,7 @@ class TextVAE:
         if self.model.config.classes is not None:
             raise UserError("expected a model without classes, the only ones that fill blanks, got one with")
         with evaluating(self.model), seeded(generator_of(seed)):
-            known = pattern(text, self.tokenizer, blank)
+            known = pattern(as_list([text])[0], self.tokenizer, blank)
             words, log_weights = fill(self.model, known, spellings(self.tokenizer), particles)
         shares: Counter[tuple[str, ...]] = Counter()
         for filling, share in zip(words, log_weights.softmax(0).tolist(), strict=True):
@@ -573,31 +588,40 @@ class TextVAE:
                 scores[places] = found[0].double().cpu().numpy()
         return scores
 
-    def _means(self, texts: list[str], batch_size: int | None, show_progress_bar: bool | None) -> Tensor:
+    def _means(self, texts: Any, batch_size: int | None, show_progress_bar: bool | None) -> Tensor:
         """The posterior means of the texts in their order, (n, Z) in single precision, on the model's device."""
-        return self._posteriors(texts, batch_size, show_progress_bar)[0]
+        return self._posteriors(as_list(texts), batch_size, show_progress_bar)[0]
 
     def _posteriors(
         self, texts: list[str], batch_size: int | None, show_progress_bar: bool | None
     ) -> tuple[Tensor, Tensor]:
         """The means and the deviations of the texts in their order, each as `_means` has them."""
-        size = self.model.vector_size
-        if not size:
+        if not self.model.vector_size:
             raise UserError(
                 "expected a model with a latent, got a language model (latent_size 0), which has no vectors: train "
                 "one with model.latent_size=32; sample and log_likelihood work without"
             )
-        with silenced():
-            documents = chunks(texts, self.tokenizer, self.maximum_length)
-        rows = [ids for document in documents for ids in document]
-        means, deviations = torch.zeros(2, len(rows), size, device=self.model.device)
-        with evaluating(self.model):
-            for places, batch in self._batches(rows, batch_size, show_progress_bar, "encoding"):
-                posterior = self.model.encode(batch.targets, batch.mask)
-                means[places], deviations[places] = posterior.mean.float(), posterior.stddev.float()
-        if len(rows) > len(documents):
-            return _averages(means, deviations, documents)
+        bar = progress(len(texts), show_progress_bar, "encoding")
+        with silenced(), evaluating(self.model), bar:
+            means, deviations, read = moments(
+                self.model, self.fields, texts, self.maximum_length, batch_size, bar
+            )
+        self._remark_on(read)
         return means, deviations
+
+    def _remark_on(self, read: Tensor) -> None:
+        """Say once that texts, read in so many chunks (n,), are far longer than those that the model learnt from."""
+        far = int((read > FAR).sum())
+        if far and not self._remarked:
+            self._remarked = True
+            logger.warning(
+                "%d of %d texts are far longer than those the model was trained on: they are read in up to %d chunks "
+                "of at most %d tokens, and the vector of each is the mean of its chunks'",
+                far,
+                len(read),
+                int(read.max()),
+                self.maximum_length or CEILING,
+            )
 
     def _batches(
         self,
@@ -640,27 +664,8 @@ def _filled(text: str, blank: str, words: Sequence[str]) -> str:
     return first + "".join(word + other for word, other in zip(words, others, strict=True))
 
 
-def _unpacked(inputs: str | Iterable[Any]) -> Iterable[Any]:
-    """The inputs, with the texts of each batch in place of the batch."""
-    if isinstance(inputs, str):
-        return [inputs]
-    return (text for item in inputs for text in (item["text"] if isinstance(item, Mapping) else [item]))
-
-
 def _unit(vectors: NDArray[Any] | Tensor) -> Tensor:
     """The vectors, scaled to length 1, (n, Z)."""
     # A copy, because torch warns of arrays that it may not write to, such as memory-mapped ones.
     given = vectors if isinstance(vectors, Tensor) else torch.from_numpy(np.array(vectors))
     return torch.nn.functional.normalize(torch.atleast_2d(given).float(), dim=1)
-
-
-def _averages(
-    means: Tensor, deviations: Tensor, documents: Sequence[Sequence[Sequence[int]]]
-) -> tuple[Tensor, Tensor]:
-    """The mean of each document's chunks, weighted by their lengths, and its deviation, both (n, Z)."""
-    lengths = [[len(ids) + 1 for ids in document] for document in documents]
-    shares = [length / sum(own) for own in lengths for length in own]
-    weights = torch.tensor(shares, device=means.device)[:, None]
-    counts = torch.tensor([len(document) for document in documents], device=means.device)
-    variances = torch.segment_reduce((weights * deviations) ** 2, "sum", lengths=counts)
-    return torch.segment_reduce(weights * means, "sum", lengths=counts), variances.sqrt()

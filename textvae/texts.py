@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
 from tqdm import tqdm
 
-from textvae.errors import UserError
 from textvae.processes import hidden_bar
 from textvae.text.batches import Batch
 from textvae.text.fields import Fields
@@ -20,15 +19,6 @@ of matrices to be fast, and little memory."""
 
 STOCHASTIC = ("temperature", "top_k", "top_p", "min_p", "typical_p")
 """Options of `GenerationMixin.generate` that mean nothing unless words are drawn."""
-
-
-def as_list(texts: str | Iterable[str]) -> list[str]:
-    """The texts, checked."""
-    listed = [texts] if isinstance(texts, str) else list(texts)
-    for place, text in enumerate(listed):
-        if not isinstance(text, str):
-            raise UserError(f"expected strings, got {text!r:.80} ({type(text).__name__}) at place {place}")
-    return listed
 
 
 def batches_of(
@@ -61,19 +51,36 @@ def batches_of(
             bar.update(len(places))
 
 
-def decoding(options: Mapping[str, Any]) -> dict[str, Any]:
-    """Options of `GenerationMixin.generate` with what they imply.
+def decoding(options: Mapping[str, Any], **defaults: Any) -> dict[str, Any]:
+    """Options of `GenerationMixin.generate` with what they imply; what the user says, here or in a config, stays.
 
     A ``temperature``, ``top_k`` or ``top_p`` implies ``do_sample``, and words are drawn from the model's own
     distribution, not from its 50 likeliest words, unless ``top_k`` says so.
 
+    Args:
+        options: what the user says; what a ``generation_config`` among them sets counts as said, less than the others.
+        **defaults: what holds where the user says nothing.
+
     Example:
         >>> decoding({"num_beams": 4}), decoding({"temperature": 0.5})
         ({'do_sample': False, 'num_beams': 4}, {'top_k': 0, 'do_sample': True, 'temperature': 0.5})
+        >>> decoding({"max_new_tokens": 3}, max_new_tokens=100)
+        {'do_sample': False, 'max_new_tokens': 3}
     """
-    drawn = any(options.get(name) is not None for name in STOCHASTIC)
-    chosen = {"do_sample": drawn, **options}
-    return ({"top_k": 0} if chosen["do_sample"] else {}) | chosen
+    said = said_in(options)
+    drawn = said.get("do_sample", any(name in said for name in STOCHASTIC))
+    if "max_length" in said:
+        defaults.pop("max_new_tokens", None)
+    return ({"top_k": 0} if drawn else {}) | {"do_sample": drawn} | defaults | said
+
+
+def said_in(options: Mapping[str, Any]) -> dict[str, Any]:
+    """What options say, those that a ``generation_config`` sets among them."""
+    config = options.get("generation_config")
+    found = {} if config is None else {name: getattr(config, name, None) for name in config.to_diff_dict()}
+    found.pop("transformers_version", None)
+    found |= {name: value for name, value in options.items() if name != "generation_config"}
+    return {name: value for name, value in found.items() if value is not None}
 
 
 def at_once(each: int) -> int:

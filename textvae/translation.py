@@ -22,7 +22,8 @@ from textvae.support.randomness import generator_of
 from textvae.text.batches import Batch
 from textvae.text.fields import Fields, SourceField, TargetField
 from textvae.text.tokenizer import decode_rows
-from textvae.texts import as_list, at_once, batches_of, decoding
+from textvae.text.given import as_list
+from textvae.texts import at_once, batches_of, decoding
 
 BEAMS = 5
 """Of a beam search, where nothing else is said."""
@@ -87,7 +88,7 @@ class Translator:
 
     def translate(
         self,
-        texts: str | Sequence[str],
+        texts: Any,
         *,
         num_beams: int | None = None,
         samples: int | None = None,
@@ -107,7 +108,7 @@ class Translator:
         ``temperature``, draws of the words; so they are for a model without z.
 
         Args:
-            texts: n of them, or a single one.
+            texts: n of them in anything that `given.as_list` takes, or a single one.
             num_beams: of the beam search, 1 is greedy; None: `BEAMS`, or 1 where words are drawn.
             samples: N, how many translations of each text; None: one.
             length_penalty: hypotheses are compared by their log-probability over their length to this power.
@@ -115,7 +116,7 @@ class Translator:
                 over their length to the power of ``length_penalty`` as in the beam; without ``samples``, those are the
                 ones in the beam, and the best is taken. None: as they were found.
             latent: where z is from; None: a draw from the prior with ``samples``, otherwise its mean.
-            maximum_length: a translation ends after so many tokens at the latest.
+            maximum_length: a translation ends after so many tokens at the latest, unless the options say otherwise.
             batch_size: sentences at once; None: as many as have 256 beams, or draws.
             seed: of all draws; None takes them from the global random state.
             show_progress_bar: None: only on a terminal.
@@ -131,8 +132,12 @@ class Translator:
         check_seed(seed)
         texts = as_list(texts)
         said = [text for text in texts if text.strip()]
-        chosen = decoding(options)
-        beams = num_beams if num_beams is not None else 1 if chosen["do_sample"] else BEAMS
+        chosen = decoding(options, max_new_tokens=maximum_length)
+        if chosen.pop("num_return_sequences", 1) != 1:
+            raise UserError("expected samples for several translations of a text, got num_return_sequences")
+        beams = (
+            chosen.get("num_beams", 1 if chosen["do_sample"] else BEAMS) if num_beams is None else num_beams
+        )
         if beams < 1 or (samples is not None and samples < 1):
             raise UserError(f"expected 1 sample and 1 beam or more, got {samples} and {beams}")
         wanted = samples or (beams if rescore else 1)
@@ -140,8 +145,9 @@ class Translator:
             latent = "mean"
         latent = latent or ("sample" if samples else "mean")
         own_z = wanted if samples and latent == "sample" else 1
-        chosen |= {"num_beams": beams, "max_new_tokens": maximum_length}
-        chosen |= {"length_penalty": length_penalty} if beams > 1 else {}
+        chosen |= {"num_beams": beams}
+        if beams > 1:
+            chosen = {"length_penalty": length_penalty} | chosen
         shared: dict[str, Any] = {"batch_size": batch_size, "show_progress_bar": show_progress_bar}
         with evaluating(self.model):
             found = self._written(said, latent, own_z, wanted // own_z, chosen, generator_of(seed), **shared)

@@ -5,10 +5,9 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
-from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +20,7 @@ from tqdm import tqdm
 from textvae.errors import UserError
 from textvae.files import check_folder, check_writable, move, replacing, target_of
 from textvae.processes import hidden_bar, is_first, shared
+from textvae.text.given import each_text
 
 if TYPE_CHECKING:
     from textvae.text_vae import TextVAE
@@ -28,10 +28,13 @@ if TYPE_CHECKING:
 ROWS = 4096
 """Texts that are held, encoded and kept at once; so many are encoded again after a kill."""
 
+CHARACTERS = 2**26
+"""Characters of these texts, at most, unless one text alone has more."""
+
 
 def write_vectors(
     vae: TextVAE,
-    texts: Iterable[str | Mapping[str, Any]],
+    texts: Any,
     path: str | Path,
     *,
     batch_size: int | None = None,
@@ -52,8 +55,8 @@ def write_vectors(
 
     Args:
         vae: what encodes.
-        texts: as many as there are, read once: strings, or rows with a column ``text``, as a streamed split of
-            `load_corpus` has them.
+        texts: as many as there are, read once, in anything that `given.as_list` takes, such as a streamed split of
+            `load_corpus`.
         path: the file to write.
         batch_size: texts at once; None: as many as have 4,096 tokens.
         normalize: scale each vector to length 1, and its deviations with it.
@@ -69,7 +72,7 @@ def write_vectors(
         >>> rows = load_corpus("reviews.csv", streaming=True)["train"]                # doctest: +SKIP
         >>> write_vectors(vae, rows, "reviews.parquet")                               # doctest: +SKIP
     """
-    path = Path(path)
+    path = Path(path).expanduser()
     check_target(path, deviations)
     options: dict[str, Any] = {"batch_size": batch_size, "normalize": normalize, "deviations": deviations}
     settings = {"model": vae.fingerprint(), **options, "rows": ROWS}
@@ -123,7 +126,7 @@ def check_target(path: Path, deviations: bool = False) -> None:
 
 def tables_of(
     vae: TextVAE,
-    texts: Iterable[str | Mapping[str, Any]],
+    texts: Any,
     *,
     batch_size: int | None = None,
     normalize: bool = False,
@@ -152,10 +155,20 @@ def tables_of(
 MANIFEST = "manifest.json"
 
 
-def _parts_of(texts: Iterable[str | Mapping[str, Any]]) -> Iterator[list[str]]:
+def _parts_of(texts: Any) -> Iterator[list[str]]:
     """The strings, so many at a time."""
-    strings = (text if isinstance(text, str) else text["text"] for text in texts)
-    while part := list(islice(strings, ROWS)):
+    part: list[str] = []
+    characters = 0
+    for text in each_text(texts):
+        if part and characters + len(text) > CHARACTERS:
+            yield part
+            part, characters = [], 0
+        part.append(text)
+        characters += len(text)
+        if len(part) == ROWS:
+            yield part
+            part, characters = [], 0
+    if part:
         yield part
 
 

@@ -488,11 +488,15 @@ MISTAKES = {
         {},
         r"readable file, got short\.parquet: .*; it may be cut short",
     ),
-    "ragged csv": (lambda: write("a.csv", "text\nx\ny,z,w\n"), {}, r"readable file, got a\.csv: .* line 3"),
+    "ragged csv": (
+        lambda: write("a.csv", "text\nx\ny,z,w\n"),
+        {},
+        "1 field between commas, as in line 1 of a.csv, got 3 in line 3",
+    ),
     "broken jsonl": (
         lambda: write("a.jsonl", '{"text": "a"}\n{"text":\n'),
         {},
-        r"readable file, got a\.jsonl: JSON parse error",
+        r"JSON object such as .* in line 2 of a\.jsonl, got broken JSON",
     ),
     "files of two kinds": (
         lambda: [write("a.csv", "text\nx\n"), write("a.txt", "x")],

@@ -5,15 +5,14 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from textvae.errors import UserError
 from textvae.files import check_writable
 from textvae.seeds import check_seed
+from textvae.text.lines import lines_of as lines_of
 
 if TYPE_CHECKING:
     from textvae.text_vae import TextVAE
@@ -22,7 +21,9 @@ if TYPE_CHECKING:
 Run = Annotated[
     str, typer.Argument(metavar="RUN", help="A run folder, a checkpoint of one, or a model on the Hub.")
 ]
-Lines = Annotated[str, typer.Argument(metavar="FILE", help="Text, one sentence a line; - is standard input.")]
+Lines = Annotated[
+    str, typer.Argument(metavar="FILE", help="Text, one sentence a line, also .gz; - is standard input.")
+]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON and nothing else.")]
 BatchSize = Annotated[
     int | None,
@@ -93,37 +94,6 @@ def recipe_of(run: str) -> Recipe | None:
     folder = Path(run).expanduser()
     files = [place / "recipe.yaml" for place in (folder, folder.parent) if place.is_dir()]
     return next((read_recipe(file) for file in files if file.is_file()), None)
-
-
-def lines_of(file: str) -> Iterator[str]:
-    """The lines of a file or of standard input, without the blanks at their ends.
-
-    Raises:
-        UserError: if there is no such file, here; if it is not text, at the line that is not.
-    """
-    path = Path(file).expanduser()
-    if file != "-" and not path.is_file():
-        what = "a folder" if path.is_dir() else "nothing"
-        raise UserError(
-            f"expected a text file, found {what} at {path}: check the path, or give - for standard input"
-        )
-    return _decoded(sys.stdin.buffer, "standard input") if file == "-" else _file_lines(path)
-
-
-def _file_lines(path: Path) -> Iterator[str]:
-    with path.open("rb") as handle:
-        yield from _decoded(handle, str(path))
-
-
-def _decoded(handle: Iterable[bytes], name: str) -> Iterator[str]:
-    for number, line in enumerate(handle, 1):
-        try:
-            yield line.decode("utf-8-sig" if number == 1 else "utf-8").strip()
-        except UnicodeDecodeError as error:
-            raise UserError(
-                f"expected UTF-8, got byte 0x{error.object[error.start]:02x} in line {number} of {name}: "
-                "convert it, e.g. iconv -f latin1 -t utf-8"
-            ) from error
 
 
 def given(**options: Any) -> dict[str, Any]:

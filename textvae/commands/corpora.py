@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -10,6 +9,7 @@ import typer
 from textvae.commands.arguments import lines_of
 from textvae.commands.evaluate import EMBEDDED
 from textvae.errors import UserError
+from textvae.text.lines import is_readable
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -68,7 +68,7 @@ def texts_of(
     """The texts, every line of a file of text counted, and the label of each; None in their place if none is known."""
     from textvae.text.reader import is_table
 
-    is_text = file == "-" or (Path(file).expanduser().is_file() and not is_table(file))
+    is_text = file == "-" or (is_readable(file) and not is_table(file))
     if is_text and column is None and label_column is None:
         texts, kinds = (list(lines_of(file)), []) if labels is None else labelled_lines(file, labels)
     else:

@@ -16,9 +16,6 @@ from textvae.program import advise
 if TYPE_CHECKING:
     from pyarrow import Table
 
-TABLES = (".csv", ".tsv", ".json", ".jsonl", ".ndjson", ".parquet", ".gz")
-"""What is not read line by line."""
-
 
 def encode(
     context: typer.Context,
@@ -105,7 +102,9 @@ def _tabbed(row: dict[str, Any]) -> str:
 
 
 def _is_table(file: str, column: str | None) -> bool:
-    return column is not None or file.lower().endswith(TABLES)
+    from textvae.text.reader import is_table
+
+    return column is not None or is_table(file)
 
 
 def _rows_of(file: str, column: str | None) -> Iterable[Any]:

@@ -26,7 +26,8 @@ def evaluate(
     file: Annotated[
         str | None,
         typer.Argument(
-            help="What to measure on: a file, a folder, a data set on the Hub, or grammar, the embedded corpus. "
+            help="What to measure on: a file, - for standard input, a folder, a data set on the Hub, or grammar, the "
+            "embedded corpus. "
             "Left out: the run's own test split."
         ),
     ] = None,

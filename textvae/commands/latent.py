@@ -78,7 +78,9 @@ def neighbours(
     run: Run,
     query: Annotated[str, typer.Argument(help="A text; - reads texts from standard input, one a line.")],
     file: Lines,
-    k: Annotated[int, typer.Option("-k", min=1, help="How many.")] = 10,
+    k: Annotated[
+        int | None, typer.Option("-k", min=1, help="How many; left out: 10, or all of a smaller FILE.")
+    ] = None,
     metric: Annotated[
         Literal["cosine", "euclidean"], typer.Option(help="The distance of vectors.")
     ] = "cosine",
@@ -89,6 +91,8 @@ def neighbours(
     as_json: Json = False,
 ) -> None:
     """Write the lines of FILE whose vectors are nearest to that of QUERY, with their distances."""
+    if query == file == "-":
+        raise UserError("expected standard input for QUERY or for FILE, got it for both: give a file for one")
     corpus = list(lines_of(file))
     queries = list(lines_of("-")) if query == "-" else [query]
     options = {"metric": metric, "batch_size": batch_size, **context.obj}

@@ -13,6 +13,7 @@ References:
 from __future__ import annotations
 
 import json
+import re
 from copy import deepcopy
 from pathlib import Path
 
@@ -137,10 +138,10 @@ def fit_mixture(
         seed: of the draws and of EM's start.
 
     Raises:
-        UserError: if there are fewer posteriors than components, or the seed is out of range.
+        UserError: if there are fewer posteriors than components, or than two, or the seed is out of range.
     """
     check_seed(seed)
-    _check(means, deviations, components)
+    _check(means, deviations, max(2, components))
     draws = means + deviations * np.random.default_rng(seed).standard_normal(means.shape)
     fitted = GaussianMixture(components, max_iter=500, random_state=seed).fit(draws.astype(np.float64))
     prior = FittedMixture(means.shape[1], components)
@@ -216,6 +217,7 @@ def check_place(run: str | Path, name: str) -> Path:
         UserError: if there is no such folder, if it cannot be written to, or if the name is none of a file.
     """
     check_name(name, "a prior")
+    run = Path(run).expanduser()
     if not Path(run).is_dir():
         raise UserError(
             f"expected a run folder to write the prior to, got {run}: copy the model to a folder first"

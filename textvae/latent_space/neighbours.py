@@ -44,6 +44,8 @@ def nearest(
             f"expected queries (m, Z) and a corpus (n, Z), got shapes {queries.shape} and {corpus.shape}: "
             "encode both with one model"
         )
+    if not len(corpus):
+        raise UserError("expected a corpus to look for neighbours in, got an empty one: give one with texts")
     if not 1 <= k <= len(corpus):
         raise UserError(f"expected a number of neighbours from 1 to {len(corpus)}, the corpus, got {k}")
     rows, distances = np.zeros((len(queries), 0), dtype=np.intp), np.zeros((len(queries), 0))

@@ -40,7 +40,7 @@ def read_yaml(path: str | Path, what: str, form: str | None = None) -> dict[Any,
         UserError: if there is no such file, or it holds no YAML or no mapping.
     """
     try:
-        source = yaml.load(Path(path).read_text(encoding="utf-8"), _Loader)
+        source = yaml.load(Path(path).expanduser().read_text(encoding="utf-8"), _Loader)
     except OSError as error:
         raise UserError(f"expected {what} in {path}, got: {error.strerror}") from error
     except (yaml.YAMLError, UnicodeDecodeError) as error:

@@ -52,13 +52,16 @@ def pattern(text: str, tokenizer: PreTrainedTokenizerBase, blank: str = "___") -
         blank: what stands for a missing word.
 
     Raises:
-        UserError: if one word has two blanks, or, with a tokenizer of whole words, a blank does not stand alone.
+        UserError: if a blank is nothing or white space, if one word has two blanks, or, with a tokenizer of whole
+            words, a blank does not stand alone.
 
     Example:
         >>> from textvae.text.tokenizer import train_tokenizer
         >>> pattern("a ___ walks", train_tokenizer(["a man walks"], "words"))
         [4, Blank(before=b' ', behind=b''), 6]
     """
+    if not blank or blank.isspace():
+        raise UserError(f"expected a blank that can be seen, such as ___, got {blank!r}")
     words = text.split() if _has_words(tokenizer) else text.strip(" ").split(" ")
     found: Pattern = []
     known: list[str] = []

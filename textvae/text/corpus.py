@@ -2,6 +2,7 @@
 
 import inspect
 import logging
+import math
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -14,17 +15,27 @@ from datasets import ClassLabel, Dataset, DatasetDict, Features, IterableDataset
 
 from textvae.errors import UserError
 from textvae.seeds import Seed, check_seed
+from textvae.text.given import TEXT_NAMES
 from textvae.text.grammar import Grammar
 from textvae.text.labels import keep_labels
-from textvae.text.reader import COLUMNS, Reader, Rows, Splits, check_names, did_you_mean, no_text
+from textvae.text.reader import (
+    COLUMNS,
+    Reader,
+    Rows,
+    Splits,
+    blaming_the_cache,
+    check_names,
+    did_you_mean,
+    no_text,
+)
 
 Sizes: TypeAlias = Mapping[str, int | float | None]
 
 SPLITS = ("train", "validation", "test")
 SPOKEN = ("text", "source", "target", "dialogue")  # a row without one of those it should have is left out
-TEXT_NAMES = ("text", "sentence", "document", "content", "review", "caption", "utterance")
 END_OF_UTTERANCE = "__eou__"
 BYTE_ORDER_MARK = "\ufeff"
+BATCH = 100  # rows at once, which may be whole books
 
 
 def load_corpus(
@@ -53,7 +64,8 @@ def load_corpus(
     sorted; a stream keeps them as they are. Everything is cached on disk and memory-mapped by `datasets`.
 
     A file is read by its extension: .csv, .tsv, .json, .jsonl, .ndjson, .parquet; anything else is text, one
-    sentence a line; each also with .gz. CSV and TSV cells are strings, and TSV knows no quotes.
+    sentence a line; each also with .gz. CSV and TSV cells are strings, and TSV knows no quotes; every row has as many
+    fields as the first. A pipe such as `/dev/fd/63`, or "-", standard input, is text.
 
     Args:
         train: "grammar" (the embedded corpus), the name of a set on the Hub, a file, a folder, a glob, a list
@@ -96,7 +108,7 @@ def load_corpus(
         raise UserError("expected sizes, not validation or test, with the embedded corpus: leave these out")
     numbered = any(isinstance(theirs, int) for theirs in (columns or {}).values())
     reader = Reader(configuration, revision, streaming, numbered)
-    with _quiet():
+    with _quiet(), blaming_the_cache():
         if embedded:
             splits, columns = _embedded(sizes, seed, language, columns)
         else:
@@ -218,7 +230,9 @@ def _check_columns(found: Features, mapping: Mapping[str, str], name: str) -> No
         if theirs not in found:
             wrong = f"got {', '.join(found)}{did_you_mean(theirs, list(found))}"
         elif not _holds(ours, found[theirs]):
-            wrong = f"got {found[theirs]}, which cannot be {ours}"
+            kind = found[theirs]
+            what = "bytes, or values of several kinds" if kind == Value("binary") else str(kind)
+            wrong = f"got {what}, which cannot be {ours}"
         else:
             continue
         raise UserError(f"expected column {theirs!r} in {name}, {wrong}: change columns[{ours!r}]")
@@ -227,7 +241,9 @@ def _check_columns(found: Features, mapping: Mapping[str, str], name: str) -> No
 def _holds(ours: str, kind: Any) -> bool:
     if ours == "dialogue" and isinstance(kind, List):
         return _is_string(kind.feature)
-    return _is_string(kind) if ours in SPOKEN else isinstance(kind, Value | ClassLabel)
+    if ours in SPOKEN:
+        return _is_string(kind)
+    return isinstance(kind, Value | ClassLabel) and kind != Value("binary")
 
 
 def _is_string(kind: Any) -> bool:
@@ -246,6 +262,7 @@ def _tidy(rows: Rows, columns: Mapping[str, str], name: str) -> Rows:
     tidy = rows.select_columns(needed).map(
         _clean,
         batched=True,
+        batch_size=BATCH,
         # `datasets` finds cached rows by the name of a function and its arguments: what it does is one of them.
         fn_kwargs={"columns": columns, "code": inspect.getsource(sys.modules[__name__])},
         remove_columns=needed,
@@ -281,7 +298,7 @@ def _value(ours: str, value: Any) -> Any:
         return [said for said in map(_strip, utterances) if said]
     if isinstance(value, str):
         return _strip(value) or None
-    return value
+    return None if isinstance(value, float) and math.isnan(value) else value
 
 
 def _strip(text: str | None) -> str:

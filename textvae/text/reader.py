@@ -1,24 +1,25 @@
 """The reader: a Hub name, files or a data set become splits of raw rows, or one line that says what is wrong."""
 
-import codecs
-import csv
+import atexit
 import difflib
+import errno
 import glob
-import gzip
-import io
+import inspect
 import os
 import re
-import zlib
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+import shutil
+import tempfile
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, TypeAlias
 
+import datasets
 from datasets import (
+    BuilderConfig,
     Dataset,
-    Features,
     IterableDataset,
-    Value,
     concatenate_datasets,
     load_dataset,
     load_dataset_builder,
@@ -26,9 +27,19 @@ from datasets import (
 from datasets.arrow_writer import SchemaInferenceError
 from datasets.data_files import EmptyDatasetError
 from datasets.exceptions import DataFilesNotFoundError
-from pandas.errors import EmptyDataError
+from pyarrow import parquet
 
 from textvae.errors import UserError
+from textvae.text import tables
+from textvae.text.lines import (
+    STANDARD_INPUT,
+    UNREADABLE,
+    check_is_text,
+    damaged,
+    is_readable,
+    opened,
+    whole_lines,
+)
 
 Rows: TypeAlias = Dataset | IterableDataset
 Splits: TypeAlias = dict[str, Rows]
@@ -37,8 +48,9 @@ COLUMNS = ("text", "source", "target", "label", "dialogue")
 HELD_OUT_NAMES = {"validation": ("validation", "valid", "val", "dev"), "test": ("test",)}
 BUILDERS = {".csv": "csv", ".tsv": "csv", ".parquet": "parquet"}
 BUILDERS |= dict.fromkeys((".json", ".jsonl", ".ndjson"), "json")
-TEXT = {".txt", *BUILDERS} - {".parquet"}
-UNREADABLE = (OSError, EOFError, zlib.error)  # what damaged gzip raises, too
+
+FULL = (errno.ENOSPC, errno.EDQUOT)
+UNWRITABLE = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOENT, errno.ENOTDIR)
 
 
 @dataclass(frozen=True)
@@ -48,20 +60,30 @@ class Reader:
     Attributes:
         configuration: see `load_corpus`, as for `revision` and `streaming`.
         numbered: whether columns go by their numbers, as there is no header.
+        pipes: the copy of each pipe that was read, as it can be read only once.
     """
 
     configuration: str | None
     revision: str | None
     streaming: bool
     numbered: bool
+    pipes: dict[str, Path] = field(default_factory=dict)
 
     def read(self, train: Any, split: str, held_out: Mapping[str, Any]) -> Splits:
         """Train, and validation and test as far as they are given or belong to the same set."""
-        found = self._splits(train)
-        splits = {"train": _choose(found, (split,), train, only_one=split == "train")}
-        others = {name: rows for name, rows in found.items() if rows is not splits["train"]}
-        for name, given in held_out.items():
-            splits |= self._held_out(others if given is None else found, name, given)
+        try:
+            found = self._splits(train)
+            splits = {"train": _choose(found, (split,), train, only_one=split == "train")}
+            others = {name: rows for name, rows in found.items() if rows is not splits["train"]}
+            for name, given in held_out.items():
+                splits |= self._held_out(others if given is None else found, name, given)
+        except UserError as error:
+            if not self.pipes:
+                raise
+            message = str(error)
+            for name, copy in self.pipes.items():
+                message = message.replace(str(copy), "standard input" if name == STANDARD_INPUT else name)
+            raise UserError(message) from error.__cause__
         return splits
 
     def _held_out(self, found: Splits, name: str, given: Any) -> Splits:
@@ -87,7 +109,7 @@ class Reader:
             case dict() if source:
                 return {"train": self._parallel(source)}
             case list() | tuple() if source:
-                return {"train": self._table([_existing(file) for file in source])}
+                return {"train": self._table([self._existing(file) for file in source])}
             case str() | os.PathLike():
                 return self._named(os.fspath(source))
         raise UserError(
@@ -96,8 +118,8 @@ class Reader:
 
     def _named(self, name: str) -> Splits:
         path = Path(name).expanduser()
-        if path.is_file():
-            return {"train": self._table([path])}
+        if file := self._file(name):
+            return {"train": self._table([file])}
         if path.is_dir():
             return self._set(str(path))
         if glob.has_magic(name):
@@ -106,64 +128,104 @@ class Reader:
             return self._set(name)
         raise _missing(path)
 
+    def _file(self, name: str) -> Path | None:
+        """The file of this name, or the copy of a pipe; None if there is no such file."""
+        path = Path(name).expanduser()
+        if path.is_file() and name != STANDARD_INPUT:
+            return path
+        if name != STANDARD_INPUT and not is_readable(path):
+            return None
+        if name not in self.pipes:
+            self.pipes[name] = _copied(name)
+        return self.pipes[name]
+
+    def _existing(self, given: Any) -> Path:
+        if not isinstance(given, str | os.PathLike):
+            raise UserError(f"expected the path of a file, got {given!r:.80} ({type(given).__name__})")
+        file = self._file(os.fspath(given))
+        if file is None:
+            raise _missing(Path(given).expanduser())
+        return file
+
     def _set(self, name: str) -> Splits:
         """The splits of a set on the Hub, or of a folder laid out like one."""
-        folder = Path(name).is_dir()
-        revision = None if folder else self.revision
+        is_folder = Path(name).is_dir()
         try:
-            splits = load_dataset(name, self.configuration, revision=revision, streaming=self.streaming)
-            files = load_dataset_builder(name, self.configuration).config.data_files if folder else None
+            if is_folder and (files := _plain_files(name, self.configuration)):
+                return {split: self._table(own) for split, own in files.items()}
+            revision = None if is_folder else self.revision
+            return dict(load_dataset(name, self.configuration, revision=revision, streaming=self.streaming))
+        except UserError:
+            raise
         except Exception as error:  # the library raises RuntimeError, ValueError, FileNotFoundError, ...
             raise _explain_set(error, name, self.configuration) from error
-        for file in (Path(file) for own in (files or {}).values() for file in own):
-            if _suffix(file) in TEXT and file.is_file():  # the folder's card may name files elsewhere
-                self._check_bytes(file)
-        return dict(splits)
 
     def _table(self, files: list[Path]) -> Rows:
         """The rows of files of one kind, one after the other."""
         kind = _only_kind(files)
         if kind == "text" and self.numbered:
             kind = "csv"
-        for file in files if kind != "parquet" else ():
-            _check_is_text(file)
-            self._check_bytes(file)
         try:
-            return load_dataset(
-                kind,
-                data_files=[glob.escape(str(file.resolve())) for file in files],
-                split="train",
-                streaming=self.streaming,
-                **(_csv_options(files[0], self.numbered) if kind == "csv" else {}),
-            )
+            if kind in ("csv", "json"):
+                return self._rows(files)
+            if kind == "parquet":
+                files = _with_rows(files)
+            else:
+                self._check_lines(files)
+            paths = [glob.escape(str(file.resolve())) for file in files]
+            return load_dataset(kind, data_files=paths, split="train", streaming=self.streaming)
+        except UserError:
+            raise
         except Exception as error:  # see _set
             raise _explain_files(error, files) from error
 
-    def _check_bytes(self, file: Path) -> None:
-        """Raise a `UserError` if bytes are wrong and reading would not notice, or would not yet."""
-        # The reader of JSON lets wrong bytes pass, and a stream would come to those of a late line in the training.
-        if _kind(file) == "json" or self.streaming:
+    def _rows(self, files: list[Path]) -> Rows:
+        """The rows of CSV, TSV or JSON, all of which were found to be right."""
+        features = tables.features_of([str(file) for file in files], self.numbered)
+        if not features:
+            raise no_text(_some(files))
+        given = {
+            "files": [str(file.resolve()) for file in files],
+            "features": features,
+            "numbered": self.numbered,
+            # `datasets` finds cached rows by these arguments: what is in a file, and what is done, are two of them.
+            "stamps": [(file.stat().st_mtime_ns, file.stat().st_size) for file in files],
+            "code": inspect.getsource(tables),
+        }
+        kind: Any = IterableDataset if self.streaming else Dataset
+        return kind.from_generator(tables.rows, features=features, gen_kwargs=given)
+
+    def _check_lines(self, files: list[Path]) -> None:
+        """Raise a `UserError` if text is none, at the line that is none if a stream would come to it too late."""
+        for file in files:
             try:
-                _check_utf8(file)
+                with opened(file) as content:
+                    check_is_text(content, str(file))
             except UNREADABLE as error:
-                raise _damaged(file, error) from error
+                raise damaged(file, error) from error
+            if self.streaming:
+                _count_lines(file)
 
     def _parallel(self, sources: Mapping[str, Any]) -> Rows:
         """The rows of text files side by side: line i of each makes row i."""
         check_names(sources)
-        files = {ours: _side(given) for ours, given in sources.items()}
-        try:
-            lines = {ours: sum(map(_count_lines, own)) for ours, own in files.items()}
-        except (UnicodeDecodeError, *UNREADABLE) as error:
-            raise _explain_files(error, [file for own in files.values() for file in own]) from error
+        files = {ours: self._side(given) for ours, given in sources.items()}
+        lines = {ours: sum(map(_count_lines, own)) for ours, own in files.items()}
         if len(set(lines.values())) > 1:
             counts = ", ".join(f"{n} in {sources[ours]}" for ours, n in lines.items())
             raise UserError(
                 f"expected the same number of lines in parallel files, got {counts}: compare their ends"
             )
         plain = replace(self, numbered=False)
-        tables = [plain._table(own).rename_columns({"text": ours}) for ours, own in files.items()]
-        return concatenate_datasets(tables, axis=1)
+        sides = [plain._table(own).rename_columns({"text": ours}) for ours, own in files.items()]
+        return concatenate_datasets(sides, axis=1)
+
+    def _side(self, given: Any) -> list[Path]:
+        """The files of one side of parallel text."""
+        pattern = str(Path(given).expanduser()) if isinstance(given, str | os.PathLike) else ""
+        if glob.has_magic(pattern) and not Path(pattern).is_file():
+            return _matching(pattern)
+        return [self._existing(given)]
 
 
 def _choose(found: Splits, names: Sequence[str], source: Any, *, only_one: bool = True) -> Rows:
@@ -194,19 +256,6 @@ def did_you_mean(name: str, names: Sequence[str]) -> str:
     """A question that ends a message, or nothing if no name is near."""
     near = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
     return f" (did you mean {near[0]!r}?)" if near else ""
-
-
-def _existing(file: Any) -> Path:
-    path = Path(file).expanduser()
-    if not path.is_file():
-        raise _missing(path)
-    return path
-
-
-def _side(given: Any) -> list[Path]:
-    """The files of one side of parallel text."""
-    path = Path(given).expanduser()
-    return _matching(str(path)) if glob.has_magic(str(path)) and not path.is_file() else [_existing(path)]
 
 
 def _missing(path: Path) -> UserError:
@@ -250,68 +299,64 @@ def _only_kind(files: Sequence[Path]) -> str:
     return kinds[0]
 
 
-# ---- bytes
+# ---- files
 
 
-def _open(file: Path) -> gzip.GzipFile | io.BufferedReader:
-    """The bytes of a file; `datasets` too goes by the first bytes, not by the name, to know gzip."""
-    with open(file, "rb") as start:
-        zipped = start.read(2) == b"\x1f\x8b"
-    return gzip.open(file, "rb") if zipped else open(file, "rb")
-
-
-def _csv_options(file: Path, numbered: bool) -> dict[str, Any]:
-    """Options with which every cell is the string it is: "NA" is a word, and 1984 may be a title."""
-    separator = "," if _suffix(file) == ".csv" else "\t"
-    # Tables with tabs are mostly written without quoting, and a stray quote would swallow many lines.
-    quoting: Any = csv.QUOTE_MINIMAL if separator == "," else csv.QUOTE_NONE
-    with io.TextIOWrapper(_open(file), encoding="utf-8-sig", errors="replace", newline="") as lines:
-        first = next(csv.reader(lines, delimiter=separator, quoting=quoting), [])
-    names = [str(i) if numbered else name or f"Unnamed: {i}" for i, name in enumerate(first)]
-    strings = Features({name: Value("string") for name in names})
-    header = {"header": None, "column_names": names} if numbered else {}
-    return {"sep": separator, "quoting": quoting, "keep_default_na": False, "features": strings} | header
+def _copied(name: str) -> Path:
+    """A copy of a pipe's content, which is there as long as the program runs."""
+    folder = Path(tempfile.mkdtemp(prefix="textvae-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    copy = folder / ("input" if name == STANDARD_INPUT else Path(name).name)
+    with opened(name) as content, copy.open("wb") as file:
+        shutil.copyfileobj(content, file)
+    return copy
 
 
 def _count_lines(file: Path) -> int:
-    with io.TextIOWrapper(_open(file), encoding="utf-8") as lines:
-        return sum(1 for _ in lines)
+    """The lines of a text as `datasets` counts them, all of which are UTF-8."""
+    return sum(1 for _ in whole_lines(file, newline=None))
 
 
-def _check_is_text(file: Path) -> None:
-    try:
-        with _open(file) as start:
-            binary = b"\0" in start.read(4096)
-    except UNREADABLE as error:
-        raise _damaged(file, error) from error
-    if binary:
-        kinds = ", ".join(BUILDERS)
-        raise UserError(
-            f"expected text, {kinds}, plain or .gz, got {file}, binary or UTF-16: convert it to UTF-8"
-        )
+def _plain_files(folder: str, configuration: str | None) -> dict[str, list[Path]]:
+    """The files of each split of a folder whose card says nothing of how they are to be read; otherwise none."""
+    builder = load_dataset_builder(folder, configuration)
+    found = {
+        str(split): [_inside(folder, file) for file in own]
+        for split, own in builder.config.data_files.items()
+    }
+    files = [file for own in found.values() for file in own]
+    is_ours = all(file.is_file() and _suffix(file) in {*BUILDERS, ".txt"} for file in files)
+    return found if is_ours and builder.info.features is None and _is_default(builder.config) else {}
 
 
-def _check_utf8(file: Path) -> None:
-    decoder = codecs.getincrementaldecoder("utf-8")()
-    try:
-        with _open(file) as content:
-            for block in iter(lambda: content.read(2**20), b""):
-                decoder.decode(block)
-        decoder.decode(b"", final=True)
-    except UnicodeDecodeError:
-        _name_the_line(file)
+def _inside(folder: str, file: str) -> Path:
+    """A file of a folder, which the library names from the root on, under the name that the folder was given."""
+    root = Path(folder).resolve()
+    return Path(folder) / Path(file).relative_to(root) if Path(file).is_relative_to(root) else Path(file)
 
 
-def _name_the_line(file: Path) -> None:
-    with _open(file) as lines:
-        for number, line in enumerate(lines, 1):
-            try:
-                line.decode()
-            except UnicodeDecodeError as error:
-                raise UserError(
-                    f"expected UTF-8, got byte 0x{line[error.start]:02x} in line {number} of {file}: "
-                    f"convert it, e.g. iconv -f latin1 -t utf-8"
-                ) from error
+def _is_default(config: BuilderConfig) -> bool:
+    """Whether a configuration says nothing but which files there are."""
+    default = type(config)()
+    beside = {"name", "version", "data_dir", "data_files", "description"}
+    options = [option.name for option in fields(config) if option.name not in beside]
+    return all(getattr(config, name) == getattr(default, name) for name in options)
+
+
+def _with_rows(files: Sequence[Path]) -> list[Path]:
+    """Those of Parquet files that have rows, all of the same columns."""
+    found = {file: parquet.ParquetFile(file) for file in files}
+    some = {file: table for file, table in found.items() if table.metadata.num_rows}
+    if not some:
+        raise no_text(_some(files))
+    first, *others = [(file, set(table.schema_arrow.names)) for file, table in some.items()]
+    for file, names in others:
+        if differing := sorted(names ^ first[1]):
+            raise UserError(
+                f"expected the same columns in {first[0]} and {file}, got {', '.join(differing)} in one alone: give "
+                "them one by one"
+            )
+    return list(some)
 
 
 # ---- what went wrong, in terms of what the user gave
@@ -322,29 +367,51 @@ def no_text(where: str) -> UserError:
     return UserError(f"expected rows with text, got none in {where}: is it the right file and column?")
 
 
-def _damaged(file: Path | str, error: BaseException) -> UserError:
-    what = (str(error).strip().splitlines() or [type(error).__name__])[0]
-    return UserError(
-        f"expected a readable file, got {file}: {what}; it may be cut short or not what its name says"
-    )
+def _some(files: Sequence[Path]) -> str:
+    return ", ".join(str(file) for file in files[:3])
 
 
 def _explain_files(error: BaseException, files: Sequence[Path]) -> UserError:
     """The error that names the file `datasets` stumbled on, and why."""
     cause = error.__cause__ or error
-    some = ", ".join(str(file) for file in files[:3])
-    empty = isinstance(cause, SchemaInferenceError | EmptyDataError | StopIteration)
-    if empty or "corresponds to no data" in str(cause):
-        return no_text(some)
+    if isinstance(cause, UserError):
+        return cause
+    if isinstance(cause, SchemaInferenceError | StopIteration) or "corresponds to no data" in str(cause):
+        return no_text(_some(files))
     for file in files:
         try:
-            if _kind(file) != "parquet":
-                _check_utf8(file)
+            if _kind(file) == "text":
+                _count_lines(file)
         except UserError as wrong_bytes:
             return wrong_bytes
-        except UNREADABLE as unreadable:
-            return _damaged(file, unreadable)
-    return _damaged(some, cause)
+    return damaged(_some(files), cause)
+
+
+@contextmanager
+def blaming_the_cache() -> Iterator[None]:
+    """Turns an error of the cache of `datasets`, which cannot be written or is full, into one line that says so."""
+    try:
+        yield
+    except Exception as error:
+        if fault := _cache_fault(error):
+            raise fault from error
+        raise
+
+
+def _cache_fault(error: BaseException | None) -> UserError | None:
+    """The error of a cache that cannot be written, if that is behind an error."""
+    cache = Path(datasets.config.HF_DATASETS_CACHE).expanduser().absolute()
+    while error is not None:
+        if isinstance(error, OSError):
+            place = Path(str(error.filename)).absolute() if error.filename else None
+            is_cache = place is not None and (place.is_relative_to(cache) or cache.is_relative_to(place))
+            if error.errno in FULL or (is_cache and error.errno in UNWRITABLE):
+                return UserError(
+                    f"expected a cache that can be written, got {cache}: {error.strerror or error}; set "
+                    "HF_DATASETS_CACHE to a folder with room"
+                )
+        error = error.__cause__ or error.__context__
+    return None
 
 
 def _explain_set(error: Exception, name: str, configuration: str | None) -> UserError:

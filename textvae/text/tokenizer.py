@@ -20,23 +20,26 @@ from tqdm import tqdm
 from transformers import AutoTokenizer, PreTrainedTokenizerBase, PreTrainedTokenizerFast
 
 from textvae.errors import UserError
+from textvae.text.given import each_text
 
 SPECIAL_TOKENS = {"pad_token": "<pad>", "bos_token": "<s>", "eos_token": "</s>", "unk_token": "<unk>"}
 UNK = SPECIAL_TOKENS["unk_token"]
 
 PIECES = 8_000  # vocabulary size when none is asked for: enough for sentences, small enough for a soft-max
+SMALLEST = len(SPECIAL_TOKENS) + 1  # of a vocabulary with something in it
 SENTENCES = 2_000_000  # the trainer holds its text in memory: of a larger corpus it takes a random sample
 SPACE = "\u2581"  # how SentencePiece writes a space inside its pieces
 CUT = "\x01"  # tells SentencePiece where no piece may cross
 UNTRAINABLE = re.compile(
     "[\x00\x01\t\n\r\u2581\u2585]"
 )  # SentencePiece keeps these for itself: spelt in bytes
+PART = 1_000  # characters: SentencePiece's sums overflow on much longer words, and long repeated lines take it hours
 
 logger = logging.getLogger(__name__)
 
 
 def train_tokenizer(
-    texts: Iterable[str],
+    texts: Any,
     kind: Literal["sentencepiece", "words"] = "sentencepiece",
     *,
     vocabulary_size: int | None = None,
@@ -48,7 +51,7 @@ def train_tokenizer(
     """Learn a tokenizer from `texts`, which are read once, in order.
 
     Args:
-        texts: the training sentences.
+        texts: the training sentences, in anything that `given.as_list` takes.
         kind: "sentencepiece" cuts raw text into pieces, and decoding gives back exactly the text, any
             Unicode; "words" cuts at white space, and decoding joins the words by single spaces.
         vocabulary_size: number of tokens, special ones included. Of pieces exactly so many; None means 8,000,
@@ -60,7 +63,8 @@ def train_tokenizer(
         lower: whether text is lower-cased first, in training and in use; it then round-trips up to case.
 
     Raises:
-        UserError: if there is no text, or it does not allow that vocabulary size.
+        UserError: if an option is out of its range (`check_options`), there is no text, or the text does not allow that
+            vocabulary size.
 
     Example:
         >>> tokenizer = train_tokenizer(["a man walks", "a dog walks", "a man"], "words", minimum_count=2)
@@ -69,10 +73,16 @@ def train_tokenizer(
         >>> tokenizer.decode([4, 5, 6])
         'a man walks'
     """
-    _check_choice("kind", kind, ("sentencepiece", "words"))
-    _check_choice("algorithm", algorithm, ("unigram", "bpe"))
+    check_options(
+        kind=kind,
+        algorithm=algorithm,
+        vocabulary_size=vocabulary_size,
+        minimum_count=minimum_count,
+        character_coverage=character_coverage,
+    )
     normalizer = normalizers.Lowercase() if lower else None
-    normalised = (normalizer.normalize_str(text) for text in texts) if normalizer else texts
+    checked = each_text(texts)
+    normalised = (normalizer.normalize_str(text) for text in checked) if normalizer else checked
     if kind == "words":
         backend = _word_tokenizer(normalised, vocabulary_size, minimum_count)
     else:
@@ -168,9 +178,49 @@ def decode_rows(tokenizer: PreTrainedTokenizerBase, rows: Iterable[Sequence[int]
     return [str(tokenizer.decode(ids, skip_special_tokens=False)) for ids in bare]
 
 
+def check_options(
+    *,
+    kind: str = "sentencepiece",
+    algorithm: str = "unigram",
+    vocabulary_size: int | None = None,
+    minimum_count: int = 1,
+    character_coverage: float = 1.0,
+    maximum_length: int | None = None,
+) -> None:
+    """Refuse options of a tokenizer that no corpus allows, before one is read.
+
+    Args:
+        kind: as the others, of `train_tokenizer`.
+        algorithm: see there.
+        vocabulary_size: at least `SMALLEST`.
+        minimum_count: at least 1.
+        character_coverage: from 0.98 to 1, as SentencePiece wants it.
+        maximum_length: tokens that sentences are cut to, at least 2, as EOS is counted; None: never.
+
+    Raises:
+        UserError: naming the first that is out of its range.
+    """
+    _check_choice("kind", kind, ("sentencepiece", "words"))
+    _check_choice("algorithm", algorithm, ("unigram", "bpe"))
+    _check_least(
+        "vocabulary_size", vocabulary_size, SMALLEST, f"of which {len(SPECIAL_TOKENS)} are special tokens"
+    )
+    _check_least("minimum_count", minimum_count, 1, "as every word occurs")
+    _check_least("maximum_length", maximum_length, 2, "the end of the sentence counted")
+    if not 0.98 <= character_coverage <= 1:
+        raise UserError(f"expected character_coverage from 0.98 to 1, got {character_coverage}")
+
+
 def _check_choice(name: str, value: str, choices: tuple[str, ...]) -> None:
     if value not in choices:
         raise UserError(f"expected {name} to be one of {', '.join(choices)}, got {value!r}")
+
+
+def _check_least(name: str, value: int | None, least: int, why: str) -> None:
+    if value is None:
+        return
+    if not isinstance(value, int) or not least <= value < 2**31:
+        raise UserError(f"expected {name} of {least} or more, {why}, got {value}")
 
 
 def _first_line(error: Exception) -> str:
@@ -306,11 +356,26 @@ def _trainable(texts: Iterable[str]) -> Iterator[str]:
     """Yield the stretches of text SentencePiece can learn from, marked as the pre-tokenizer will cut them."""
     for text in texts:
         for stretch in UNTRAINABLE.split(text):
-            if not stretch.isspace():
-                yield stretch.replace("<", "<" + CUT)
+            for part in _parts(stretch):
+                if not part.isspace():
+                    yield part.replace("<", "<" + CUT)
 
 
-def _training_error(message: str, vocabulary_size: int | None) -> Exception:
+def _parts(stretch: str) -> Iterator[str]:
+    """Yield a stretch in parts of at most `PART` characters, cut at blanks, or inside of longer words.
+
+    SentencePiece puts a blank before each part, as the pre-tokenizer leaves one before each word.
+    """
+    start = 0
+    while len(stretch) - start > PART:
+        blank = stretch.rfind(" ", start + 1, start + PART + 1)
+        end = start + PART if blank < 0 else blank
+        yield stretch[start:end]
+        start = end if blank < 0 else end + 1
+    yield stretch[start:]
+
+
+def _training_error(message: str, vocabulary_size: int | None) -> UserError:
     """Turn SentencePiece's message into advice."""
     if "!sentences_.empty()" in message:
         return UserError("expected text to train a tokenizer on, got none: check the corpus and its column")
@@ -324,7 +389,10 @@ def _training_error(message: str, vocabulary_size: int | None) -> Exception:
             f"expected vocabulary_size to be at least {found[1]} (special tokens, 256 bytes, the corpus's "
             f"characters), got {vocabulary_size}: raise it, or lower character_coverage"
         )
-    return RuntimeError(message)
+    return UserError(
+        f"expected text that SentencePiece learns from, got its error {' '.join(message.split())!r}: try "
+        "algorithm='bpe', another vocabulary_size or kind='words'"
+    )
 
 
 def _progress(texts: Iterable[str], what: str) -> Iterator[str]:

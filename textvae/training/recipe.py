@@ -61,7 +61,7 @@ class Recipe:
     @property
     def folder(self) -> Path:
         """The run folder, ``training.output_dir``."""
-        return Path(self.training["output_dir"])
+        return Path(self.training["output_dir"]).expanduser()
 
 
 def read_recipe(path: str | Path, overrides: Sequence[str] = ()) -> Recipe:

@@ -108,7 +108,7 @@ def arguments_of(recipe: Recipe) -> TextVAETrainingArguments:
         UserError: if they do not.
     """
     try:
-        return TextVAETrainingArguments(**recipe.training)
+        return TextVAETrainingArguments(**recipe.training | {"output_dir": str(recipe.folder)})
     except ValueError as error:
         raise UserError(f"training: {error}") from error
 
