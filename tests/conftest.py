@@ -8,6 +8,7 @@ import datasets
 import pytest
 import torch
 from matplotlib.figure import Figure
+from scripts import run_script
 
 from textvae.cli import main
 
@@ -57,3 +58,9 @@ def textvae(capfd):
         return (end.value.code or 0, *capfd.readouterr())
 
     return command
+
+
+@pytest.fixture
+def example(monkeypatch, capsys):
+    """Runs a script of examples/."""
+    return lambda name, *arguments: run_script(f"examples/{name}", arguments, monkeypatch, capsys)

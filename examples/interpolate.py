@@ -1,0 +1,35 @@
+"""Write the sentences on the way from one to another, and draw them with the new words marked.
+
+python examples/interpolate.py runs/demo "The cook baked a cake." "Did the striker miss the penalty?" -o way.png
+"""
+
+import argparse
+
+from textvae import TextVAE
+from textvae.errors import reported_to_user
+from textvae.pictures.strip import draw_strip
+
+
+def main() -> None:
+    """Load a run, decode the way, print it and save its picture."""
+    parser = argparse.ArgumentParser(description="Print and draw the sentences between two others.")
+    parser.add_argument("run", help="a run folder, or a model on the Hub")
+    parser.add_argument("first", help="the sentence to begin with")
+    parser.add_argument("last", help="the sentence to end with")
+    parser.add_argument("-o", "--output", default="way.png", help="the picture: a .png, .pdf or .svg")
+    parser.add_argument("--steps", type=int, default=7, help="number of sentences, the ends counted")
+    parser.add_argument("--path", choices=["linear", "spherical"], default="linear")
+    arguments = parser.parse_args()
+    with reported_to_user():
+        vae = TextVAE.from_pretrained(arguments.run)
+        z = vae.path_between(arguments.first, arguments.last, arguments.steps, arguments.path)
+        sentences = vae.decode(z)
+        scores = vae.score(sentences, z)
+        for sentence, score in zip(sentences, scores, strict=True):
+            print(f"{-score:6.1f}  {sentence}")
+        draw_strip(sentences, scores, arguments.output)
+    print(f"-log p(x | z) in nats before each sentence; the picture: {arguments.output}")
+
+
+if __name__ == "__main__":
+    main()
