@@ -13,7 +13,7 @@ from textvae.evaluation.diagnosis import described
 from textvae.evaluation.evaluate import evaluate_rows
 from textvae.evaluation.quantities import Evaluation
 from textvae.files import replacing, replacing_files_in
-from textvae.models.checkpoint import last_whole_checkpoint, load_run, without_bars
+from textvae.models.checkpoint import last_whole_checkpoint, load_model, without_bars
 from textvae.text.fields import Fields
 from textvae.training.recipe import Recipe
 from textvae.training.record import size_of_step
@@ -114,8 +114,8 @@ def _first_stage(recipe: Recipe, fields: Fields, tokens: Tokens, resume: bool, q
     """The result of the first stage, trained now or, if the run is resumed, before."""
     done = recipe.folder / "pretraining.json"
     if resume and done.exists():
-        model, _ = load_run(recipe.folder, recipe.model.kind, "cpu")
-        return Start(model, **json.loads(done.read_text()))
+        # Its tokenizers stand in the folder of the whole run.
+        return Start(load_model(str(recipe.folder)), **json.loads(done.read_text()))
     checkpoint = last_whole_checkpoint(recipe.folder) if resume else None
     trainer = trained(recipe, fields, tokens, checkpoint, quiet=quiet)
     weight = None if recipe.objective.target_rate is None else float(trainer.kl_weight)
