@@ -6,8 +6,8 @@ python examples/interpolate.py runs/demo "The cook baked a cake." "Did the strik
 import argparse
 
 from textvae import TextVAE
-from textvae.errors import reported_to_user
 from textvae.pictures.strip import draw_strip
+from textvae.support.errors import reported_to_user
 
 
 def main() -> None:

@@ -9,7 +9,7 @@ from sklearn.cluster import KMeans
 from sklearn.pipeline import make_pipeline
 
 from textvae import TextVAEEmbedder, UserError, load_corpus
-from textvae.errors import reported_to_user
+from textvae.support.errors import reported_to_user
 from textvae.text.keywords import characteristic_words
 
 

@@ -46,7 +46,7 @@ from torch.distributions import Categorical, Independent, Normal, kl_divergence
 from torch.nn.utils.rnn import pad_sequence
 
 from textvae import UserError, load_corpus  # for its sentences alone
-from textvae.errors import reported_to_user
+from textvae.support.errors import reported_to_user
 
 SPECIAL = ["<pad>", "<s>", "</s>", "<unk>"]
 PAD, BOS, EOS, UNK = range(4)

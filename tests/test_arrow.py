@@ -10,7 +10,8 @@ import textvae
 ROOT = Path(textvae.__file__).parent
 # Folders in the order of DESIGN.md, the files of each in theirs. A new file is put in its place here.
 ORDER = """
-display errors support.options support.randomness support.yaml seeds files program processes precision finite
+support.display support.errors support.options support.randomness support.yaml support.seeds support.files
+support.program support.processes support.precision support.finite
 text.clauses text.morphology text.productions text.parser text.grammar
 text.given text.lines text.tables text.reader text.labels text.corpus
 text.tokenizer text.statistics text.blanks text.batches text.chunks text.keywords
@@ -27,7 +28,6 @@ evaluation.meters.perplexity evaluation.meters.latent_use evaluation.meters.mutu
 evaluation.meters.interventions evaluation.meters.accuracy evaluation.meters.reconstruction
 evaluation.meters.translation evaluation.meters.size evaluation.meters.table
 evaluation.diagnosis evaluation.report evaluation.evaluate evaluation.sample_quality evaluation.clustering
-texts encoding translation
 latent_space.paths latent_space.clusters latent_space.semi_supervised latent_space.neighbours
 latent_space.fitted_priors latent_space.maps
 training.speed training.rules training.planner
@@ -37,7 +37,9 @@ training.run_folder training.checks training.run
 training.script training.comparison
 pictures.cloud pictures.figure pictures.scatter pictures.page pictures.document pictures.confusion pictures.strip
 pictures.attention pictures.diversity
-text_vae vectors ray clustering embedding
+interfaces.batching interfaces.encoding interfaces.interface interfaces.sentence_encoder interfaces.sentence_decoder
+interfaces.latent_walks interfaces.text_vae interfaces.translator interfaces.vectors interfaces.ray
+interfaces.clustering interfaces.embedder
 commands.arguments commands.printing commands.train commands.evaluate commands.corpora commands.write commands.latent
 commands.encode commands.classify commands.cluster commands.map commands.translate
 cli __main__

@@ -26,9 +26,9 @@ from textvae.commands.arguments import lines_of
 from textvae.commands.evaluate import EMBEDDED
 from textvae.evaluation.diagnosis import described
 from textvae.evaluation.evaluate import evaluate_rows
+from textvae.interfaces.text_vae import TextVAE
 from textvae.text.corpus import load_corpus
 from textvae.text.fields import Fields, TextField
-from textvae.text_vae import TextVAE
 
 pytestmark = pytest.mark.usefixtures("apart")
 
@@ -100,7 +100,7 @@ def test_evaluate_refines_on_request(textvae, trained, file):
 
 
 def test_bf16_is_refused_where_it_cannot_be(textvae, trained, file, monkeypatch):
-    monkeypatch.setattr("textvae.precision.lstm_in_bf16", lambda: False)
+    monkeypatch.setattr("textvae.support.precision.lstm_in_bf16", lambda: False)
     code, _, err = textvae("evaluate", trained, file, "--bf16")
     assert code == 2
     assert "expected a CPU with AVX-512 for LSTMs in bf16, got one without: leave bf16 out" in err
@@ -203,7 +203,7 @@ def test_a_dash_is_standard_input(textvae, trained, monkeypatch):
 
 
 def test_encode_has_a_row_for_each_line(textvae, vae, trained, file, monkeypatch):
-    monkeypatch.setattr("textvae.vectors.ROWS", 2)
+    monkeypatch.setattr("textvae.interfaces.vectors.ROWS", 2)
     code, out, err = textvae("encode", trained, file, "-o", "new/z.npy")
     assert (code, out, err) == (0, "", "")
     np.testing.assert_allclose(np.load("new/z.npy"), vae.encode(LINES), rtol=1e-6)
@@ -241,7 +241,7 @@ def test_encode_writes_lines_to_a_pipe(textvae, vae, trained, file):
 
 
 def test_encode_goes_on_where_it_was_killed(textvae, vae, trained, file, tmp_path, monkeypatch):
-    monkeypatch.setattr("textvae.vectors.ROWS", 2)
+    monkeypatch.setattr("textvae.interfaces.vectors.ROWS", 2)
     assert textvae("encode", trained, file, "-o", "whole.npy")[0] == 0
 
     def killed(lines):

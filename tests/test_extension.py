@@ -17,6 +17,7 @@ from textvae.evaluation.meters.sums import Sums
 from textvae.evaluation.meters.table import METERS
 from textvae.evaluation.quantities import Description
 from textvae.inference.bounds import bounds
+from textvae.interfaces.text_vae import TextVAE
 from textvae.models.base import VAEModel
 from textvae.models.checkpoint import load_run
 from textvae.models.configuration import VAEConfig
@@ -30,7 +31,6 @@ from textvae.modules.priors import PRIORS
 from textvae.objectives.elbo import ELBO, OBJECTIVES
 from textvae.support.options import Count, Positive, Size
 from textvae.text.fields import Field
-from textvae.text_vae import TextVAE
 
 # ---- parts
 

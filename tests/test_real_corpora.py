@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from real import DATA, needs
 
-from textvae.text_vae import TextVAE
+from textvae.interfaces.text_vae import TextVAE
 from textvae.training.recipe import read_recipe
 from textvae.training.run import run
 

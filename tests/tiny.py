@@ -12,7 +12,7 @@ from textvae.models.language import TextVAEConfig, TextVAEModel
 from textvae.models.seq2seq import Seq2SeqVAEConfig, Seq2SeqVAEModel
 from textvae.modules.distributions import Draws
 from textvae.objectives.elbo import ELBO
-from textvae.precision import lstm_in_bf16
+from textvae.support.precision import lstm_in_bf16
 from textvae.text.batches import Batch
 from textvae.text.fields import Fields, LabelField, SourceField, TargetField, TextField
 from textvae.text.tokenizer import train_tokenizer

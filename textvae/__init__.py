@@ -6,16 +6,16 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from textvae.errors import UserError
+from textvae.support.errors import UserError
 
 if TYPE_CHECKING:
-    from textvae.embedding import TextVAEEmbedder
+    from textvae.interfaces.embedder import TextVAEEmbedder
+    from textvae.interfaces.text_vae import TextVAE
+    from textvae.interfaces.translator import Translator
     from textvae.models.language import TextVAEConfig, TextVAEModel
     from textvae.models.seq2seq import Seq2SeqVAEConfig, Seq2SeqVAEModel
     from textvae.text.corpus import load_corpus
-    from textvae.text_vae import TextVAE
     from textvae.training.trainer import TextVAETrainer, TextVAETrainingArguments
-    from textvae.translation import Translator
 
 __version__ = version("textvae")
 
@@ -37,13 +37,13 @@ __all__ = [
 _HOMES = {
     "Seq2SeqVAEConfig": "textvae.models.seq2seq",
     "Seq2SeqVAEModel": "textvae.models.seq2seq",
-    "TextVAE": "textvae.text_vae",
+    "TextVAE": "textvae.interfaces.text_vae",
     "TextVAEConfig": "textvae.models.language",
-    "TextVAEEmbedder": "textvae.embedding",
+    "TextVAEEmbedder": "textvae.interfaces.embedder",
     "TextVAEModel": "textvae.models.language",
     "TextVAETrainer": "textvae.training.trainer",
     "TextVAETrainingArguments": "textvae.training.trainer",
-    "Translator": "textvae.translation",
+    "Translator": "textvae.interfaces.translator",
     "load_corpus": "textvae.text.corpus",
 }
 

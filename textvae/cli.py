@@ -16,7 +16,7 @@ from textvae.commands.map import map_corpus
 from textvae.commands.train import recipes, train
 from textvae.commands.translate import translate
 from textvae.commands.write import interpolate, reconstruct, sample
-from textvae.program import program
+from textvae.support.program import program
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -32,7 +32,7 @@ for operation in (analogy, traverse, fill, neighbours, fit_prior, translate):
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Run the command line, and end the program, as `textvae.program.program` says.
+    """Run the command line, and end the program, as `textvae.support.program.program` says.
 
     Args:
         arguments: in place of those of the program.

@@ -17,11 +17,11 @@ from textbook import TextbookVAE, generate, iw_nll, train_step
 from torch import Tensor
 from transformers import PreTrainedTokenizerBase, TrainerCallback
 
+from textvae.interfaces.text_vae import TextVAE
 from textvae.models.language import TextVAEConfig, TextVAEModel
 from textvae.objectives.elbo import ELBO
 from textvae.text.batches import Batch
 from textvae.text.fields import Fields, TextField
-from textvae.text_vae import TextVAE
 from textvae.training.trainer import TextVAETrainer, TextVAETrainingArguments
 
 SAMPLES = 500

@@ -19,11 +19,11 @@ import numpy as np
 import torch
 from transformers import PreTrainedTokenizerBase
 
-from textvae.errors import UserError
 from textvae.models.language import TextVAEConfig, TextVAEModel
 from textvae.modules.decoders import DILATIONS
 from textvae.objectives.elbo import ELBO
-from textvae.precision import lstm_in_bf16
+from textvae.support.errors import UserError
+from textvae.support.precision import lstm_in_bf16
 from textvae.text.batches import Batch
 from textvae.text.tokenizer import train_tokenizer
 

@@ -20,8 +20,8 @@ from measure import gemm_rate, precision, ratio, seconds_of, with_peak
 from torch import Tensor
 from torch.nn import functional
 
-from textvae.errors import reported_to_user
 from textvae.modules.output_layer import OutputLayer
+from textvae.support.errors import reported_to_user
 
 SIZES = {
     "ptb-256": (32, 23, 256, 10_000),

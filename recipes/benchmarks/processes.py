@@ -19,8 +19,8 @@ from datasets import Dataset
 from jobs import Setting, training
 from measure import BATCH, MODELS, VOCABULARY, ratio
 
-from textvae.errors import reported_to_user
-from textvae.processes import is_first, join, leave
+from textvae.support.errors import reported_to_user
+from textvae.support.processes import is_first, join, leave
 from textvae.text.fields import Fields, TextField
 
 

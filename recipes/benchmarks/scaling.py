@@ -30,16 +30,16 @@ from measure import (
 )
 from transformers import StoppingCriteria, StoppingCriteriaList
 
-from textvae.errors import reported_to_user
 from textvae.inference.bounds import bounds
+from textvae.interfaces.text_vae import TextVAE
+from textvae.interfaces.vectors import write_vectors
 from textvae.models.language import TextVAEModel
 from textvae.pictures.figure import PAGE, check_picture, new_figure, write
+from textvae.support.errors import reported_to_user
 from textvae.text.batches import Batch
 from textvae.text.corpus import load_corpus
 from textvae.text.fields import Fields, TextField
 from textvae.text.samplers import evaluation_loader
-from textvae.text_vae import TextVAE
-from textvae.vectors import write_vectors
 
 LENGTH, WRITTEN = 22, 64
 """Tokens of a sentence, which is PTB's mean, and sentences written at once."""

@@ -18,7 +18,7 @@ from jobs import JOBS, Job, Setting
 from measure import BATCH, VOCABULARY, gemm_rate, ratio, with_peak
 from transformers import PreTrainedTokenizerBase
 
-from textvae.errors import reported_to_user
+from textvae.support.errors import reported_to_user
 from textvae.text.corpus import load_corpus
 from textvae.text.tokenizer import train_tokenizer
 

@@ -19,9 +19,9 @@ from typing import Any
 
 from methods import METHODS, Bench
 
-from textvae.files import replacing
-from textvae.program import program
-from textvae.seeds import check_seed
+from textvae.support.files import replacing
+from textvae.support.program import program
+from textvae.support.seeds import check_seed
 
 
 def main() -> None:

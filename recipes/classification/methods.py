@@ -14,9 +14,9 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from supervised import LSTMClassifier, accuracy, batches_of, trained
 
+from textvae.interfaces.text_vae import TextVAE
 from textvae.latent_space.semi_supervised import M2Classifier
 from textvae.text.corpus import load_corpus
-from textvae.text_vae import TextVAE
 from textvae.training.recipe import Recipe, read_recipe
 from textvae.training.run import run
 

@@ -18,7 +18,7 @@ from sklearn.mixture import GaussianMixture
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import Normalizer
 
-from textvae.program import program
+from textvae.support.program import program
 from textvae.text.corpus import load_corpus
 from textvae.training.checks import check_run
 from textvae.training.recipe import read_recipe

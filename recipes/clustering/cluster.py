@@ -18,14 +18,14 @@ import numpy as np
 from datasets import DatasetDict, IterableDatasetDict
 from numpy.typing import ArrayLike
 
-from textvae.clustering import find_clusters
-from textvae.errors import UserError
 from textvae.evaluation.clustering import clustering_scores
-from textvae.files import replacing
+from textvae.interfaces.clustering import find_clusters
+from textvae.interfaces.text_vae import TextVAE
 from textvae.latent_space import clusters
-from textvae.program import program
+from textvae.support.errors import UserError
+from textvae.support.files import replacing
+from textvae.support.program import program
 from textvae.text.corpus import load_corpus
-from textvae.text_vae import TextVAE
 from textvae.training.checks import check_run
 from textvae.training.recipe import Recipe, read_recipe
 from textvae.training.run import run

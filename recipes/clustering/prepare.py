@@ -18,9 +18,9 @@ from sklearn.datasets._twenty_newsgroups import (
     strip_newsgroup_quoting,
 )
 
-from textvae.errors import UserError
-from textvae.files import check_folder, replacing
-from textvae.program import program
+from textvae.support.errors import UserError
+from textvae.support.files import check_folder, replacing
+from textvae.support.program import program
 
 Rows = list[dict[str, str]]
 

@@ -18,10 +18,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from textvae.errors import UserError
-from textvae.files import check_folder
 from textvae.models.checkpoint import last_whole_checkpoint
-from textvae.program import program
+from textvae.support.errors import UserError
+from textvae.support.files import check_folder
+from textvae.support.program import program
 from textvae.training.comparison import Comparison, Run, read_comparison, write_table
 
 TRAIN = Path(__file__).with_name("train.py")

@@ -12,14 +12,14 @@ from datasets import Dataset
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import cross_val_score
 
-from textvae.clustering import cluster_texts
 from textvae.evaluation.report import report
+from textvae.interfaces.clustering import cluster_texts
+from textvae.interfaces.text_vae import TextVAE
 from textvae.latent_space.maps import project
 from textvae.pictures.page import write_page
-from textvae.program import program
+from textvae.support.program import program
 from textvae.text.corpus import load_corpus
 from textvae.text.grammar import Grammar
-from textvae.text_vae import TextVAE
 from textvae.training.checks import check_run
 from textvae.training.recipe import read_recipe
 from textvae.training.run import run

@@ -11,12 +11,12 @@ from pathlib import Path
 
 from sacrebleu.metrics.bleu import BLEU
 
-from textvae.display import one_line
-from textvae.errors import UserError
-from textvae.program import program
-from textvae.seeds import check_seed
+from textvae.interfaces.text_vae import TextVAE
+from textvae.support.display import one_line
+from textvae.support.errors import UserError
+from textvae.support.program import program
+from textvae.support.seeds import check_seed
 from textvae.text.corpus import load_corpus
-from textvae.text_vae import TextVAE
 from textvae.training.recipe import read_recipe
 
 

@@ -19,14 +19,14 @@ from datasets import Dataset
 
 from textvae.evaluation.bleu import distinct_n, self_bleu
 from textvae.evaluation.sample_quality import perplexity
-from textvae.files import check_folder, replacing
+from textvae.interfaces.text_vae import TextVAE
 from textvae.latent_space.fitted_priors import save_prior
 from textvae.models.language import TextVAEModel
 from textvae.objectives.elbo import ELBO
-from textvae.program import program
-from textvae.seeds import check_seed
+from textvae.support.files import check_folder, replacing
+from textvae.support.program import program
+from textvae.support.seeds import check_seed
 from textvae.text.corpus import load_corpus
-from textvae.text_vae import TextVAE
 from textvae.training.recipe import Recipe, read_recipe
 from textvae.training.run import run
 from textvae.training.schema import EvaluationOptions, ModelOptions

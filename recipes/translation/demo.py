@@ -7,13 +7,13 @@ import argparse
 from pathlib import Path
 
 from textvae.evaluation.report import report
+from textvae.interfaces.translator import Translator
 from textvae.pictures.attention import draw_attention
-from textvae.program import program
+from textvae.support.program import program
 from textvae.text.corpus import load_corpus
 from textvae.training.checks import check_run
 from textvae.training.recipe import read_recipe
 from textvae.training.run import run
-from textvae.translation import Translator
 
 RECIPE = Path(__file__).with_name("grammar.yaml")
 

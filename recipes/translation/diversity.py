@@ -15,14 +15,14 @@ from pathlib import Path
 from typing import Any
 
 from textvae.evaluation.translation import Diversity, diversity
-from textvae.files import replacing
+from textvae.interfaces.translator import Translator
 from textvae.pictures.diversity import draw_diversity
 from textvae.pictures.figure import check_picture
-from textvae.program import program
-from textvae.seeds import check_seed
+from textvae.support.files import replacing
+from textvae.support.program import program
+from textvae.support.seeds import check_seed
 from textvae.text.corpus import load_corpus
 from textvae.training.recipe import read_recipe
-from textvae.translation import Translator
 
 COLUMNS = ("bleu", "oracle_bleu", "self_bleu", "distinct_1", "distinct_2")
 

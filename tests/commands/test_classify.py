@@ -4,7 +4,7 @@ import pytest
 import tiny
 import torch
 
-from textvae.text_vae import TextVAE
+from textvae.interfaces.text_vae import TextVAE
 
 
 @pytest.fixture(scope="module")

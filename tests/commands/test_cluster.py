@@ -8,9 +8,9 @@ import tiny
 import torch
 
 from textvae.cli import main
-from textvae.clustering import cluster_texts
 from textvae.evaluation.clustering import clustering_scores
-from textvae.text_vae import TextVAE
+from textvae.interfaces.clustering import cluster_texts
+from textvae.interfaces.text_vae import TextVAE
 
 pytestmark = pytest.mark.usefixtures("apart")
 

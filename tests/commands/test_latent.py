@@ -7,8 +7,8 @@ import pytest
 import tiny
 import torch
 
+from textvae.interfaces.text_vae import TextVAE
 from textvae.latent_space.fitted_priors import load_prior
-from textvae.text_vae import TextVAE
 
 LINES = ["a b c", "d e f g h", "i", "", "q r s t", "z y x w v u"]
 

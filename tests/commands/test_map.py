@@ -12,10 +12,10 @@ import tiny
 import torch
 
 from textvae.cli import main
-from textvae.clustering import find_clusters
 from textvae.commands.map import map_corpus
+from textvae.interfaces.clustering import find_clusters
+from textvae.interfaces.text_vae import TextVAE
 from textvae.latent_space.maps import METHODS, project
-from textvae.text_vae import TextVAE
 
 pytestmark = pytest.mark.usefixtures("apart")
 

@@ -15,7 +15,7 @@ import tiny
 import torch
 
 from textvae.commands.printing import print_json
-from textvae.text_vae import TextVAE
+from textvae.interfaces.text_vae import TextVAE
 
 pytestmark = pytest.mark.usefixtures("apart")
 

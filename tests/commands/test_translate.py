@@ -6,11 +6,11 @@ import sys
 
 import pytest
 import tiny
-from test_translation import SOURCES, make
+from translators import SOURCES, make
 
 from textvae.evaluation.bleu import bleu
-from textvae.text_vae import TextVAE
-from textvae.translation import Translator
+from textvae.interfaces.text_vae import TextVAE
+from textvae.interfaces.translator import Translator
 
 LINES = ["A B C", "", "Z Y X W"]
 

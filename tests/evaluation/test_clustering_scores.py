@@ -4,8 +4,8 @@ from math import log
 import numpy as np
 import pytest
 
-from textvae.errors import UserError
 from textvae.evaluation.clustering import clustering_scores
+from textvae.support.errors import UserError
 
 LABELS = ["x"] * 4 + ["y"] * 4 + ["z"] * 4
 

@@ -10,7 +10,6 @@ from datasets import Dataset
 from torch import nn
 from torch.distributions import MultivariateNormal, Normal
 
-from textvae.errors import UserError
 from textvae.evaluation import evaluate as evaluation
 from textvae.evaluation.evaluate import evaluate, evaluate_rows
 from textvae.evaluation.meters import interventions
@@ -19,6 +18,7 @@ from textvae.models.outputs import Reading
 from textvae.models.refinement import Refinement
 from textvae.models.seq2seq import Seq2SeqVAEModel
 from textvae.modules.distributions import along, diagonal_gaussian, sample
+from textvae.support.errors import UserError
 from textvae.text.batches import Batch
 
 EACH = pytest.mark.parametrize("latent", ["sentence", "attention", "step"])

@@ -2,9 +2,9 @@ import pytest
 import tiny
 import torch
 
-from textvae.errors import UserError
 from textvae.evaluation.bleu import distinct_n, self_bleu
 from textvae.evaluation.sample_quality import perplexity
+from textvae.support.errors import UserError
 
 
 def test_self_bleu_by_hand():

@@ -6,11 +6,11 @@ import torch
 from datasets import Dataset
 from sacrebleu import corpus_bleu
 
-from textvae.errors import UserError
 from textvae.evaluation.bleu import bleu
 from textvae.evaluation.meters.translation import LONGEST, Translation
 from textvae.evaluation.quantities import Setting
 from textvae.evaluation.translation import diversity, oracle_bleu
+from textvae.support.errors import UserError
 from textvae.text.fields import Fields, SourceField, TargetField
 from textvae.text.tokenizer import train_tokenizer
 

@@ -3,8 +3,8 @@
 import pytest
 import tiny
 
+from textvae.interfaces.text_vae import TextVAE
 from textvae.pictures.strip import draw_strip
-from textvae.text_vae import TextVAE
 
 
 @pytest.fixture

@@ -5,9 +5,9 @@ import pytest
 from scipy.stats import multivariate_normal
 from sklearn.mixture import GaussianMixture
 
-from textvae.errors import UserError
 from textvae.evaluation.clustering import clustering_scores
 from textvae.latent_space.clusters import REGULARIZATION, Clusters, Method, fit_clusters
+from textvae.support.errors import UserError
 
 METHODS = get_args(Method)
 CENTRES = np.array([[0.0, 0.0, 3.0], [4.0, 0.0, 0.0], [0.0, -4.0, 0.0]])

@@ -3,7 +3,6 @@ import pytest
 import torch
 from scipy.stats import multivariate_normal
 
-from textvae.errors import UserError
 from textvae.latent_space.fitted_priors import (
     FittedFlow,
     FittedMixture,
@@ -12,6 +11,7 @@ from textvae.latent_space.fitted_priors import (
     load_prior,
     save_prior,
 )
+from textvae.support.errors import UserError
 
 LIKE = torch.zeros((), dtype=torch.float64)
 

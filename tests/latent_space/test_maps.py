@@ -4,8 +4,8 @@ from importlib.util import find_spec
 import numpy as np
 import pytest
 
-from textvae.errors import UserError
 from textvae.latent_space.maps import project
+from textvae.support.errors import UserError
 
 umap = [
     pytest.mark.skipif(find_spec("umap") is None, reason="needs textvae[umap]"),

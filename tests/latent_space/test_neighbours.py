@@ -2,9 +2,9 @@ import numpy as np
 import pytest
 from sklearn.neighbors import NearestNeighbors
 
-from textvae.errors import UserError
 from textvae.latent_space import neighbours
 from textvae.latent_space.neighbours import nearest
+from textvae.support.errors import UserError
 
 DRAW = np.random.default_rng(0)
 CORPUS = DRAW.normal(size=(101, 5)).astype(np.float32)

@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 import torch
 
-from textvae.errors import UserError
 from textvae.latent_space.paths import PATHS, analogy, linear, spherical, traversal
+from textvae.support.errors import UserError
 
 A, B = np.array([1.0, 2.0, -0.3], np.float32), np.array([-0.7, 0.1, 4.0], np.float32)
 

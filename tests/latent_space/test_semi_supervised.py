@@ -5,10 +5,10 @@ import pytest
 import torch
 from sklearn.base import clone
 
-from textvae.errors import UserError
 from textvae.latent_space.semi_supervised import M2Classifier, VectorM2
 from textvae.modules.distributions import surprise_of_class
 from textvae.objectives.elbo import ELBO
+from textvae.support.errors import UserError
 
 
 def blobs(n, seed):

@@ -7,9 +7,9 @@ import pytest
 import tiny
 import torch
 
-from textvae.errors import UserError
 from textvae.models import filling
 from textvae.models.filling import fill
+from textvae.support.errors import UserError
 from textvae.text.blanks import Blank
 
 WORD = Blank(b" ", b"")

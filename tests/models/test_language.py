@@ -7,10 +7,10 @@ from flat import SECTIONS, nested
 from torch.distributions import kl_divergence
 from transformers import AutoConfig, AutoModel
 
-from textvae.errors import UserError
 from textvae.models.language import TextVAEConfig, TextVAEModel
 from textvae.objectives.elbo import ELBO
 from textvae.objectives.schedules import KLWeight
+from textvae.support.errors import UserError
 
 KINDS = {
     f"tied-{name}": options | {"tie_word_embeddings": True} for name, options in tiny.DECODERS.items()

@@ -8,9 +8,9 @@ import torch
 from torch.distributions import kl_divergence
 from torch.nn import functional
 
-from textvae.errors import UserError
 from textvae.models.refinement import Refinement, refined, refined_with_gradient
 from textvae.modules.distributions import diagonal_gaussian
+from textvae.support.errors import UserError
 
 NO_CLIP = 1e9
 DECODERS = pytest.mark.parametrize(

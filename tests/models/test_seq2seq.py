@@ -8,7 +8,6 @@ import torch
 from torch.distributions import kl_divergence
 from transformers import AutoConfig, AutoModel
 
-from textvae.errors import UserError
 from textvae.inference import bounds as inference
 from textvae.inference.bounds import bounds
 from textvae.models.checkpoint import load_model
@@ -17,6 +16,7 @@ from textvae.modules.conditional_latents import SentenceLatent
 from textvae.modules.distributions import along
 from textvae.objectives.elbo import ELBO
 from textvae.objectives.schedules import KLWeight
+from textvae.support.errors import UserError
 from textvae.text.batches import Batch
 
 TYPES = ("sentence", "attention", "step")

@@ -6,12 +6,12 @@ import tiny
 import torch
 from torch.distributions import kl_divergence
 
-from textvae.errors import UserError
 from textvae.models.outputs import VAEOutput
 from textvae.modules.classes import UNLABELLED, ClassGaussian
 from textvae.modules.distributions import diagonal_gaussian
 from textvae.modules.priors import ClassPrior, StandardNormalPrior
 from textvae.objectives.elbo import ELBO
+from textvae.support.errors import UserError
 
 
 @pytest.fixture

@@ -2,8 +2,8 @@ import math
 
 import pytest
 
-from textvae.errors import UserError
 from textvae.objectives.schedules import KLWeight
+from textvae.support.errors import UserError
 
 SCHEDULES = {
     "constant": KLWeight("constant", end=0.7),

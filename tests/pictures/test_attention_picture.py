@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from matplotlib.image import imread
 
-from textvae.errors import UserError
 from textvae.pictures.attention import draw_attention
+from textvae.support.errors import UserError
 
 
 def test_the_darker_the_further(tmp_path):

@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
-from textvae.errors import UserError
 from textvae.pictures.cloud import GREY, MOST, PALETTE, classes_of, cloud_of
+from textvae.support.errors import UserError
 
 POINTS = np.arange(8.0).reshape(4, 2)
 

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from matplotlib.image import imread
 
-from textvae.errors import UserError
 from textvae.pictures.confusion import draw_confusion, write_confusion_page
+from textvae.support.errors import UserError
 
 
 def cells(path, size):

@@ -5,10 +5,10 @@ import pytest
 from matplotlib.colors import to_rgb
 from matplotlib.image import imread
 
-from textvae.errors import UserError
 from textvae.evaluation.translation import Diversity
 from textvae.pictures.cloud import PALETTE
 from textvae.pictures.diversity import MARKERS, draw_diversity
+from textvae.support.errors import UserError
 
 
 def found(oracle, own):

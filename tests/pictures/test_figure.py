@@ -2,8 +2,8 @@ import sys
 
 import pytest
 
-from textvae.errors import UserError
 from textvae.pictures.figure import check_picture, new_figure, plain, write
+from textvae.support.errors import UserError
 
 
 def test_a_picture_that_cannot_be_written_is_refused_at_once(tmp_path, monkeypatch):

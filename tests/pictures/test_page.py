@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 
 import textvae.pictures
-from textvae.display import without_markup
-from textvae.errors import UserError
 from textvae.pictures.page import write_page
+from textvae.support.display import without_markup
+from textvae.support.errors import UserError
 
 NASTY = [
     "</script><script>alert(1)</script>",

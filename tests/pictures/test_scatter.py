@@ -6,10 +6,10 @@ import tiny
 from matplotlib.colors import to_rgb
 from matplotlib.image import imread
 
-from textvae.errors import UserError
 from textvae.pictures import scatter
 from textvae.pictures.cloud import PALETTE, cloud_of
 from textvae.pictures.scatter import SIZE, _moved_apart, _patches, draw_map
+from textvae.support.errors import UserError
 
 WIDTH = 1050
 """Of a column, in pixels."""

@@ -5,8 +5,8 @@ import pytest
 from matplotlib.colors import to_rgb
 from matplotlib.image import imread
 
-from textvae.errors import UserError
 from textvae.pictures.strip import BLUE, NEW, changed, draw_strip, write_strip_page
+from textvae.support.errors import UserError
 
 TEXTS = ["the dog sleeps", "the dog sleeps", "the dog barks at the moon", "$5 and $6 too"]
 

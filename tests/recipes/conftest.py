@@ -2,7 +2,7 @@ import pytest
 import tiny
 from scripts import run_script
 
-from textvae.text_vae import TextVAE
+from textvae.interfaces.text_vae import TextVAE
 
 
 @pytest.fixture

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from textvae.errors import UserError
+from textvae.support.errors import UserError
 from textvae.training.comparison import read_comparison, rows, write_table
 
 FOLDER = Path(__file__).parents[2] / "recipes" / "language_model"

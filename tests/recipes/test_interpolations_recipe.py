@@ -2,7 +2,7 @@
 
 import pytest
 
-from textvae.text_vae import TextVAE
+from textvae.interfaces.text_vae import TextVAE
 
 SCRIPT = "language_model/interpolations.py"
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from textvae.text_vae import TextVAE
+from textvae.interfaces.text_vae import TextVAE
 from textvae.training.recipe import read_recipe
 from textvae.training.run import run
 

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
+from textvae.interfaces.translator import Translator
 from textvae.training.recipe import read_recipe
 from textvae.training.run import run
-from textvae.translation import Translator
 
 FOLDER = Path(__file__).parents[2] / "recipes" / "translation"
 RECIPES = sorted(FOLDER.glob("*.yaml"))

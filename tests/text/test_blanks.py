@@ -1,6 +1,6 @@
 import pytest
 
-from textvae.errors import UserError
+from textvae.support.errors import UserError
 from textvae.text.blanks import Blank, pattern, spellings
 from textvae.text.tokenizer import train_tokenizer
 

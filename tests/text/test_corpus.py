@@ -8,7 +8,7 @@ import pytest
 from datasets import ClassLabel, Dataset, DatasetDict, IterableDatasetDict, List, Value
 from real import DATA, needs
 
-from textvae.errors import UserError
+from textvae.support.errors import UserError
 from textvae.text.corpus import load_corpus
 
 LINES = [f"sentence {i}" for i in range(40)]

@@ -5,7 +5,7 @@ import json
 import pytest
 from datasets import ClassLabel, Dataset, Features, Value
 
-from textvae.errors import UserError
+from textvae.support.errors import UserError
 from textvae.text.fields import FieldOptions, Fields, LabelField
 
 

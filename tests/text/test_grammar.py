@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from textvae.errors import UserError
+from textvae.support.errors import UserError
 from textvae.text.grammar import Grammar, main
 from textvae.text.morphology import spell
 from textvae.text.parser import Parser

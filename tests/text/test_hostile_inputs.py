@@ -21,7 +21,7 @@ import pytest
 from datasets import ClassLabel, Dataset, DatasetDict, load_dataset
 from pyarrow import parquet
 
-from textvae.errors import UserError
+from textvae.support.errors import UserError
 from textvae.text import chunks as chunking
 from textvae.text.blanks import pattern
 from textvae.text.chunks import chunks

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from sklearn.feature_extraction.text import CountVectorizer
 
-from textvae.errors import UserError
+from textvae.support.errors import UserError
 from textvae.text.keywords import LIFT, characteristic_words
 
 

@@ -5,7 +5,7 @@ from collections import Counter
 import pytest
 from datasets import ClassLabel, Dataset, Features, Value
 
-from textvae.errors import UserError
+from textvae.support.errors import UserError
 from textvae.text.corpus import load_corpus
 from textvae.text.labels import keep_labels
 

@@ -5,7 +5,7 @@ import random
 import pytest
 from datasets import Dataset
 
-from textvae.errors import UserError
+from textvae.support.errors import UserError
 from textvae.text.grammar import Grammar
 from textvae.text.statistics import Lengths, TokenLengths, statistics_of
 from textvae.text.tokenizer import train_tokenizer

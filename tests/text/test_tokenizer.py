@@ -4,7 +4,7 @@ import pytest
 from real import DATA, needs
 from transformers import AutoTokenizer
 
-from textvae.errors import UserError
+from textvae.support.errors import UserError
 from textvae.text.tokenizer import decode_rows, load_tokenizer, train_tokenizer, train_tokenizers
 
 SENTENCES = [

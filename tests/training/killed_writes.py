@@ -14,7 +14,7 @@ from pathlib import Path
 
 import torch
 
-from textvae.errors import UserError
+from textvae.support.errors import UserError
 from textvae.training.recipe import read_recipe
 from textvae.training.run import run
 

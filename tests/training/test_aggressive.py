@@ -4,8 +4,8 @@ import pytest
 import tiny
 import torch
 
-from textvae.errors import UserError
 from textvae.objectives.elbo import ELBO
+from textvae.support.errors import UserError
 from textvae.training.aggressive import AggressiveEncoder
 from textvae.training.trainer import TextVAETrainer, TextVAETrainingArguments
 

@@ -5,8 +5,8 @@ import sys
 
 import pytest
 
-from textvae.errors import UserError
-from textvae.seeds import END
+from textvae.support.errors import UserError
+from textvae.support.seeds import END
 from textvae.training import script
 from textvae.training.checks import check_run
 from textvae.training.recipe import read_recipe

@@ -9,14 +9,14 @@ import torch
 import yaml
 from safetensors.torch import load_file
 
-from textvae.errors import UserError
 from textvae.evaluation.bleu import bleu
+from textvae.interfaces.translator import Translator
 from textvae.models.checkpoint import last_whole_checkpoint
+from textvae.support.errors import UserError
 from textvae.text.corpus import load_corpus
 from textvae.text.tokenizer import load_tokenizer
 from textvae.training.recipe import read_recipe
 from textvae.training.run import run
-from textvae.translation import Translator
 
 STEPS, SAVED = 8, 4
 

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import nn
 
-from textvae.errors import UserError
+from textvae.support.errors import UserError
 from textvae.text.grammar import Grammar
 from textvae.text.statistics import Lengths, Statistics, statistics_of
 from textvae.text.tokenizer import train_tokenizer

@@ -2,12 +2,12 @@
 
 import pytest
 
-from textvae.errors import UserError
 from textvae.models.language import TextVAEModel
 from textvae.models.refinement import Refinement
 from textvae.models.seq2seq import Seq2SeqVAEModel
 from textvae.objectives.elbo import ELBO
 from textvae.objectives.schedules import KLWeight
+from textvae.support.errors import UserError
 from textvae.text.fields import FieldOptions
 from textvae.training.recipe import read_recipe
 from textvae.training.schema import RATE, EvaluationOptions, ModelOptions

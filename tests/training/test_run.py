@@ -16,13 +16,13 @@ import yaml
 from safetensors.torch import load_file
 from transformers import AutoModel, AutoTokenizer
 
-from textvae.errors import UserError
 from textvae.evaluation.diagnosis import described
+from textvae.interfaces.text_vae import TextVAE
 from textvae.models.checkpoint import last_whole_checkpoint
 from textvae.objectives.rate import SPEED, START
+from textvae.support.errors import UserError
 from textvae.text.corpus import load_corpus
 from textvae.text.tokenizer import load_tokenizer
-from textvae.text_vae import TextVAE
 from textvae.training.recipe import read_recipe
 from textvae.training.run import run
 

@@ -21,16 +21,16 @@ import yaml
 from datasets import ClassLabel, Dataset, DatasetDict, Features, List, Value, concatenate_datasets
 from safetensors.torch import load_file, save_file
 
-from textvae.errors import UserError
+from textvae.interfaces.text_vae import TextVAE
+from textvae.interfaces.translator import Translator
 from textvae.models.checkpoint import last_whole_checkpoint
-from textvae.text_vae import TextVAE
+from textvae.support.errors import UserError
 from textvae.training import run_folder
 from textvae.training.recipe import read_recipe
 from textvae.training.record import MAY_CHANGE, ROWS, Record, differences, digest
 from textvae.training.run import run
 from textvae.training.run_folder import RunFolder
 from textvae.training.trainer import TextVAETrainingArguments
-from textvae.translation import Translator
 
 STEP = 8
 CORPUS = DatasetDict({split: Dataset.from_dict({"text": ["a b", "c"]}) for split in ("train", "validation")})

@@ -9,13 +9,13 @@ import torch
 from safetensors.torch import load_file
 from transformers import TrainerCallback
 
-from textvae.errors import UserError
 from textvae.evaluation.diagnosis import described
 from textvae.evaluation.evaluate import evaluate
 from textvae.models.language import TextVAEModel
 from textvae.objectives.elbo import ELBO
 from textvae.objectives.schedules import KLWeight
-from textvae.precision import check_bf16
+from textvae.support.errors import UserError
+from textvae.support.precision import check_bf16
 from textvae.text.samplers import evaluation_loader
 from textvae.training.trainer import TextVAETrainer, TextVAETrainingArguments
 
@@ -292,7 +292,7 @@ def test_training_in_lower_precision(tmp_path, precision):
 
 
 def test_bf16_is_refused_where_it_cannot_be(tmp_path, monkeypatch):
-    monkeypatch.setattr("textvae.precision.lstm_in_bf16", lambda: False)
+    monkeypatch.setattr("textvae.support.precision.lstm_in_bf16", lambda: False)
     with pytest.raises(UserError, match="expected a CPU with AVX-512 for LSTMs in bf16"):
         tiny.trainer(tmp_path, bf16=True)
     tiny.trainer(tmp_path, bf16=False)

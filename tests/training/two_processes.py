@@ -13,7 +13,7 @@ import torch
 sys.path.insert(0, str(Path(__file__).parents[1]))
 import tiny
 
-from textvae.processes import leave
+from textvae.support.processes import leave
 
 KINDS = {
     "sentences": {"per_device_train_batch_size": 8, "gradient_accumulation_steps": 2},

@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from textvae.files import check_writable
-from textvae.seeds import check_seed
+from textvae.support.files import check_writable
+from textvae.support.seeds import check_seed
 from textvae.text.lines import lines_of as lines_of
 
 if TYPE_CHECKING:
-    from textvae.text_vae import TextVAE
+    from textvae.interfaces.text_vae import TextVAE
     from textvae.training.recipe import Recipe
 
 Run = Annotated[
@@ -74,7 +74,7 @@ def check_pictures(path: Path) -> None:
 
 def load(run: str) -> TextVAE:
     """The model and the tokenizer of a run."""
-    from textvae.text_vae import TextVAE
+    from textvae.interfaces.text_vae import TextVAE
 
     return TextVAE.from_pretrained(run)
 

@@ -6,7 +6,7 @@ import typer
 
 from textvae.commands.arguments import BatchSize, Json, Lines, Run, lines_of, load
 from textvae.commands.printing import print_json
-from textvae.display import one_line
+from textvae.support.display import one_line
 
 
 def classify(

@@ -20,15 +20,15 @@ from textvae.commands.arguments import (
 )
 from textvae.commands.corpora import Column, Corpus, LabelColumn, Labels, texts_of
 from textvae.commands.printing import cluster_name, print_json
-from textvae.display import guarded
-from textvae.errors import UserError
-from textvae.files import check_writable, replacing
+from textvae.support.display import guarded
+from textvae.support.errors import UserError
+from textvae.support.files import check_writable, replacing
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from textvae.clustering import TextClusters
     from textvae.evaluation.clustering import ClusteringScores
+    from textvae.interfaces.clustering import TextClusters
 
 EXAMPLES = 5
 """Sentences that the page shows of each label in each cluster."""
@@ -94,7 +94,7 @@ def cluster(
 
         classes_of(kinds)  # a picture does not hold too many
     vae = load(run)
-    from textvae.clustering import cluster_texts
+    from textvae.interfaces.clustering import cluster_texts
 
     found = cluster_texts(
         vae,

@@ -8,7 +8,7 @@ import typer
 
 from textvae.commands.arguments import lines_of
 from textvae.commands.evaluate import EMBEDDED
-from textvae.errors import UserError
+from textvae.support.errors import UserError
 from textvae.text.lines import is_readable
 
 if TYPE_CHECKING:

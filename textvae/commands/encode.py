@@ -10,8 +10,8 @@ import typer
 
 from textvae.commands.arguments import BatchSize, Run, hide_bars, lines_of, load, output_option
 from textvae.commands.printing import print_json
-from textvae.errors import UserError
-from textvae.program import advise
+from textvae.support.errors import UserError
+from textvae.support.program import advise
 
 if TYPE_CHECKING:
     from pyarrow import Table
@@ -53,8 +53,8 @@ def encode(
     numbers of a vector between tabs, with --deviations Z more. A call that was killed while it wrote a file goes on
     where it was when it is repeated. Under torchrun, processes share the rows of a file.
     """
-    from textvae.processes import join, leave
-    from textvae.vectors import check_target, tables_of, write_vectors
+    from textvae.interfaces.vectors import check_target, tables_of, write_vectors
+    from textvae.support.processes import join, leave
 
     if output:
         check_target(output, deviations)
@@ -77,7 +77,7 @@ def encode(
 
 def _print(table: Table, as_json: bool) -> None:
     """Print the rows of a part, on the first process."""
-    from textvae.processes import is_first
+    from textvae.support.processes import is_first
 
     if not is_first():
         return

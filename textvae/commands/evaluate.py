@@ -8,8 +8,8 @@ import typer
 
 from textvae.commands.arguments import Json, Run, hide_bars, recipe_of, seed_option
 from textvae.commands.printing import print_json
-from textvae.display import visible
-from textvae.errors import UserError
+from textvae.support.display import visible
+from textvae.support.errors import UserError
 
 if TYPE_CHECKING:
     from datasets import Dataset, IterableDataset
@@ -62,7 +62,7 @@ def evaluate(
 
     Sentences are cut, and translated, as the run's recipe says. Under torchrun, processes share the sentences.
     """
-    from textvae.processes import is_first, join, leave
+    from textvae.support.processes import is_first, join, leave
 
     join()
     from textvae.evaluation.diagnosis import described

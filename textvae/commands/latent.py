@@ -9,9 +9,9 @@ import typer
 
 from textvae.commands.arguments import BatchSize, Json, Lines, MaximumLength, Run, lines_of, load, seed_option
 from textvae.commands.printing import print_json, print_texts
-from textvae.display import one_line, visible
-from textvae.errors import UserError
-from textvae.files import check_name
+from textvae.support.display import one_line, visible
+from textvae.support.errors import UserError
+from textvae.support.files import check_name
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

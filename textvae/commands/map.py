@@ -20,13 +20,13 @@ from textvae.commands.arguments import (
 )
 from textvae.commands.corpora import Column, Corpus, LabelColumn, Labels, rows_of
 from textvae.commands.printing import cluster_name, print_json
-from textvae.display import visible
+from textvae.support.display import visible
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from textvae.text_vae import TextVAE
+    from textvae.interfaces.text_vae import TextVAE
 
 CLUSTERS, WORDS = 10, 3
 """How many, and how many characteristic words are the name of each."""
@@ -131,7 +131,7 @@ def _clusters(
     show_progress_bar: bool | None,
 ) -> tuple[tuple[str, ...], list[int]]:
     """The names of the clusters, their numbers and characteristic words, and the cluster of each text; -1: none."""
-    from textvae.clustering import find_clusters
+    from textvae.interfaces.clustering import find_clusters
     from textvae.text.keywords import characteristic_words
 
     if clusters is None and len(texts) < FEWEST:

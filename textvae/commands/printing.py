@@ -9,7 +9,7 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
-from textvae.display import one_line
+from textvae.support.display import one_line
 
 _CONTROL = re.compile(r"[\x7f-\x9f]")
 """The control characters that JSON does not ask to be escaped."""

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from textvae.errors import UserError
+from textvae.support.errors import UserError
 
 if TYPE_CHECKING:
     from textvae.training.planner import Plan

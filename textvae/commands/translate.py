@@ -9,8 +9,8 @@ import typer
 
 from textvae.commands.arguments import BatchSize, Json, Lines, MaximumLength, given, lines_of, seed_option
 from textvae.commands.printing import print_json
-from textvae.display import one_line
-from textvae.errors import UserError
+from textvae.support.display import one_line
+from textvae.support.errors import UserError
 
 
 def translate(
@@ -62,7 +62,7 @@ def translate(
             "files"
         )
     from textvae.evaluation.bleu import bleu
-    from textvae.translation import Translator
+    from textvae.interfaces.translator import Translator
 
     found = Translator.from_pretrained(run).translate(
         texts,

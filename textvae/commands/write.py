@@ -22,7 +22,7 @@ from textvae.commands.arguments import (
     seed_option,
 )
 from textvae.commands.printing import print_json, print_texts
-from textvae.display import one_line
+from textvae.support.display import one_line
 
 
 def sample(

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 
 from sacrebleu.metrics.bleu import BLEU
 
-from textvae.errors import UserError
+from textvae.support.errors import UserError
 
 
 def bleu_metric(tokenize: str = "13a", *, effective_order: bool = False) -> BLEU:

@@ -11,8 +11,8 @@ from scipy.optimize import linear_sum_assignment
 from sklearn.metrics import adjusted_rand_score, normalized_mutual_info_score
 from sklearn.metrics.cluster import contingency_matrix
 
-from textvae.display import natural
-from textvae.errors import UserError
+from textvae.support.display import natural
+from textvae.support.errors import UserError
 
 
 @dataclass(frozen=True, eq=False)

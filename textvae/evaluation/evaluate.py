@@ -18,9 +18,9 @@ from textvae.inference.bounds import bounds
 from textvae.inference.mode import evaluating
 from textvae.models.base import VAEModel
 from textvae.models.refinement import Refinement
-from textvae.precision import check_bf16
-from textvae.processes import hidden_bar, shared
-from textvae.seeds import check_seed
+from textvae.support.precision import check_bf16
+from textvae.support.processes import hidden_bar, shared
+from textvae.support.seeds import check_seed
 from textvae.text.batches import Batch
 from textvae.text.fields import Fields
 from textvae.text.samplers import evaluation_loader

@@ -14,9 +14,9 @@ from collections.abc import Sequence
 
 from datasets import Dataset
 
-from textvae.errors import UserError
 from textvae.evaluation.evaluate import evaluate
 from textvae.models.language import TextVAEModel
+from textvae.support.errors import UserError
 from textvae.text.fields import Fields
 from textvae.text.samplers import evaluation_loader
 

@@ -11,8 +11,8 @@ from dataclasses import asdict, dataclass
 from statistics import fmean
 from typing import Any
 
-from textvae.errors import UserError
 from textvae.evaluation.bleu import Bleu, bleu, bleu_metric, ngrams, self_bleu
+from textvae.support.errors import UserError
 
 
 @dataclass(frozen=True)

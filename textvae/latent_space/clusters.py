@@ -17,9 +17,9 @@ from sklearn.cluster import KMeans, MiniBatchKMeans
 from sklearn.mixture import GaussianMixture
 from tqdm import tqdm
 
-from textvae.errors import UserError
-from textvae.files import replacing
-from textvae.seeds import check_seed
+from textvae.support.errors import UserError
+from textvae.support.files import replacing
+from textvae.support.seeds import check_seed
 
 Vectors = NDArray[np.floating]
 Method = Literal["mixture", "tied-mixture", "diagonal-mixture", "k-means", "mini-batch-k-means"]

@@ -13,7 +13,6 @@ References:
 from __future__ import annotations
 
 import json
-import re
 from copy import deepcopy
 from pathlib import Path
 
@@ -36,10 +35,10 @@ from torch.nn.utils import clip_grad_norm_
 from tqdm import tqdm
 from transformers.utils import cached_file
 
-from textvae.errors import UserError
-from textvae.files import check_folder, check_name, replacing
-from textvae.finite import not_finite
-from textvae.seeds import check_seed
+from textvae.support.errors import UserError
+from textvae.support.files import check_folder, check_name, replacing
+from textvae.support.finite import not_finite
+from textvae.support.seeds import check_seed
 
 FOLDER = "priors"
 """Where a run folder has them."""

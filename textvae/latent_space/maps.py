@@ -10,8 +10,8 @@ from numpy.typing import ArrayLike, NDArray
 from sklearn.decomposition import PCA
 from sklearn.manifold import TSNE
 
-from textvae.errors import UserError
-from textvae.seeds import check_seed
+from textvae.support.errors import UserError
+from textvae.support.seeds import check_seed
 
 Vectors = NDArray[np.float64]
 

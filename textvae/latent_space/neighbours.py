@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial.distance import cdist
 
-from textvae.errors import UserError
+from textvae.support.errors import UserError
 
 Metric = Literal["cosine", "euclidean"]
 

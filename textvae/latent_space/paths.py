@@ -7,7 +7,7 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from textvae.errors import UserError
+from textvae.support.errors import UserError
 
 Vectors = NDArray[np.floating]
 

@@ -12,14 +12,14 @@ from sklearn.utils.validation import check_is_fitted
 from torch import Tensor, nn
 from torch.distributions import Independent
 
-from textvae.errors import UserError
 from textvae.models.outputs import VAEOutput
 from textvae.modules.classes import UNLABELLED
 from textvae.modules.distributions import diagonal_gaussian
 from textvae.modules.posteriors import ClassPosterior
 from textvae.modules.priors import ClassPrior
 from textvae.objectives.elbo import ELBO
-from textvae.seeds import check_seed
+from textvae.support.errors import UserError
+from textvae.support.seeds import check_seed
 
 
 class VectorM2(nn.Module):

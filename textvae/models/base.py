@@ -12,13 +12,13 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 from transformers import initialization as init
 
-from textvae.errors import UserError
 from textvae.models.configuration import VAEConfig
 from textvae.models.outputs import Reading, VAEOutput
 from textvae.models.refinement import Refinement, refined_reading
 from textvae.modules.decoders import drop_words
 from textvae.modules.distributions import Draws, along, pathwise
 from textvae.modules.output_layer import OutputLayer
+from textvae.support.errors import UserError
 from textvae.text.fields import Field, FieldOptions, Fields
 
 Draw = Callable[[Any, int], Draws]

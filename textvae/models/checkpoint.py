@@ -17,10 +17,10 @@ from safetensors import SafetensorError, safe_open
 from transformers import PretrainedConfig
 from transformers.utils import logging as transformers_logging
 
-from textvae.errors import UserError
-from textvae.finite import not_finite
 from textvae.models.base import VAEModel
 from textvae.models.kinds import kind_of_type
+from textvae.support.errors import UserError
+from textvae.support.finite import not_finite
 from textvae.text.fields import Fields
 
 

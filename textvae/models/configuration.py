@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 from torch import nn
 from transformers import PretrainedConfig
 
-from textvae.errors import UserError
+from textvae.support.errors import UserError
 from textvae.support.options import Types, check, defaults, did_you_mean, parameters
 
 Kinds = Mapping[str, type[nn.Module]]

@@ -11,8 +11,8 @@ import torch
 from torch import Tensor
 from torch.distributions import Categorical, Distribution, MixtureSameFamily
 
-from textvae.errors import UserError
 from textvae.models.language import TextVAEModel
+from textvae.support.errors import UserError
 from textvae.text.batches import padded
 from textvae.text.blanks import Blank, Pattern
 

@@ -10,7 +10,6 @@ import torch
 from torch import Tensor, nn
 from transformers import AutoConfig, AutoModel
 
-from textvae.errors import UserError
 from textvae.models.base import TextModel
 from textvae.models.configuration import Section, VAEConfig
 from textvae.models.generation import ConditionalLanguageModel
@@ -20,6 +19,7 @@ from textvae.modules.encoders import ENCODERS
 from textvae.modules.output_layer import BAGS
 from textvae.modules.posteriors import POSTERIORS
 from textvae.modules.priors import PRIORS
+from textvae.support.errors import UserError
 from textvae.support.options import Count, Dropout, Positive, Share, Size
 from textvae.text.fields import Field, LabelField, TextField
 

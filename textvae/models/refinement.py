@@ -24,9 +24,9 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 from torch.distributions import kl_divergence
 
-from textvae.errors import UserError
 from textvae.models.outputs import Reading
 from textvae.modules.distributions import diagonal_gaussian, gaussians_of, noise
+from textvae.support.errors import UserError
 from textvae.support.options import Positive, Size, check_fields
 
 Bound = Callable[[Tensor, Tensor], Tensor]

@@ -12,7 +12,6 @@ from torch import Tensor, nn
 from torch.distributions import Distribution
 from transformers import AutoConfig, AutoModel
 
-from textvae.errors import UserError
 from textvae.models.base import TextModel
 from textvae.models.configuration import Section, VAEConfig
 from textvae.models.generation import ConditionalLanguageModel
@@ -23,6 +22,7 @@ from textvae.modules.conditional_latents import LATENTS, AttentionLatent, Choice
 from textvae.modules.distributions import sample
 from textvae.modules.output_layer import BAGS
 from textvae.modules.source_encoders import SOURCE_ENCODERS
+from textvae.support.errors import UserError
 from textvae.support.options import Count, Dropout, Positive, Share, Size
 from textvae.text.batches import Batch
 from textvae.text.fields import Field, SourceField, TargetField

@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 from typing import Literal
 
-from textvae.errors import UserError
+from textvae.support.errors import UserError
 from textvae.support.options import Count, Size, Weight, check_fields
 
 

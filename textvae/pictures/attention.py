@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import ArrayLike
 
-from textvae.errors import UserError
 from textvae.pictures.figure import PAGE, check_picture, new_figure, plain, write
+from textvae.support.errors import UserError
 
 SIZE, CELL = 7, 0.2
 """Of the letters, in points, and the width of a token, in inches."""

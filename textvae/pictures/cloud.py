@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from textvae.display import natural
-from textvae.errors import UserError
+from textvae.support.display import natural
+from textvae.support.errors import UserError
 
 PALETTE = """
 #0072B2 #D55E00 #009E73 #CC79A7 #E69F00 #56B4E9 #1E0FFF #960000 #3C4B69 #6987FF

@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from textvae.display import shortened, without_markup
-from textvae.errors import UserError
 from textvae.pictures.document import write_document
 from textvae.pictures.figure import COLUMN, PAGE, check_picture, new_figure, plain, write
+from textvae.support.display import shortened, without_markup
+from textvae.support.errors import UserError
 
 SIZE = 7
 """Of the letters, in points."""

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-from textvae.errors import UserError
 from textvae.evaluation.translation import Diversity
 from textvae.pictures.cloud import PALETTE
 from textvae.pictures.figure import PAGE, check_picture, new_figure, write
+from textvae.support.errors import UserError
 
 SIZE = 8
 """Of the letters, in points."""

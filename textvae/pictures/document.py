@@ -6,7 +6,7 @@ from html import escape
 from pathlib import Path
 from string import Template
 
-from textvae.files import replacing
+from textvae.support.files import replacing
 
 TEMPLATE = Path(__file__).with_name("document.html")
 

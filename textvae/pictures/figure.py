@@ -8,9 +8,9 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from textvae.display import shortened, visible
-from textvae.errors import UserError
-from textvae.files import check_writable, replacing
+from textvae.support.display import shortened, visible
+from textvae.support.errors import UserError
+from textvae.support.files import check_writable, replacing
 
 # Matplotlib is an extra, and slow to import: what draws imports it.
 if TYPE_CHECKING:

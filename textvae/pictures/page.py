@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from textvae.display import without_markup
-from textvae.errors import UserError
-from textvae.files import replacing
 from textvae.pictures.cloud import cloud_of
+from textvae.support.display import without_markup
+from textvae.support.errors import UserError
+from textvae.support.files import replacing
 
 TEMPLATE = Path(__file__).with_name("page.html")
 PLACE = "__MAP__"

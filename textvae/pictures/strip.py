@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import ArrayLike
 
-from textvae.display import visible
-from textvae.errors import UserError
 from textvae.pictures.document import write_document
 from textvae.pictures.figure import PAGE, POINTS, check_picture, new_figure, write
+from textvae.support.display import visible
+from textvae.support.errors import UserError
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -16,7 +16,7 @@ from typing import Annotated, Any, get_args, get_origin, get_type_hints
 from annotated_types import Ge, Gt, Le, Lt
 from pydantic import AfterValidator, AllowInfNan, ConfigDict, TypeAdapter, ValidationError
 
-from textvae.errors import UserError
+from textvae.support.errors import UserError
 
 Size = Annotated[int, Ge(1)]
 """A number of something: 1 or more."""

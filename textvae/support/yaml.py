@@ -8,7 +8,7 @@ from typing import Any
 
 import yaml
 
-from textvae.errors import UserError
+from textvae.support.errors import UserError
 
 
 class _Loader(yaml.SafeLoader):

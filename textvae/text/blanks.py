@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from tokenizers import models
 from transformers import PreTrainedTokenizerBase
 
-from textvae.errors import UserError
+from textvae.support.errors import UserError
 
 BYTE = re.compile(r"<0x([0-9A-F]{2})>")
 

@@ -13,8 +13,8 @@ import datasets
 import numpy as np
 from datasets import ClassLabel, Dataset, DatasetDict, Features, IterableDatasetDict, List, Value
 
-from textvae.errors import UserError
-from textvae.seeds import Seed, check_seed
+from textvae.support.errors import UserError
+from textvae.support.seeds import Seed, check_seed
 from textvae.text.given import TEXT_NAMES
 from textvae.text.grammar import Grammar
 from textvae.text.labels import keep_labels

@@ -20,8 +20,8 @@ from torch import Tensor
 from transformers import PretrainedConfig, PreTrainedTokenizerBase
 from transformers.tokenization_utils_base import VERY_LARGE_INTEGER
 
-from textvae.errors import UserError
-from textvae.files import replacing_files_in
+from textvae.support.errors import UserError
+from textvae.support.files import replacing_files_in
 from textvae.support.options import Share, Size, check_fields
 from textvae.text.batches import Batch, padded
 from textvae.text.tokenizer import load_tokenizer, train_tokenizer, train_tokenizers

@@ -7,7 +7,7 @@ import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-from textvae.errors import UserError
+from textvae.support.errors import UserError
 
 TEXT_NAMES = ("text", "sentence", "document", "content", "review", "caption", "utterance")
 """What a column of text is called, the likeliest name first."""

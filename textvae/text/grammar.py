@@ -39,8 +39,8 @@ from typing import Any, Generic, TypeVar
 
 import yaml
 
-from textvae.errors import UserError
-from textvae.seeds import check_seed
+from textvae.support.errors import UserError
+from textvae.support.seeds import check_seed
 from textvae.text.clauses import Items, Template
 from textvae.text.morphology import Language, spell
 from textvae.text.parser import Parser

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 from sklearn.feature_extraction.text import CountVectorizer
 
-from textvae.errors import UserError
+from textvae.support.errors import UserError
 
 LIFT = 3.0
 """A word is characteristic of a cluster only if it is so many times as frequent there as in the other clusters."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from datasets import Dataset, concatenate_datasets
 
-from textvae.errors import UserError
+from textvae.support.errors import UserError
 
 
 def keep_labels(rows: Dataset, labelled: int, share: float | None, seed: int) -> Dataset:

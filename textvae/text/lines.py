@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
-from textvae.errors import UserError
+from textvae.support.errors import UserError
 
 STANDARD_INPUT = "-"
 

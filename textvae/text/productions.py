@@ -9,7 +9,7 @@ from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple, TypeAlias, TypeVar
 
-from textvae.errors import UserError
+from textvae.support.errors import UserError
 from textvae.text.clauses import Items, Template, lead_symbol, templates
 from textvae.text.morphology import dative, declined, government, noun_forms, phrase, verb_forms, words
 

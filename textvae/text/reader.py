@@ -29,7 +29,7 @@ from datasets.data_files import EmptyDatasetError
 from datasets.exceptions import DataFilesNotFoundError
 from pyarrow import parquet
 
-from textvae.errors import UserError
+from textvae.support.errors import UserError
 from textvae.text import tables
 from textvae.text.lines import (
     STANDARD_INPUT,

@@ -15,7 +15,7 @@ from itertools import chain, pairwise
 import numpy as np
 from datasets import Dataset
 
-from textvae.errors import UserError
+from textvae.support.errors import UserError
 from textvae.text.tokenizer import SPECIAL_TOKENS, UNK, train_sentencepiece
 
 SAMPLE = 20_000

@@ -19,7 +19,7 @@ from typing import Any
 import pyarrow as pa
 from datasets import Features, Value
 
-from textvae.errors import UserError
+from textvae.support.errors import UserError
 from textvae.text.given import TEXT_NAMES
 from textvae.text.lines import whole_lines
 

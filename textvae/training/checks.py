@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from textvae.errors import UserError
-from textvae.files import check_folder
-from textvae.seeds import check_seed
+from textvae.support.errors import UserError
+from textvae.support.files import check_folder
+from textvae.support.seeds import check_seed
 from textvae.training.recipe import Recipe
 
 SEEDS = (("training", "seed"), ("training", "data_seed"), ("corpus", "seed"))

@@ -14,11 +14,11 @@ from typing import Annotated, Any
 
 from pydantic import Field, TypeAdapter, ValidationError
 
-from textvae.errors import UserError
 from textvae.evaluation.meters.table import descriptions
-from textvae.files import replacing
-from textvae.seeds import Seed, check_seed
+from textvae.support.errors import UserError
+from textvae.support.files import replacing
 from textvae.support.options import did_you_mean
+from textvae.support.seeds import Seed, check_seed
 from textvae.support.yaml import in_one_line, read_yaml
 from textvae.training.recipe import read_recipe
 from textvae.training.record import flat

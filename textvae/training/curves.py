@@ -16,7 +16,7 @@ from transformers import TrainerCallback, TrainerControl, TrainerState, Training
 from transformers.integrations import TensorBoardCallback
 
 from textvae.evaluation.meters.table import descriptions
-from textvae.files import replacing
+from textvae.support.files import replacing
 
 # Matplotlib is an extra, and slow to import: what draws imports it.
 if TYPE_CHECKING:

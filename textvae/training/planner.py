@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from functools import cache
 from typing import Any
 
-from textvae.errors import UserError
+from textvae.support.errors import UserError
 from textvae.text.statistics import Statistics, TokenLengths
 from textvae.text.tokenizer import PIECES
 from textvae.training import rules

@@ -7,9 +7,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from textvae.errors import UserError
 from textvae.modules.priors import PRIORS
 from textvae.objectives.terms import Objective
+from textvae.support.errors import UserError
 from textvae.support.options import unknown
 from textvae.support.yaml import put, read_yaml
 from textvae.text.fields import FieldOptions

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
 
-from textvae.errors import UserError
+from textvae.support.errors import UserError
 from textvae.support.options import did_you_mean
 
 PLACES = ("language_model", "clustering", "classification", "translation")

@@ -8,12 +8,12 @@ from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
-from textvae.errors import UserError
 from textvae.evaluation.diagnosis import described
 from textvae.evaluation.evaluate import evaluate_rows
 from textvae.evaluation.quantities import Evaluation
-from textvae.files import replacing, replacing_files_in
 from textvae.models.checkpoint import last_whole_checkpoint, load_model, without_bars
+from textvae.support.errors import UserError
+from textvae.support.files import replacing, replacing_files_in
 from textvae.text.fields import Fields
 from textvae.training.recipe import Recipe
 from textvae.training.record import size_of_step

@@ -13,10 +13,10 @@ from typing import Any
 import yaml
 from filelock import FileLock, Timeout
 
-from textvae.errors import UserError
-from textvae.files import PARTIAL_FOLDER, replacing
 from textvae.latent_space.fitted_priors import FOLDER as PRIORS
 from textvae.models.checkpoint import last_whole_checkpoint
+from textvae.support.errors import UserError
+from textvae.support.files import PARTIAL_FOLDER, replacing
 from textvae.text.corpus import load_corpus
 from textvae.text.fields import SourceField
 from textvae.training.record import Corpus, Record, differences, digests, flat

@@ -7,7 +7,6 @@ from dataclasses import dataclass, field
 from types import SimpleNamespace
 from typing import Any
 
-from textvae.errors import UserError
 from textvae.evaluation.meters.table import METERS
 from textvae.evaluation.quantities import Meter
 from textvae.models.base import VAEModel
@@ -15,6 +14,7 @@ from textvae.models.configuration import checked_section, own_options
 from textvae.models.kinds import KINDS
 from textvae.models.refinement import Refinement
 from textvae.objectives.elbo import OBJECTIVES
+from textvae.support.errors import UserError
 from textvae.support.options import Size, check, check_fields, did_you_mean, parameters, unknown
 from textvae.text.corpus import load_corpus
 from textvae.text.fields import FieldOptions

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import argparse
 
-from textvae.display import visible
 from textvae.evaluation.report import report
-from textvae.processes import is_first, leave
-from textvae.program import advise, program
+from textvae.support.display import visible
+from textvae.support.processes import is_first, leave
+from textvae.support.program import advise, program
 from textvae.training.checks import check_run
 from textvae.training.recipe import Recipe, read_recipe
 from textvae.training.run import run

@@ -9,7 +9,7 @@ from functools import cache
 
 import torch
 
-from textvae.precision import bf16_is_fast
+from textvae.support.precision import bf16_is_fast
 
 OF_PEAK = 0.9
 """Share of the rate of square products that the products of a model reach."""

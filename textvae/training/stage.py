@@ -11,11 +11,11 @@ from datasets import Dataset, DatasetDict, IterableDataset, IterableDatasetDict
 from safetensors.torch import load_model as load_weights
 from transformers import TrainerState, set_seed
 
-from textvae.errors import UserError
 from textvae.inference.mode import evaluating
 from textvae.models.base import VAEModel
 from textvae.models.checkpoint import load_run
 from textvae.models.refinement import Refinement, refined_reading
+from textvae.support.errors import UserError
 from textvae.text.fields import Fields
 from textvae.training.clock import Clock
 from textvae.training.curves import Curves

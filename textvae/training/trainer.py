@@ -22,16 +22,16 @@ from transformers import (
 )
 from transformers.trainer_utils import IntervalStrategy, SaveStrategy
 
-from textvae.errors import UserError
 from textvae.evaluation.diagnosis import diagnose
 from textvae.evaluation.evaluate import evaluate
-from textvae.finite import FiniteWatch, not_finite
 from textvae.models.base import VAEModel
 from textvae.models.outputs import VAEOutput
 from textvae.models.refinement import Refinement
 from textvae.objectives.terms import Objective, Terms
-from textvae.precision import bf16_is_fast, check_bf16
+from textvae.support.errors import UserError
+from textvae.support.finite import FiniteWatch, not_finite
 from textvae.support.options import ArgumentsOf, Size
+from textvae.support.precision import bf16_is_fast, check_bf16
 from textvae.text.batches import Batch
 from textvae.text.fields import Fields
 from textvae.text.samplers import (

@@ -8,8 +8,8 @@ from tqdm import tqdm
 
 from textvae.evaluation.bleu import bleu, bleu_metric
 from textvae.evaluation.quantities import Description, Meter, Setting
-from textvae.processes import hidden_bar, shared
 from textvae.support.options import Positive, Size
+from textvae.support.processes import hidden_bar, shared
 from textvae.text.fields import SourceField, TargetField
 from textvae.text.tokenizer import decode_rows
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from textvae.display import guarded, natural, one_line, shortened, visible, without_markup
+from textvae.support.display import guarded, natural, one_line, shortened, visible, without_markup
 
 
 @pytest.mark.parametrize(

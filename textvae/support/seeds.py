@@ -7,7 +7,7 @@ from typing import Annotated
 
 from annotated_types import Interval
 
-from textvae.errors import UserError
+from textvae.support.errors import UserError
 
 END = 2**32
 """Seeds are smaller: scikit-learn and the legacy generator of NumPy take no larger ones."""
@@ -27,9 +27,9 @@ def check_seed(seed: int | None, name: str = "seed") -> None:
         UserError: if it is no whole number, negative, or `END` or more.
 
     Example:
-        >>> check_seed(-1)
+        >>> check_seed(-1)  # doctest: +ELLIPSIS
         Traceback (most recent call last):
-        textvae.errors.UserError: expected seed to be a whole number from 0 to 4294967295, got -1: choose another
+        textvae.support.errors.UserError: expected seed to be a whole number from 0 to 4294967295, got -1: ...
     """
     whole = isinstance(seed, Integral) and not isinstance(seed, bool)
     if seed is not None and not (whole and 0 <= seed < END):

@@ -22,12 +22,12 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import Tags, check_random_state
 from sklearn.utils.validation import check_is_fitted
 
-from textvae.errors import UserError
 from textvae.evaluation.diagnosis import diagnose
-from textvae.files import replacing
-from textvae.seeds import check_seed
+from textvae.interfaces.text_vae import TextVAE
+from textvae.support.errors import UserError
+from textvae.support.files import replacing
+from textvae.support.seeds import check_seed
 from textvae.text.given import as_list, columns_of
-from textvae.text_vae import TextVAE
 from textvae.training.recipe import recipe_of
 from textvae.training.run import run
 

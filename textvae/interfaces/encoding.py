@@ -9,10 +9,10 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
+from textvae.interfaces.batching import batches_of
 from textvae.models.language import TextVAEModel
 from textvae.text.chunks import each_chunk
 from textvae.text.fields import Fields
-from textvae.texts import batches_of
 
 CEILING = 4096
 """Tokens of a chunk at most where the model says no maximum length; memory grows with them."""

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import BinaryIO
 from uuid import uuid4
 
-from textvae.errors import UserError
+from textvae.support.errors import UserError
 
 PARTIAL_FOLDER = re.compile(r"\.[0-9a-f]{32}\.partial")
 """The name of a folder that `replacing_files_in` fills; a killed process leaves it behind."""
@@ -76,7 +76,7 @@ def check_name(name: str, what: str) -> None:
     Example:
         >>> check_name("../x", "a prior")
         Traceback (most recent call last):
-        textvae.errors.UserError: expected letters and digits as the name of a prior, got '../x': choose another
+        textvae.support.errors.UserError: expected letters and digits as the name of a prior, got '../x': choose another
     """
     if not re.fullmatch(r"\w[\w.+ -]*", name) or len(name) > LONGEST or len(os.fsencode(name)) > 2 * LONGEST:
         raise UserError(

@@ -4,7 +4,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from textvae.display import visible
+from textvae.support.display import visible
 
 
 class UserError(ValueError):

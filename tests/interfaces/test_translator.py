@@ -1,44 +1,21 @@
 """Strings in, strings out: order, blanks, samples, scores, and what is refused."""
 
 import itertools
-from string import ascii_uppercase
 
 import numpy as np
 import pytest
 import tiny
 import torch
-from flat import nested
+from translators import SOURCES, TARGETS, make
 
 import textvae
-from textvae.errors import UserError
 from textvae.inference.bounds import bounds
 from textvae.inference.mode import evaluating
+from textvae.interfaces.text_vae import TextVAE
+from textvae.interfaces.translator import Translator
 from textvae.models.seq2seq import Seq2SeqVAEConfig, Seq2SeqVAEModel
+from textvae.support.errors import UserError
 from textvae.text.tokenizer import train_tokenizer
-from textvae.text_vae import TextVAE
-from textvae.translation import Translator
-
-SOURCES = ["A B C", "D E F G H", "I", "Q R S T", "Z Y X W V U"]
-TARGETS = ["a", "b c d e", "f g", "h i j k l m", "z"]
-
-
-def sources_tokenizer():
-    return train_tokenizer([" ".join(ascii_uppercase[:24] + "YZ")], "words")
-
-
-def make(**options) -> Translator:
-    """A tiny translator of capital letters into small ones, with weights large enough for everything to matter."""
-    torch.manual_seed(1)
-    sizes = {
-        "vocab_size": 30,
-        "source_vocab_size": 30,
-        "latent_size": 3,
-        "embedding_size": 6,
-        "hidden_size": 8,
-    }
-    reach = {"initial_range": 1.0, "initial_embedding_range": 1.0}
-    model = Seq2SeqVAEModel(Seq2SeqVAEConfig(**nested(sizes | reach | options))).double().eval()
-    return Translator(model, tiny.tokenizer(), sources_tokenizer())
 
 
 @pytest.fixture(scope="module")
@@ -216,7 +193,7 @@ def test_runs_of_the_other_kind_are_named(translator, tmp_path):
 
 def test_mistakes_are_named(translator):
     with pytest.raises(
-        UserError, match="of 30 target and 30 source tokens, got 30 and 5: take all from one run"
+        UserError, match=r"of 30 tokens \(source_vocab_size\), got one of 5: take both from one run"
     ):
         Translator(translator.model, translator.tokenizer, train_tokenizer(["x"], "words"))
     with pytest.raises(UserError, match="expected strings, got 3"):

@@ -15,9 +15,9 @@ import tiny
 import torch
 from pyarrow import fs, parquet
 
-import textvae.ray as on_ray
-from textvae.errors import UserError
-from textvae.text_vae import TextVAE
+import textvae.interfaces.ray as on_ray
+from textvae.interfaces.text_vae import TextVAE
+from textvae.support.errors import UserError
 
 TEXTS = ["a b c", "d e f g h", "i", "", "q r s t", "z y x w v u", "b", "c c c", "d"]
 
@@ -112,10 +112,10 @@ def test_bytes_that_are_not_utf8_are_named(tmp_path, monkeypatch):
 PROGRAM = """
 import sys
 import ray
-import textvae.ray
+import textvae.interfaces.ray
 ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False, object_store_memory=2**27)
-textvae.ray.TEXT_BYTES = 4096
-print(textvae.ray.write_vectors(*sys.argv[1:], batch_size=1))
+textvae.interfaces.ray.TEXT_BYTES = 4096
+print(textvae.interfaces.ray.write_vectors(*sys.argv[1:], batch_size=1))
 """
 """A process of its own, because Ray leaves processes behind that Python warns of."""
 

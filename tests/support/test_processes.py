@@ -15,13 +15,13 @@ import torch
 from datasets import Dataset
 from pyarrow import parquet
 
-from textvae import processes
 from textvae.evaluation.meters.translation import Translation
 from textvae.evaluation.quantities import Setting
-from textvae.processes import hidden_bar, shared
+from textvae.interfaces.text_vae import TextVAE
+from textvae.support import processes
+from textvae.support.processes import hidden_bar, shared
 from textvae.text.fields import Fields, SourceField, TargetField
 from textvae.text.tokenizer import train_tokenizer
-from textvae.text_vae import TextVAE
 
 
 def take_part(monkeypatch, rank, count, others=()):

@@ -17,13 +17,13 @@ from numpy.typing import NDArray
 from pyarrow import parquet
 from tqdm import tqdm
 
-from textvae.errors import UserError
-from textvae.files import check_folder, check_writable, move, replacing, target_of
-from textvae.processes import hidden_bar, is_first, shared
+from textvae.support.errors import UserError
+from textvae.support.files import check_folder, check_writable, move, replacing, target_of
+from textvae.support.processes import hidden_bar, is_first, shared
 from textvae.text.given import each_text
 
 if TYPE_CHECKING:
-    from textvae.text_vae import TextVAE
+    from textvae.interfaces.text_vae import TextVAE
 
 ROWS = 4096
 """Texts that are held, encoded and kept at once; so many are encoded again after a kill."""

@@ -19,10 +19,10 @@ from sklearn.pipeline import make_pipeline
 from sklearn.utils.estimator_checks import estimator_checks_generator
 from sklearn.utils.validation import validate_data
 
-from textvae.embedding import TextVAEEmbedder
-from textvae.errors import UserError
+from textvae.interfaces.embedder import TextVAEEmbedder
+from textvae.interfaces.text_vae import TextVAE
+from textvae.support.errors import UserError
 from textvae.text.corpus import load_corpus
-from textvae.text_vae import TextVAE
 
 FAST = {"eval_strategy": "no", "save_strategy": "no", "load_best_model_at_end": False}
 RECIPE = {"tokenizer": {"kind": "words"}, "training": FAST, "evaluation": {"samples": 1}}
@@ -109,7 +109,7 @@ def test_what_is_no_list_of_texts_is_refused(given, message):
 
 
 def test_collapse_is_not_silent(texts, monkeypatch):
-    monkeypatch.setattr("textvae.embedding.ENOUGH", 3)
+    monkeypatch.setattr("textvae.interfaces.embedder.ENOUGH", 3)
     with pytest.warns(ConvergenceWarning, match="z says nothing that the decoder does not know without it"):
         TextVAEEmbedder(**SMALL).fit(texts)
 

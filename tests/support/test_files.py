@@ -12,8 +12,8 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from textvae.errors import UserError
-from textvae.files import (
+from textvae.support.errors import UserError
+from textvae.support.files import (
     PARTIAL_FOLDER,
     check_folder,
     check_name,

@@ -16,9 +16,9 @@ import torch
 from datasets import Dataset
 from pyarrow import parquet
 
-from textvae.errors import UserError
-from textvae.text_vae import TextVAE
-from textvae.vectors import write_vectors
+from textvae.interfaces.text_vae import TextVAE
+from textvae.interfaces.vectors import write_vectors
+from textvae.support.errors import UserError
 
 TEXTS = ["a b c", "d e f g h", "i", "", "q r s t", "z y x w v u", "b", "c c c", "d"]
 
@@ -31,7 +31,7 @@ def vae():
 
 @pytest.fixture(autouse=True)
 def small_parts(monkeypatch):
-    monkeypatch.setattr("textvae.vectors.ROWS", 2)
+    monkeypatch.setattr("textvae.interfaces.vectors.ROWS", 2)
 
 
 class Killed(BaseException):
@@ -123,7 +123,7 @@ def test_a_write_that_is_cut_short_does_no_harm(vae, tmp_path, monkeypatch, wher
         elif where == "manifest":
             patch.setattr(json, "dumps", lambda value, **options: "[" if options else str(value))
             patch.setattr(
-                "textvae.files.os.replace", lambda a, b: 1 / 0 if b.suffix == ".json" else a.rename(b)
+                "textvae.support.files.os.replace", lambda a, b: 1 / 0 if b.suffix == ".json" else a.rename(b)
             )
         else:
             patch.setattr(
@@ -167,7 +167,7 @@ PROGRAM = """
 import sys
 import torch
 from textvae import TextVAE
-from textvae.vectors import write_vectors
+from textvae.interfaces.vectors import write_vectors
 torch.set_num_threads(1)
 texts = (" ".join("abcdefghij"[i % 7 : i % 10 + 1]) for i in range(20_000))
 write_vectors(TextVAE.from_pretrained(sys.argv[1], device="cpu"), texts, sys.argv[2], show_progress_bar=False)

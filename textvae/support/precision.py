@@ -7,7 +7,7 @@ from functools import cache
 import torch
 from torch import nn
 
-from textvae.errors import UserError
+from textvae.support.errors import UserError
 
 
 def bf16_is_fast(use_cpu: bool = False) -> bool:

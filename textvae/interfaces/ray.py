@@ -15,8 +15,8 @@ import numpy as np
 import pyarrow as pa
 from pyarrow import fs, parquet
 
-from textvae.errors import UserError
-from textvae.text_vae import TextVAE
+from textvae.interfaces.text_vae import TextVAE
+from textvae.support.errors import UserError
 
 TEXT_BYTES = 64 * 2**20
 """A text file is encoded in pieces of so many bytes; so much is encoded again after a break."""

@@ -15,14 +15,14 @@ import torch
 from datasets import Dataset
 from safetensors.torch import load_file, save_file
 
-from textvae.errors import UserError
 from textvae.evaluation.evaluate import evaluate
+from textvae.interfaces.text_vae import TextVAE
 from textvae.latent_space.fitted_priors import save_prior
 from textvae.modules.distributions import sample
+from textvae.support.errors import UserError
 from textvae.support.randomness import generator_of
 from textvae.text.samplers import evaluation_loader
 from textvae.text.tokenizer import train_tokenizer
-from textvae.text_vae import TextVAE
 
 LENGTHS = (5, 1, 7, 3, 3, 9, 2, 5)
 
@@ -535,7 +535,7 @@ def test_weights_of_other_sizes_are_named(run, capfd):
 
 def test_the_tokenizer_must_be_the_models(run):
     train_tokenizer(["a b c"], "words").save_pretrained(run)
-    with pytest.raises(UserError, match="of 30 tokens, got one of 7"):
+    with pytest.raises(UserError, match=r"of 30 tokens \(vocab_size\), got one of 7"):
         TextVAE.from_pretrained(run)
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from tqdm import tqdm
 
-from textvae.processes import hidden_bar
+from textvae.support.processes import hidden_bar
 from textvae.text.batches import Batch
 from textvae.text.fields import Fields
 from textvae.text.samplers import alike

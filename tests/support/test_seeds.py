@@ -8,18 +8,18 @@ import tiny
 import torch
 from pydantic import TypeAdapter, ValidationError
 
-from textvae.clustering import cluster_texts
-from textvae.embedding import TextVAEEmbedder
-from textvae.errors import UserError
 from textvae.evaluation.evaluate import evaluate
+from textvae.interfaces.clustering import cluster_texts
+from textvae.interfaces.embedder import TextVAEEmbedder
+from textvae.interfaces.text_vae import TextVAE
+from textvae.interfaces.translator import Translator
 from textvae.latent_space.clusters import Clusters, fit_clusters
 from textvae.latent_space.fitted_priors import fit_flow, fit_mixture
 from textvae.latent_space.maps import project
 from textvae.latent_space.semi_supervised import M2Classifier
-from textvae.seeds import END, Seed, check_seed
+from textvae.support.errors import UserError
+from textvae.support.seeds import END, Seed, check_seed
 from textvae.text.corpus import load_corpus
-from textvae.text_vae import TextVAE
-from textvae.translation import Translator
 
 WRONG = [-1, END, 2**64, 2**200]
 POINTS = np.eye(3)

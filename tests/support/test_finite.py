@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from textvae.finite import FiniteWatch, not_finite
+from textvae.support.finite import FiniteWatch, not_finite
 
 
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.float16, torch.bfloat16])

@@ -9,8 +9,8 @@ import threading
 
 import pytest
 
-from textvae.errors import UserError
-from textvae.program import AGAIN, SIGNALS, advise, program
+from textvae.support.errors import UserError
+from textvae.support.program import AGAIN, SIGNALS, advise, program
 
 
 def ended(capfd, fault, advice=AGAIN):
@@ -141,7 +141,7 @@ def run(body, prelude="", **options):
 import os, signal, sys, time
 sys.argv = ["textvae"]
 {prelude}
-from textvae.program import program
+from textvae.support.program import program
 with program():
 {lines}
 """

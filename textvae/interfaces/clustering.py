@@ -8,15 +8,15 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from textvae.display import shortened, visible
-from textvae.errors import UserError
+from textvae.interfaces.text_vae import TextVAE
 from textvae.latent_space import clusters as latent
 from textvae.latent_space.clusters import Clusters, fit_clusters
 from textvae.modules.priors import MixturePrior
-from textvae.seeds import check_seed
+from textvae.support.display import shortened, visible
+from textvae.support.errors import UserError
+from textvae.support.seeds import check_seed
 from textvae.text.given import as_list
 from textvae.text.keywords import characteristic_words
-from textvae.text_vae import TextVAE
 
 Method = Literal[latent.Method, "prior"]
 

@@ -13,8 +13,8 @@ from contextlib import contextmanager, suppress
 from types import FrameType
 from typing import Any
 
-from textvae.display import visible
-from textvae.errors import reported_to_user
+from textvae.support.display import visible
+from textvae.support.errors import reported_to_user
 
 SIGNALS = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
 """What asks a program to stop: Ctrl-C, ``kill`` and the batch system, a terminal that is closed."""

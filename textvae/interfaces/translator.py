@@ -1,9 +1,8 @@
-"""A conditional model and its tokenizers, for people with strings."""
+"""`Translator`: a seq2seq VAE and its two tokenizers, for people with strings."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from pathlib import Path
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -11,28 +10,25 @@ import torch
 from numpy.typing import NDArray
 from transformers import PreTrainedTokenizerBase
 
-from textvae.errors import UserError
-from textvae.files import replacing_files_in
-from textvae.inference.bounds import bounds, tokens_at_once
 from textvae.inference.mode import evaluating
-from textvae.models.checkpoint import load_run, silenced
+from textvae.interfaces.batching import at_once, decoding
+from textvae.interfaces.interface import Interface
 from textvae.models.seq2seq import Latent, Seq2SeqVAEModel
-from textvae.seeds import check_seed
+from textvae.support.errors import UserError
 from textvae.support.randomness import generator_of
-from textvae.text.batches import Batch
-from textvae.text.fields import Fields, SourceField, TargetField
-from textvae.text.tokenizer import decode_rows
+from textvae.support.seeds import check_seed
+from textvae.text.fields import SourceField, TargetField
 from textvae.text.given import as_list
-from textvae.texts import at_once, batches_of, decoding
+from textvae.text.tokenizer import decode_rows
 
 BEAMS = 5
 """Of a beam search, where nothing else is said."""
 
 
-class Translator:
+class Translator(Interface):
     """A `Seq2SeqVAEModel` and the tokenizers of its two sides.
 
-    No method changes the model's mode or, where it takes a seed, the global random state.
+    No method changes the model's mode. A method that takes a seed leaves the global random state as it is.
 
     Args:
         model: on any device.
@@ -49,42 +45,21 @@ class Translator:
         >>> translator.translate(["A dog runs in the snow."], samples=10, seed=0)    # doctest: +SKIP
     """
 
+    kind = Seq2SeqVAEModel
+    field_kinds = (TargetField, SourceField)
+
     def __init__(
         self,
         model: Seq2SeqVAEModel,
         tokenizer: PreTrainedTokenizerBase,
         source_tokenizer: PreTrainedTokenizerBase,
     ) -> None:
-        wanted = model.config.vocab_size, model.config.source_vocab_size
-        if wanted != (len(tokenizer), len(source_tokenizer)):
-            raise UserError(
-                f"expected the tokenizers that the model was trained with, of {wanted[0]} target and {wanted[1]} "
-                f"source tokens, got {len(tokenizer)} and {len(source_tokenizer)}: take all from one run"
-            )
-        self.model, self.tokenizer, self.source_tokenizer = model, tokenizer, source_tokenizer
-        self.fields = Fields([TargetField.of(tokenizer), SourceField.of(source_tokenizer)])
+        super().__init__(model, tokenizer, source_tokenizer)
 
-    @classmethod
-    def from_pretrained(cls, run: str | Path, device: str | torch.device | None = None) -> Translator:
-        """Load a run folder or one of its checkpoints.
-
-        Args:
-            run: a folder.
-            device: where the model goes; None: the GPU if there is one.
-
-        Raises:
-            UserError: if there is no such run, if it is not finished, is of another kind, is damaged, or if its
-                tokenizers do not fit.
-        """
-        model, fields = load_run(run, Seq2SeqVAEModel, device)
-        return cls(model, fields.of_kind(TargetField).tokenizer, fields.of_kind(SourceField).tokenizer)
-
-    def save_pretrained(self, folder: str | Path) -> None:
-        """Write model and tokenizers to ``folder``; each tokenizer and the model are there whole or not at all."""
-        with silenced():
-            self.fields.save_pretrained(folder)
-            with replacing_files_in(folder, "config.json") as partial:
-                self.model.save_pretrained(partial)
+    @property
+    def source_tokenizer(self) -> PreTrainedTokenizerBase:
+        """The tokenizer of the sentences to translate."""
+        return self.fields.of_kind(SourceField).tokenizer
 
     def translate(
         self,
@@ -220,18 +195,8 @@ class Translator:
         Raises:
             UserError: if there are not as many sources as targets, fewer than one sample, or the seed is out of range.
         """
-        check_seed(seed)
-        if samples < 1:
-            raise UserError(f"expected 1 sample or more, got {samples}")
         rows = self._pairs(as_list(sources), as_list(targets))
-        scores, generator = np.zeros(len(rows)), generator_of(seed)
-        with evaluating(self.model):
-            for places, batch in self._batches(
-                rows, batch_size, show_progress_bar, "scoring", tokens_at_once(samples)
-            ):
-                found = bounds(self.model, batch, samples, generator=generator)
-                scores[places] = -found.iw_nll.double().cpu().numpy()
-        return scores
+        return self._log_likelihood(rows, samples, seed, batch_size, show_progress_bar)
 
     def attention(self, source: str, target: str) -> NDArray[np.float32]:
         """How far each token of the target attends to each of the source, (T, S); every row sums to 1.
@@ -265,18 +230,6 @@ class Translator:
             {"ids": target, "length": len(target) + 1, "source_ids": source, "source_length": len(source) + 1}
             for target, source in ids
         ]
-
-    def _batches(
-        self,
-        rows: list[dict[str, Any]],
-        batch_size: int | None,
-        show_progress_bar: bool | None,
-        what: str,
-        tokens: int | None = None,
-    ) -> Iterator[tuple[list[int], Batch]]:
-        """Pairs of like length together, with the places they have in ``rows``."""
-        device = self.model.device
-        return batches_of(rows, self.fields, batch_size, device, show_progress_bar, what, tokens)
 
     def _rescored(
         self,

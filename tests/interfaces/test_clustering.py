@@ -9,12 +9,12 @@ import pytest
 import tiny
 import torch
 
-from textvae import clustering
-from textvae.clustering import cluster_texts, find_clusters
 from textvae.commands.cluster import cluster as command
-from textvae.errors import UserError
+from textvae.interfaces import clustering
+from textvae.interfaces.clustering import cluster_texts, find_clusters
+from textvae.interfaces.text_vae import TextVAE
 from textvae.latent_space.clusters import fit_clusters
-from textvae.text_vae import TextVAE
+from textvae.support.errors import UserError
 
 
 @pytest.fixture(scope="module")

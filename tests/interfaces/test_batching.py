@@ -2,9 +2,10 @@ import pytest
 import tiny
 import torch
 
-from textvae import texts
-from textvae.errors import UserError
-from textvae.texts import as_list, at_once, batches_of, decoding
+from textvae.interfaces import batching
+from textvae.interfaces.batching import at_once, batches_of, decoding
+from textvae.support.errors import UserError
+from textvae.text.given import as_list
 
 
 def with_lengths(rows):
@@ -25,7 +26,7 @@ def test_batches_hold_like_lengths_and_know_their_places():
 
 def test_without_a_size_a_batch_has_so_many_tokens(monkeypatch):
     """Pads, ends of sentences and sources counted; what is longer is a batch alone."""
-    monkeypatch.setattr(texts, "TOKENS", 12)
+    monkeypatch.setattr(batching, "TOKENS", 12)
     rows = with_lengths(tiny.pairs(lengths=(5, 1, 2, 1, 30), source_lengths=(4, 2, 2, 1, 3)))
     found = [
         places for places, _ in batches_of(rows, tiny.pair_fields(), None, torch.device("cpu"), False, "")

@@ -1,0 +1,196 @@
+"""Sentences in, vectors out, in the way of `SentenceTransformer`."""
+
+from __future__ import annotations
+
+import hashlib
+import inspect
+import logging
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from transformers.tokenization_utils_base import VERY_LARGE_INTEGER
+
+from textvae.inference.mode import evaluating
+from textvae.interfaces.batching import progress
+from textvae.interfaces.encoding import CEILING, FAR, moments
+from textvae.interfaces.interface import Interface
+from textvae.models.checkpoint import silenced
+from textvae.support.errors import UserError
+from textvae.text.given import as_list
+
+logger = logging.getLogger(__name__)
+
+MTEB_TASK = {"task_name", "task_metadata", "hf_split", "hf_subset", "prompt_type"}
+"""What the versions of MTEB tell a model of the task that it is to encode for."""
+
+
+class SentenceEncoder(Interface):
+    """A model that encodes sentences: the vector of a sentence is its posterior mean."""
+
+    _remarked = False
+
+    @property
+    def maximum_length(self) -> int | None:
+        """Tokens of the longest sentences the model was trained on, EOS counted; None if they were never cut."""
+        length = self.tokenizer.model_max_length
+        return None if length >= VERY_LARGE_INTEGER else length
+
+    def encode(
+        self,
+        sentences: str | Iterable[Any],
+        prompt_name: str | None = None,
+        prompt: str | None = None,
+        batch_size: int | None = None,
+        show_progress_bar: bool | None = None,
+        output_value: str | None = "sentence_embedding",
+        precision: str = "float32",
+        convert_to_numpy: bool = True,
+        convert_to_tensor: bool = False,
+        device: str | torch.device | None = None,
+        normalize_embeddings: bool = False,
+        *,
+        return_deviations: bool = False,
+        **task: Any,
+    ) -> Any:
+        """The posterior means; arguments and results are those of `SentenceTransformer.encode`.
+
+        A text that is longer than the model's `maximum_length`, or than `encoding.CEILING` tokens if it has none, is
+        read in chunks: its vector is the mean of theirs, weighted by their lengths, and its deviations are those of
+        this mean, for independent chunks.
+
+        Args:
+            sentences: n of them in anything that `given.as_list` takes, such as a list, a Series, a table with a
+                column of text, or batches as MTEB's loaders give; or a single one.
+            prompt_name: None, as these models have no named prompts.
+            prompt: put before each sentence.
+            batch_size: sentences at once; None: as many as have 4,096 tokens.
+            show_progress_bar: None: only on a terminal.
+            output_value: "sentence_embedding", as there is one vector a sentence.
+            precision: "float32".
+            convert_to_numpy: give a numpy array; if this is False, a list of tensors.
+            convert_to_tensor: give one tensor, on the model's device, whatever ``convert_to_numpy`` says.
+            device: where the model goes first, and stays; None: where it is.
+            normalize_embeddings: scale each vector to length 1, and its deviations with it.
+            return_deviations: give a pair, the means and the posterior's standard deviations.
+            **task: what MTEB says of its task, which makes no difference: any of `MTEB_TASK`.
+
+        Returns:
+            (n, Z) in the order of the sentences, float32; (Z,) for a single one. Two of these with deviations.
+
+        Raises:
+            UserError: if the model has no latent, something is not a string, or another value is asked for.
+        """
+        for name, value, known in (
+            ("prompt_name", prompt_name, None),
+            ("output_value", output_value, "sentence_embedding"),
+            ("precision", precision, "float32"),
+        ):
+            if value != known:
+                raise UserError(
+                    f"expected {name}={known!r}, the only one there is, got {value!r}: leave it out"
+                )
+        if strange := task.keys() - MTEB_TASK:
+            raise TypeError(f"encode() got an unexpected keyword argument {min(strange)!r}")
+        if device is not None:
+            torch.nn.Module.to(self.model, device)
+        texts = [(prompt or "") + text for text in as_list(sentences)]
+        means, deviations = self._posteriors(texts, batch_size, show_progress_bar)
+        if normalize_embeddings:
+            lengths = torch.linalg.vector_norm(means, dim=1, keepdim=True).clamp_min(1e-12)
+            means, deviations = means / lengths, deviations / lengths
+
+        def converted(rows: Tensor) -> NDArray[np.float32] | Tensor | list[Tensor]:
+            vectors = rows[0] if isinstance(sentences, str) else rows
+            if convert_to_tensor:
+                return vectors
+            if convert_to_numpy:
+                return vectors.cpu().numpy()
+            return vectors if isinstance(sentences, str) else list(vectors)
+
+        return (converted(means), converted(deviations)) if return_deviations else converted(means)
+
+    def similarity(self, embeddings1: NDArray[Any] | Tensor, embeddings2: NDArray[Any] | Tensor) -> Tensor:
+        """The cosine of each vector of one set with each of the other, (n, m), as `SentenceTransformer.similarity`.
+
+        Args:
+            embeddings1: (n, Z), or (Z,) for one.
+            embeddings2: (m, Z), or (Z,) for one.
+        """
+        return _unit(embeddings1) @ _unit(embeddings2).T
+
+    def similarity_pairwise(
+        self, embeddings1: NDArray[Any] | Tensor, embeddings2: NDArray[Any] | Tensor
+    ) -> Tensor:
+        """The cosine of each vector of one set with the same of the other, (n,).
+
+        Args:
+            embeddings1: (n, Z).
+            embeddings2: (n, Z).
+        """
+        return (_unit(embeddings1) * _unit(embeddings2)).sum(1)
+
+    @property
+    def mteb_model_meta(self) -> Any:
+        """What MTEB files the results of this model under: its name and its fingerprint."""
+        from mteb.models import ModelMeta
+
+        name = f"textvae/{Path(self.model.name_or_path or 'unnamed').name}"
+        return ModelMeta.create_empty({"name": name, "revision": self.fingerprint()})
+
+    def fingerprint(self) -> str:
+        """A digest of all that decides what the model says: weights, configuration, tokenizer."""
+        own = inspect.get_annotations(type(self.model.config))
+        config = {name: getattr(self.model.config, name) for name in own}
+        digest = hashlib.sha256(repr((config, self.maximum_length)).encode())
+        digest.update(self.tokenizer.backend_tokenizer.to_str().encode())
+        for name, tensor in sorted(self.model.state_dict().items()):
+            digest.update(name.encode())
+            digest.update(tensor.cpu().reshape(-1).view(torch.uint8).numpy())
+        return digest.hexdigest()
+
+    def _means(self, texts: Any, batch_size: int | None, show_progress_bar: bool | None) -> Tensor:
+        """The posterior means of the texts in their order, (n, Z) in single precision, on the model's device."""
+        return self._posteriors(as_list(texts), batch_size, show_progress_bar)[0]
+
+    def _posteriors(
+        self, texts: list[str], batch_size: int | None, show_progress_bar: bool | None
+    ) -> tuple[Tensor, Tensor]:
+        """The means and the deviations of the texts in their order, each as `_means` has them."""
+        if not self.model.vector_size:
+            raise UserError(
+                "expected a model with a latent, got a language model (latent_size 0), which has no vectors: train "
+                "one with model.latent_size=32; sample and log_likelihood work without"
+            )
+        bar = progress(len(texts), show_progress_bar, "encoding")
+        with silenced(), evaluating(self.model), bar:
+            means, deviations, read = moments(
+                self.model, self.fields, texts, self.maximum_length, batch_size, bar
+            )
+        self._remark_on(read)
+        return means, deviations
+
+    def _remark_on(self, read: Tensor) -> None:
+        """Say once that texts, read in so many chunks (n,), are far longer than those that the model learnt from."""
+        far = int((read > FAR).sum())
+        if far and not self._remarked:
+            self._remarked = True
+            logger.warning(
+                "%d of %d texts are far longer than those the model was trained on: they are read in up to %d chunks "
+                "of at most %d tokens, and the vector of each is the mean of its chunks'",
+                far,
+                len(read),
+                int(read.max()),
+                self.maximum_length or CEILING,
+            )
+
+
+def _unit(vectors: NDArray[Any] | Tensor) -> Tensor:
+    """The vectors, scaled to length 1, (n, Z)."""
+    # A copy, because torch warns of arrays that it may not write to, such as memory-mapped ones.
+    given = vectors if isinstance(vectors, Tensor) else torch.from_numpy(np.array(vectors))
+    return torch.nn.functional.normalize(torch.atleast_2d(given).float(), dim=1)
