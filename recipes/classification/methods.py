@@ -6,19 +6,18 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-import torch
 from datasets import Dataset
 from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
-from supervised import LSTMClassifier, accuracy, batches_of, trained
+from supervised import LSTMClassifier
 
 from textvae.interfaces.text_vae import TextVAE
 from textvae.latent_space.semi_supervised import M2Classifier
 from textvae.text.corpus import load_corpus
 from textvae.training.recipe import Recipe, read_recipe
-from textvae.training.run import run
+from textvae.training.run import run_once
 
 UNSUPERVISED = [
     "model.posterior={kind: gaussian}",
@@ -52,8 +51,7 @@ class Bench:
     def model(self, name: str, *more: str) -> TextVAE:
         """The model of a run, trained now or before."""
         folder = self.folder / name / f"seed{self.seed}"
-        if not (folder / "evaluation.json").exists():
-            run(self.read(*more, f"training.output_dir={folder}"), resume=folder.exists())
+        run_once(self.read(*more, f"training.output_dir={folder}"), resume=folder.exists())
         return TextVAE.from_pretrained(folder)
 
     @property
@@ -88,18 +86,16 @@ def lstm(bench: Bench, start: TextVAE | None = None) -> float:
     """Accuracy of a supervised LSTM."""
     source = start or bench.language_model()
     config = source.model.config
-    torch.manual_seed(bench.seed)
     model = LSTMClassifier(
-        config.vocab_size,
+        source.tokenizer,
         config.embedding_size,
         config.hidden_size,
-        bench.test.features["label"].num_classes,
+        maximum_length=bench.recipe.tokenizer.maximum_length,
+        start_from=start.model if start else None,
+        random_state=bench.seed,
     )
-    if start:
-        model.start_from(start.model)
-    limit = bench.recipe.tokenizer.maximum_length
-    model = trained(model, bench.labelled, source.tokenizer, limit, bench.seed)
-    return accuracy(model, batches_of(bench.test, source.tokenizer, limit))
+    model.fit(bench.labelled["text"][:], bench.labelled["label"][:])
+    return float(model.score(bench.test["text"][:], bench.test["label"][:]))
 
 
 def m1(bench: Bench) -> float:

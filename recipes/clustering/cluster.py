@@ -27,8 +27,8 @@ from textvae.support.files import replacing
 from textvae.support.program import program
 from textvae.text.corpus import load_corpus
 from textvae.training.checks import check_run
-from textvae.training.recipe import Recipe, read_recipe
-from textvae.training.run import run
+from textvae.training.recipe import read_recipe
+from textvae.training.run import run_once
 
 METHODS = (*get_args(clusters.Method), "prior")
 
@@ -43,7 +43,8 @@ def main() -> None:
     check_run(recipe)
     corpus = load_corpus(**recipe.corpus)
     labels, classes = labels_of(corpus)
-    vae = trained(recipe, arguments)
+    run_once(recipe, resume=arguments.resume, overwrite=arguments.overwrite, quiet=arguments.quiet)
+    vae = TextVAE.from_pretrained(recipe.folder)
     shown: dict[str, Any] = {"show_progress_bar": False if arguments.quiet else None}
     train, test = (np.asarray(vae.encode(corpus[split]["text"][:], **shown)) for split in ("train", "test"))
     results = []
@@ -77,19 +78,6 @@ def labels_of(corpus: DatasetDict | IterableDatasetDict) -> tuple[list[str], int
         )
     kind = corpus["test"].features["label"]
     return kind.int2str(corpus["test"]["label"][:]), kind.num_classes
-
-
-def trained(recipe: Recipe, arguments: argparse.Namespace) -> TextVAE:
-    """The model of the recipe, trained now or by a run that has finished."""
-    finished = (recipe.folder / "evaluation.json").exists() and not arguments.overwrite
-    if finished and read_recipe(recipe.folder / "recipe.yaml").source != recipe.source:
-        raise UserError(
-            f"expected a run of this recipe in {recipe.folder}, got one of another: set training.output_dir, or pass "
-            "--overwrite to delete it"
-        )
-    if not finished:
-        run(recipe, resume=arguments.resume, overwrite=arguments.overwrite, quiet=arguments.quiet)
-    return TextVAE.from_pretrained(recipe.folder)
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from textvae.models.checkpoint import last_whole_checkpoint, load_model, without
 from textvae.support.errors import UserError
 from textvae.support.files import replacing, replacing_files_in
 from textvae.text.fields import Fields
-from textvae.training.recipe import Recipe
+from textvae.training.recipe import Recipe, read_recipe
 from textvae.training.record import size_of_step
 from textvae.training.run_folder import RunFolder
 from textvae.training.stage import Start, Tokens, arguments_of, build_model, clock_of, trained
@@ -57,6 +57,27 @@ def run(
         folder.locked() if arguments.process_index == 0 else nullcontext(),
     ):
         return _run(recipe, folder, fields, resume, overwrite, quiet)
+
+
+def run_once(recipe: Recipe, *, resume: bool = False, overwrite: bool = False, quiet: bool = False) -> None:
+    """Run a recipe, unless its folder holds the finished run of it.
+
+    Args:
+        recipe: what to do.
+        resume: go on from the folder's last whole checkpoint if the run is unfinished.
+        overwrite: train again, whatever is in the folder.
+        quiet: show no progress bars.
+
+    Raises:
+        UserError: if the folder holds the finished run of another recipe, or as `run` says.
+    """
+    if overwrite or not (recipe.folder / "evaluation.json").exists():
+        run(recipe, resume=resume, overwrite=overwrite, quiet=quiet)
+    elif read_recipe(recipe.folder / "recipe.yaml").source != recipe.source:
+        raise UserError(
+            f"expected a run of this recipe in {recipe.folder}, got one of another: set training.output_dir, or pass "
+            "--overwrite to delete it"
+        )
 
 
 def _run(
