@@ -57,62 +57,48 @@ class SentenceEncoder(Interface):
         return_deviations: bool = False,
         **task: Any,
     ) -> Any:
-        """The posterior means; arguments and results are those of `SentenceTransformer.encode`.
+        """The posterior means. The arguments and results are those of `SentenceTransformer.encode`.
 
-        A text that is longer than the model's `maximum_length`, or than `encoding.CEILING` tokens if it has none, is
-        read in chunks: its vector is the mean of theirs, weighted by their lengths, and its deviations are those of
-        this mean, for independent chunks.
+        A text longer than the model's `maximum_length` (or than `encoding.CEILING` tokens if it has none) is read in
+        chunks. Its vector is the mean of the chunks' vectors, weighted by their lengths; its standard deviation is
+        that of this mean if the chunks are independent.
 
         Args:
             sentences: n of them in anything that `given.as_list` takes, such as a list, a Series, a table with a
                 column of text, or batches as MTEB's loaders give; or a single one.
-            prompt_name: None, as these models have no named prompts.
+            prompt_name: must be None: these models have no named prompts.
             prompt: put before each sentence.
-            batch_size: sentences at once; None: as many as have 4,096 tokens.
+            batch_size: sentences at once; None: as many as make 4,096 tokens.
             show_progress_bar: None: only on a terminal.
-            output_value: "sentence_embedding", as there is one vector a sentence.
-            precision: "float32".
-            convert_to_numpy: give a numpy array; if this is False, a list of tensors.
-            convert_to_tensor: give one tensor, on the model's device, whatever ``convert_to_numpy`` says.
-            device: where the model goes first, and stays; None: where it is.
-            normalize_embeddings: scale each vector to length 1, and its deviations with it.
-            return_deviations: give a pair, the means and the posterior's standard deviations.
-            **task: what MTEB says of its task, which makes no difference: any of `MTEB_TASK`.
+            output_value: must be "sentence_embedding".
+            precision: must be "float32".
+            convert_to_numpy: return a numpy array; False: a list of tensors.
+            convert_to_tensor: return one tensor, on the model's device, whatever ``convert_to_numpy`` says.
+            device: move the model there first; None: leave it where it is.
+            normalize_embeddings: scale each vector to length 1, and its standard deviations with it.
+            return_deviations: return a pair, the posterior means and standard deviations.
+            **task: what MTEB says about its task (`MTEB_TASK`), which changes nothing.
 
         Returns:
-            (n, Z) in the order of the sentences, float32; (Z,) for a single one. Two of these with deviations.
+            (n, Z) in the order of the sentences, float32; (Z,) for a single sentence.
 
         Raises:
-            UserError: if the model has no latent, something is not a string, or another value is asked for.
+            UserError: if the model has no latent, a sentence is not a string, or another value is asked for.
         """
-        for name, value, known in (
-            ("prompt_name", prompt_name, None),
-            ("output_value", output_value, "sentence_embedding"),
-            ("precision", precision, "float32"),
-        ):
-            if value != known:
-                raise UserError(
-                    f"expected {name}={known!r}, the only one there is, got {value!r}: leave it out"
-                )
+        _check_options(prompt_name=prompt_name, output_value=output_value, precision=precision)
         if strange := task.keys() - MTEB_TASK:
             raise TypeError(f"encode() got an unexpected keyword argument {min(strange)!r}")
         if device is not None:
             torch.nn.Module.to(self.model, device)
         texts = [(prompt or "") + text for text in as_list(sentences)]
-        means, deviations = self._posteriors(texts, batch_size, show_progress_bar)
+        found = self._posteriors(texts, batch_size, show_progress_bar)
         if normalize_embeddings:
-            lengths = torch.linalg.vector_norm(means, dim=1, keepdim=True).clamp_min(1e-12)
-            means, deviations = means / lengths, deviations / lengths
-
-        def converted(rows: Tensor) -> NDArray[np.float32] | Tensor | list[Tensor]:
-            vectors = rows[0] if isinstance(sentences, str) else rows
-            if convert_to_tensor:
-                return vectors
-            if convert_to_numpy:
-                return vectors.cpu().numpy()
-            return vectors if isinstance(sentences, str) else list(vectors)
-
-        return (converted(means), converted(deviations)) if return_deviations else converted(means)
+            lengths = torch.linalg.vector_norm(found[0], dim=1, keepdim=True).clamp_min(1e-12)
+            found = found[0] / lengths, found[1] / lengths
+        rows = [part[0] if isinstance(sentences, str) else part for part in found]
+        if not convert_to_tensor:
+            rows = [part.cpu().numpy() if convert_to_numpy else _listed(part) for part in rows]
+        return tuple(rows) if return_deviations else rows[0]
 
     def similarity(self, embeddings1: NDArray[Any] | Tensor, embeddings2: NDArray[Any] | Tensor) -> Tensor:
         """The cosine of each vector of one set with each of the other, (n, m), as `SentenceTransformer.similarity`.
@@ -187,6 +173,21 @@ class SentenceEncoder(Interface):
                 int(read.max()),
                 self.maximum_length or CEILING,
             )
+
+
+def _check_options(**options: str | None) -> None:
+    """Refuse what `SentenceTransformer.encode` offers and these models lack."""
+    known = {"prompt_name": None, "output_value": "sentence_embedding", "precision": "float32"}
+    for name, value in options.items():
+        if value != known[name]:
+            raise UserError(
+                f"expected {name}={known[name]!r}, the only one there is, got {value!r}: leave it out"
+            )
+
+
+def _listed(rows: Tensor) -> Any:
+    """The rows of a matrix as a list; a single vector stays as it is."""
+    return rows if rows.ndim == 1 else list(rows)
 
 
 def _unit(vectors: NDArray[Any] | Tensor) -> Tensor:
