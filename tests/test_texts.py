@@ -3,8 +3,7 @@ import tiny
 import torch
 
 from textvae import texts
-from textvae.errors import UserError
-from textvae.texts import as_list, at_once, batches_of, decoding
+from textvae.texts import at_once, batches_of, decoding
 
 
 def with_lengths(rows):
@@ -49,9 +48,3 @@ def test_an_option_of_drawing_implies_it(name):
 def test_words_are_drawn_from_all_unless_told():
     assert decoding({"do_sample": True})["top_k"] == 0
     assert decoding({"top_k": 7})["top_k"] == 7
-
-
-def test_what_is_no_string_is_named():
-    assert as_list("one") == ["one"]
-    with pytest.raises(UserError, match=r"expected strings, got 3 \(int\) at place 1"):
-        as_list(["a", 3])

@@ -21,8 +21,8 @@ from textvae.seeds import check_seed
 from textvae.support.randomness import generator_of
 from textvae.text.batches import Batch
 from textvae.text.fields import Fields, SourceField, TargetField
-from textvae.text.tokenizer import decode_rows
 from textvae.text.given import as_list
+from textvae.text.tokenizer import decode_rows
 from textvae.texts import at_once, batches_of, decoding
 
 BEAMS = 5
