@@ -4,8 +4,6 @@ import torch
 
 from textvae.interfaces import batching
 from textvae.interfaces.batching import at_once, batches_of, decoding
-from textvae.support.errors import UserError
-from textvae.text.given import as_list
 
 
 def with_lengths(rows):
@@ -50,9 +48,3 @@ def test_an_option_of_drawing_implies_it(name):
 def test_words_are_drawn_from_all_unless_told():
     assert decoding({"do_sample": True})["top_k"] == 0
     assert decoding({"top_k": 7})["top_k"] == 7
-
-
-def test_what_is_no_string_is_named():
-    assert as_list("one") == ["one"]
-    with pytest.raises(UserError, match=r"expected strings, got 3 \(int\) at place 1"):
-        as_list(["a", 3])

@@ -98,7 +98,14 @@ def test_unknown_parameters_are_named(texts):
     ("given", "message"),
     [
         ("one text", "expected a list of texts, got 'one text'"),
-        (pd.DataFrame({"text": ["a", "b"]}), "one column of a table"),
+        (
+            np.array([["a", "b"]]),
+            "expected a list of texts, got array.*give a list, or one column of a table",
+        ),
+        (
+            pd.DataFrame({"a": ["x"], "b": ["y"]}),
+            r"a table with a column text, got a DataFrame with a, b: take one",
+        ),
         (["alone"], "expected 2 texts or more to learn from, got 1"),
         (["a", float("nan")], r"expected strings, got nan \(float\) at place 1"),
     ],

@@ -101,7 +101,7 @@ def damaged(name: str | Path, error: BaseException) -> UserError:
 
 
 def _unzipped(raw: IO[bytes]) -> IO[bytes]:
-    content = raw if hasattr(raw, "peek") else io.BufferedReader(raw)  # type: ignore[arg-type, type-var]
+    content = raw if hasattr(raw, "peek") else io.BufferedReader(raw)  # type: ignore[type-var]
     if content.peek(2)[:2] == GZIP:
         return gzip.GzipFile(fileobj=content)  # type: ignore[return-value]
     return content
