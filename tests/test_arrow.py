@@ -10,7 +10,8 @@ import textvae
 ROOT = Path(textvae.__file__).parent
 # Folders in the order of DESIGN.md, the files of each in theirs. A new file is put in its place here.
 ORDER = """
-display errors support.options support.randomness support.yaml seeds files program processes precision finite
+display errors support.auto_models support.options support.randomness
+support.yaml seeds files program processes precision finite
 text.clauses text.morphology text.productions text.parser text.grammar
 text.reader text.labels text.corpus text.tokenizer text.statistics text.blanks text.batches text.chunks text.keywords
 text.fields text.samplers
