@@ -62,7 +62,7 @@ class _Finder:
 
             def exec_module(module: ModuleType) -> None:
                 execute(module)
-                _import_on_use(module.AutoConfig, self.models)  # type: ignore[attr-defined]
+                _import_on_use(module.AutoConfig, self.models)
 
             spec.loader.exec_module = exec_module  # type: ignore[method-assign]
         return spec
