@@ -1,11 +1,9 @@
 """Variational auto-encoders of text: train, measure, sample, interpolate."""
 
-import sys
 from importlib import import_module
-from importlib.metadata import version
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from textvae.support.auto_models import register_on_use
 from textvae.support.errors import UserError
 
 if TYPE_CHECKING:
@@ -17,7 +15,7 @@ if TYPE_CHECKING:
     from textvae.text.corpus import load_corpus
     from textvae.training.trainer import TextVAETrainer, TextVAETrainingArguments
 
-__version__ = version("textvae")
+    __version__: str
 
 __all__ = [
     "Seq2SeqVAEConfig",
@@ -47,15 +45,14 @@ _HOMES = {
     "load_corpus": "textvae.text.corpus",
 }
 
-# After `import textvae`, AutoModel knows the models, which takes importing them. Only the command `textvae` does
-# without: it imports what a command needs, and its --help should not wait seconds for torch.
-if Path(sys.argv[0] if sys.argv else "").name != "textvae":
-    import_module("textvae.models.language")
-    import_module("textvae.models.seq2seq")
+# Nothing heavy is imported before it is needed: `import textvae` and `textvae --help` should not wait for torch.
+register_on_use("textvae.models.kinds")
 
 
 def __getattr__(name: str) -> Any:
-    """The public names, each imported when it is first used."""
+    """The public names, each imported when it is first used, and the version, which takes time to find."""
+    if name == "__version__":
+        return import_module("importlib.metadata").version("textvae")
     if name not in _HOMES:
         raise AttributeError(f"module 'textvae' has no attribute {name!r}")
     return getattr(import_module(_HOMES[name]), name)

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import warnings
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+from typer.core import TyperGroup
 
 from textvae.commands.classify import classify
 from textvae.commands.cluster import cluster
@@ -18,9 +19,23 @@ from textvae.commands.translate import translate
 from textvae.commands.write import interpolate, reconstruct, sample
 from textvae.support.program import program
 
+
+class _Commands(TyperGroup):
+    """A group whose help has the whole first sentence of each command, where the parent's cuts it to a line."""
+
+    def format_commands(self, ctx: Any, formatter: Any) -> None:
+        """Write a list of the commands."""
+        rows = [(name, self.commands[name].get_short_help_str(limit=1_000)) for name in self.commands]
+        with formatter.section("Commands"):
+            formatter.write_dl(rows)
+
+
+# Plain help: it takes half the time of rich's.
 app = typer.Typer(
+    cls=_Commands,
     no_args_is_help=True,
     add_completion=False,
+    rich_markup_mode=None,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )

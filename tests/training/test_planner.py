@@ -1,6 +1,7 @@
 """Plans for corpora of all sizes, kinds and times: what must hold of each, and how they compare."""
 
 import math
+import re
 from dataclasses import replace
 
 import pytest
@@ -60,6 +61,134 @@ def trained_tokens(found, statistics):
     return found["training.max_steps"] * of_step
 
 
+@pytest.mark.parametrize("words", WORDS)
+@pytest.mark.parametrize("texts", TEXTS)
+@pytest.mark.parametrize("minutes", MINUTES)
+def test_every_corpus_gets_a_plan_that_holds_together(texts, words, minutes):
+    statistics = corpus(texts, words)
+    found = plan(statistics, minutes, speed_of)
+    held_out = found["corpus.validation_size"], found["corpus.test_size"]
+    assert 2 <= min(held_out) <= max(held_out) <= min(1_000, math.ceil(0.1 * texts))
+    assert 260 < found["tokenizer.vocabulary_size"] <= min(8_000, statistics.most_pieces)
+    assert 10 <= found["tokenizer.maximum_length"] <= 200
+    assert found["training.max_steps"] >= 600
+    assert found["training.per_device_train_batch_size"] <= texts - sum(held_out)
+    assert found["training.max_steps"] % found["training.eval_steps"] == 0
+    assert found["training.save_steps"] == found["training.eval_steps"]
+    assert found["training.warmup_steps"] <= found["training.max_steps"] / 20
+    assert 4 <= found["objective.target_rate"] <= 30
+    # Within the time, by the speed that was given: training alone, and all that is counted.
+    speed = speed_of(
+        Sizes(
+            found["tokenizer.vocabulary_size"],
+            found["model.embedding_size"],
+            found["model.hidden_size"],
+            found["model.latent_size"],
+            found["training.per_device_train_batch_size"],
+            statistics.tokens("sentencepiece", found["tokenizer.vocabulary_size"]).mean(
+                found["tokenizer.maximum_length"]
+            ),
+        )
+    )
+    assert trained_tokens(found, statistics) / speed < found.seconds <= 60 * minutes
+    assert found["training.max_steps"] * found["training.per_device_train_batch_size"] / texts <= 250
+
+
+@pytest.mark.parametrize("key", ["tokenizer.vocabulary_size", "model.hidden_size", "model.latent_size"])
+@pytest.mark.parametrize("words", WORDS)
+@pytest.mark.parametrize("minutes", MINUTES)
+def test_more_texts_never_give_less(key, words, minutes):
+    sizes = [plan(corpus(texts, words), minutes, speed_of)[key] for texts in TEXTS]
+    assert sizes == sorted(sizes)
+
+
+@pytest.mark.parametrize("texts", TEXTS)
+@pytest.mark.parametrize("words", WORDS)
+def test_more_minutes_never_give_less(texts, words):
+    """A larger model or longer texts, or as much training or more of the same."""
+    plans = [plan(corpus(texts, words), minutes, speed_of) for minutes in (1.5, 2, 4, 8, 16, 32, 64, 128)]
+    for key in ("model.hidden_size", "tokenizer.maximum_length"):
+        assert (values := [found[key] for found in plans]) == sorted(values)
+    tokens = [trained_tokens(found, corpus(texts, words)) for found in plans]
+    same = [
+        (a, b)
+        for a, b, one, two in zip(tokens, tokens[1:], plans, plans[1:], strict=False)
+        if one["model.hidden_size"] == two["model.hidden_size"]
+    ]
+    assert all(a <= 1.01 * b for a, b in same)
+
+
+@pytest.mark.parametrize(
+    ("texts", "words", "minutes", "values"),
+    [
+        # By heart: whole words, hardly dropout, the last model.
+        (
+            60,
+            12,
+            5,
+            {
+                "model.hidden_size": 128,
+                "model.decoder.dropout": 0.1,
+                "training.load_best_model_at_end": False,
+                "training.per_device_train_batch_size": 8,
+                "training.max_steps": 600,
+                "corpus.validation_size": 6,
+            },
+        ),
+        # Small: often seen, much dropout.
+        (
+            2_000,
+            12,
+            60,
+            {
+                "model.hidden_size": 128,
+                "model.decoder.dropout": 0.5,
+                "training.load_best_model_at_end": True,
+                "training.max_steps": 2_810,
+                "corpus.validation_size": 100,
+                "model.word_dropout": 0.0,
+                "objective.bag_of_words": 1.0,
+            },
+        ),
+        # Large, but little time.
+        (
+            2_000_000,
+            12,
+            1.5,
+            {
+                "model.hidden_size": 128,
+                "model.decoder.dropout": 0.1,
+                "corpus.maximum_train": 52_525,
+                "tokenizer.vocabulary_size": 8_000,
+            },
+        ),
+        (
+            2_000_000,
+            12,
+            600,
+            {"model.hidden_size": 512, "corpus.validation_size": 1_000, "model.latent_size": 32},
+        ),
+        # Long.
+        (
+            2_000,
+            2_000,
+            60,
+            {
+                "tokenizer.maximum_length": 200,
+                "model.word_dropout": 0.2,
+                "model.bag_of_words.weights": "tf_idf",
+                "objective.bag_of_words": 3.0,
+            },
+        ),
+        # Titles.
+        (20_000, 3, 5, {"tokenizer.maximum_length": 10, "objective.target_rate": 5.0}),
+    ],
+)
+def test_values_for_corpora(texts, words, minutes, values):
+    found = plan(corpus(texts, words), minutes, speed_of)
+    assert {key: found[key] for key in values} == values
+
+
 @pytest.mark.parametrize(
     ("changes", "kind"),
     [
@@ -96,10 +225,11 @@ def test_target_rate_by_hand(length, texts, rate):
 
 
 def test_coverage_leaves_room_for_words():
-    """Of 3,000 characters, half of which occur once, a small vocabulary takes the most frequent."""
-    statistics = corpus(500, alphabet=(8,) * 1_500 + (1,) * 1_500)
-    assert rules.character_coverage(statistics, 10_000).value == math.floor(8 / 9 * 1e4) / 1e4
-    assert rules.character_coverage(statistics, 260 + 1_000).value == math.floor(4_000 / 13_500 * 1e4) / 1e4
+    """Of 300 characters, a third of which occur once, a small vocabulary takes the most frequent."""
+    statistics = corpus(500, alphabet=(90,) * 100 + (50,) * 100 + (1,) * 100)
+    assert rules.character_coverage(statistics, 10_000).value == math.floor(14_000 / 14_100 * 1e4) / 1e4
+    assert rules.character_coverage(statistics, 260 + 398).value == math.floor(13_950 / 14_100 * 1e4) / 1e4
+    assert rules.character_coverage(statistics, 260 + 300).value == 0.98
     assert rules.character_coverage(corpus(500, alphabet=(9, 9)), 1_000).value == 0.9995
 
 
@@ -111,10 +241,26 @@ CORPORA = {
     "3,000 sentences": SENTENCES,
     "titles": [" ".join(sentence.split()[:3]) for sentence in SENTENCES[:400]],
     "long texts": [" ".join(SENTENCES[20 * i : 20 * i + 20]) for i in range(60)],
-    "few words": [f"{a} {b} {c}" for a in "ab" for b in "cdef" for c in ("x", "yy", "zzz")],
+    "few words": [f"{a} {b}, {c}." for a in "ab" for b in "cdef" for c in ("x", "yy", "zzz")],
     "no blanks": ["".join(KANJI[(i * k * k) % 900] for k in range(3, 15)) for i in range(1, 300)],
     "numbers": [str(7**i) for i in range(30)],
 }
+
+
+@pytest.mark.parametrize("name", CORPORA)
+def test_sentencepiece_can_make_the_vocabulary(name):
+    """Of any part of the corpus that is left after validation and test are drawn."""
+    texts = CORPORA[name]
+    found = plan(statistics_of(texts), 2, speed_of)
+    rest = len(texts) - found["corpus.validation_size"] - found["corpus.test_size"]
+    how = {
+        "algorithm": found["tokenizer.algorithm"],
+        "vocabulary_size": found["tokenizer.vocabulary_size"],
+        "character_coverage": found["tokenizer.character_coverage"],
+    }
+    for start in (0, len(texts) - rest):
+        tokenizer = train_tokenizer(texts[start : start + rest], "sentencepiece", **how)
+        assert len(tokenizer) == found["tokenizer.vocabulary_size"]
 
 
 def test_the_length_is_that_of_real_tokens():
@@ -194,6 +340,15 @@ def test_refused(statistics, minutes, message):
         plan(statistics, minutes, speed_of)
 
 
+@pytest.mark.parametrize("words", WORDS)
+@pytest.mark.parametrize("texts", [20, 500, 200_000])
+def test_the_minutes_that_are_asked_for_are_enough(texts, words):
+    with pytest.raises(UserError, match="minutes or more") as caught:
+        plan(corpus(texts, words), 1e-3, speed_of)
+    asked = float(str(caught.value).split()[1])
+    assert plan(corpus(texts, words), asked, speed_of)["training.max_steps"] >= 600
+
+
 # ---- what is said
 
 
@@ -210,6 +365,30 @@ def test_sections_and_lines():
         "5 % of the texts",
     ]
     assert all(choice.reason and not choice.reason.endswith(".") for choice in found.choices)
+
+
+@pytest.mark.parametrize(
+    ("statistics", "minutes", "remark"),
+    [
+        (corpus(60), 5, "60 different texts are too few to learn a language from"),
+        (corpus(4_000, distinct=1_000), 5, "75 % of the texts are duplicates"),
+        (
+            corpus(2_000, 2_000),
+            1.5,
+            r"9\d % of the tokens lie beyond .* give about \d+ minutes to read 200 tokens of each",
+        ),
+        (
+            corpus(2_000, 2_000),
+            60,
+            r"9\d % of the tokens lie beyond the maximum length and are not read: split texts",
+        ),
+        (corpus(2_000_000), 5, r"There is time for \d.* of the texts"),
+        (corpus(2_000), 5, r"This takes about \d\.\d of the 5 minutes\."),
+    ],
+)
+def test_remarks(statistics, minutes, remark):
+    found = plan(statistics, minutes, speed_of)
+    assert [said for said in found.remarks if re.search(remark, said)]
 
 
 def test_an_ordinary_corpus_needs_no_remarks_but_the_time():

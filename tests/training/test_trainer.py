@@ -9,7 +9,7 @@ import torch
 from safetensors.torch import load_file
 from transformers import TrainerCallback
 
-from textvae.evaluation.diagnosis import described
+from textvae.evaluation.diagnosis import diagnose
 from textvae.evaluation.evaluate import evaluate
 from textvae.models.language import TextVAEModel
 from textvae.objectives.elbo import ELBO
@@ -165,7 +165,8 @@ def test_evaluation_reports_all_quantities(tmp_path):
     for prefix in ("eval", "test"):
         found = trainer.evaluate(metric_key_prefix=prefix)
         found.pop("epoch")
-        assert found.pop(f"{prefix}_verdict") == described(expected)["verdict"]
+        diagnosis = diagnose(expected)
+        assert found.pop(f"{prefix}_verdict") == f"{diagnosis.state}: {diagnosis.finding}"
         assert found == pytest.approx(
             {f"{prefix}_{name}": value for name, value in expected.scalars().items()}
         )

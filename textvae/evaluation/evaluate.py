@@ -79,7 +79,7 @@ def evaluate(
                 meter.add(result)
         if not seen:
             raise ValueError("expected one batch or more to evaluate, got none")
-        return Evaluation(_quantities(meters), model.cures)
+        return Evaluation(_quantities(meters), model.cures())
 
 
 def _quantities(meters: Iterable[Meter]) -> list[Any]:

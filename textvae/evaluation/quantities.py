@@ -91,6 +91,25 @@ def written(value: Any, description: Description) -> str:
     return f"{value:,}" if isinstance(value, int) else str(value)
 
 
+@dataclass(frozen=True)
+class Training:
+    """What is known of how a model was trained, for advice that fits it.
+
+    Attributes:
+        steps: of the run.
+        warmup: steps until the learning rate had come to its highest.
+        target_rate: nats of KL per sentence at which the objective held the model; None: it weighed the KL.
+        pretraining: whether a first stage trained an auto-encoder.
+        gained: share by which the last evaluation's bound was better than the one before; None: there were not two.
+    """
+
+    steps: int
+    warmup: int = 0
+    target_rate: float | None = None
+    pretraining: bool = False
+    gained: float | None = None
+
+
 class Evaluation(Mapping[str, Any]):
     """What a model is worth on a data set: the values of its quantities by name.
 
@@ -99,12 +118,16 @@ class Evaluation(Mapping[str, Any]):
 
     Args:
         quantities: in the order of the report.
-        cures: what to try if the latent is not used, a sentence without its end.
+        cures: what to try if the latent is not used, see `VAEModel.cures`.
+
+    Attributes:
+        training: how the model was trained; None: it is not known.
     """
 
-    def __init__(self, quantities: Sequence[Quantity], cures: str = "") -> None:
+    def __init__(self, quantities: Sequence[Quantity], cures: Sequence[str] = ()) -> None:
         self.quantities = {quantity.name: quantity for quantity in quantities}
-        self.cures = cures
+        self.cures = tuple(cures)
+        self.training: Training | None = None
 
     def __getitem__(self, name: str) -> Any:
         """The value of a quantity."""

@@ -32,7 +32,6 @@ class VAEModel(PreTrainedModel):
 
     Attributes:
         used_by: what loads it, for messages.
-        cures: what to try if its latent is not used, a sentence without its end.
         training_only: options of parts that a model may have otherwise than the trained one that it starts from.
         of_latent: further such options if the trained model has no z.
     """
@@ -46,13 +45,14 @@ class VAEModel(PreTrainedModel):
     training_only: ClassVar[tuple[str, ...]] = ("dropout", "variational_dropout", "recurrent_dropout")
     of_latent: ClassVar[tuple[str, ...]] = ("skip_connection",)
     used_by: ClassVar[str] = "the class that it was made for"
-    cures: ClassVar[str] = (
-        "Try objective.target_rate in place of kl_weight, or a higher one, or objective.free_bits"
-    )
 
     @abstractmethod
     def read(self, **batch: Tensor) -> Reading:
         """Posterior, prior and score of a batch, whose tensors are those that the model's fields make."""
+
+    def cures(self) -> list[str]:
+        """What to try if the latent is not used: options of the model, each as a recipe has it, that it lacks."""
+        return []
 
     @classmethod
     @abstractmethod

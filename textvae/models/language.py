@@ -109,11 +109,6 @@ class TextVAEModel(TextModel):
     shared_fields = ("vocab_size", "embedding_size", "hidden_size", "decoder", "tie_word_embeddings")
     latent_fields = ("latent_size", "encoder", "posterior", "prior", "classes")
     used_by = "TextVAE, or the commands other than textvae translate"
-    cures = (
-        "Try objective.target_rate in place of kl_weight, or a higher one, an encoder that learns sooner "
-        "(model.encoder.kind: convolution, or a section pretraining), model.word_dropout: 0.3, or a decoder that sees "
-        "less (model.decoder.kind: dilated_convolution)"
-    )
 
     def __init__(self, config: TextVAEConfig) -> None:
         super().__init__(config)
@@ -139,6 +134,17 @@ class TextVAEModel(TextModel):
             if getattr(POSTERIORS.get(posterior), "reads_labels", False)
             else (TextField,)
         )
+
+    def cures(self) -> list[str]:
+        """An encoder that learns sooner, a bag of words, word dropout, a decoder that sees less."""
+        config = self.config
+        wanted = {
+            "model.encoder.kind: convolution": config.encoder["kind"] not in ("convolution", "bag_of_words"),
+            "model.bag_of_words: {kind: softmax}": config.bag_of_words is None,
+            "model.word_dropout: 0.3": config.word_dropout < 0.3,
+            "model.decoder.kind: dilated_convolution": config.decoder["kind"] == "lstm",
+        }
+        return [cure for cure, helps in wanted.items() if helps]
 
     @property
     def vector_size(self) -> int:

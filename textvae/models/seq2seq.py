@@ -130,10 +130,6 @@ class Seq2SeqVAEModel(TextModel):
     )
     latent_fields = ("latent_size", "latent")
     used_by = "Translator, or textvae translate"
-    cures = (
-        "Try objective.target_rate in place of kl_weight, or a higher one, objective.free_bits, "
-        "model.word_dropout: 0.3 or, with one z a pair, model.bag_of_words: {}"
-    )
 
     def __init__(self, config: Seq2SeqVAEConfig) -> None:
         super().__init__(config)
@@ -173,6 +169,15 @@ class Seq2SeqVAEModel(TextModel):
     def field_kinds(cls, config: Any) -> Sequence[type[Field]]:
         """The target and its source."""
         return TargetField, SourceField
+
+    def cures(self) -> list[str]:
+        """Word dropout and, with one z a pair, a bag of words."""
+        config = self.config
+        wanted = {
+            "model.word_dropout: 0.3": config.word_dropout < 0.3,
+            "model.bag_of_words: {}": config.bag_of_words is None and config.latent["kind"] == "sentence",
+        }
+        return [cure for cure, helps in wanted.items() if helps]
 
     def inference_modules(self) -> Iterable[nn.Module]:
         """The encoder of the targets, and the latent's posterior."""

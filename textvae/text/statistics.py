@@ -195,6 +195,10 @@ class Statistics:
         """The share of the text that the most frequent ``characters`` characters make up."""
         return sum(self.alphabet[:characters]) / sum(self.alphabet)
 
+    def characters_of(self, share: float) -> int:
+        """How many characters, the most frequent first, make up this share of the text."""
+        return int(np.searchsorted(np.cumsum(self.alphabet), share * sum(self.alphabet))) + 1
+
 
 def statistics_of(texts: Iterable[str] | Dataset, *, sample: int = SAMPLE, seed: int = 0) -> Statistics:
     """The `Statistics` of texts, which are read once.

@@ -21,8 +21,8 @@ FEWEST_TEXTS = 20
 OF_TRAINER = 0.9
 """Speed of training by that of bare steps: batches are made and padded, and the loop has work of its own."""
 
-OF_STEPS, OF_MEASURING = 0.8, 0.1
-"""Shares of the time: about what steps get, and what validation and the test get at most, each."""
+OF_STEPS, OF_MEASURING, OF_PREPARING = 0.8, 0.1, 0.25
+"""Shares of the time: about what steps get, and at most what validation, the test, and preparing the texts get."""
 
 PREPARING = 1.5e-6
 """Seconds a character: a tokenizer is learnt from it, and it is tokenised."""
@@ -259,15 +259,17 @@ def _choose_corpus(draft: _Draft, seen: float) -> None:
         # Texts of a file of their own are not drawn from the corpus.
         if f"corpus.{split}" not in draft.given:
             draft.take(rules.held_out(split, draft.statistics.distinct, measured / cost))
-    if in_time < draft.statistics.texts / 2:
-        draft.take(rules.maximum_train(draft.statistics.texts, draft.statistics.characters.mean, in_time))
+    characters = draft.statistics.characters.mean
+    prepared = OF_PREPARING * draft.seconds / (PREPARING * characters)
+    if min(in_time / 0.5, prepared) < draft.statistics.texts or "corpus.maximum_train" in draft.given:
+        draft.take(rules.maximum_train(draft.statistics.texts, characters, min(1.1 * in_time, prepared)))
 
 
 def _preparing(draft: _Draft) -> float:
-    """Seconds before training starts, of which half of the time there is is left in any case."""
+    """Seconds before training starts."""
     statistics = draft.statistics
     used = min(1.0, (draft["corpus.maximum_train"] or statistics.texts) / statistics.texts)
-    return min(draft.seconds / 2, PREPARING * statistics.total_characters * used)
+    return PREPARING * statistics.total_characters * used
 
 
 def _choose_measuring(draft: _Draft, seen: float) -> float:

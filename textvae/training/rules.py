@@ -19,6 +19,9 @@ FEW_TEXTS = 100
 WORDS = 10_000
 """Most words of a vocabulary, as many as Penn Treebank has; more would slow every step for the sake of rare words."""
 
+LEAST_COVERAGE = 0.98
+"""The smallest share of the characters that SentencePiece agrees to have pieces for."""
+
 COMMON = 400
 """Units that have a piece even if they occur once, so that the words of a small corpus are not spelt."""
 
@@ -140,9 +143,13 @@ def piece_vocabulary(statistics: Statistics) -> Choice:
     pieces; for 2,000 Japanese sentences 1,500 pieces have a better one than 2,500 and 4,900.
     """
     units = max(statistics.repeated_units, min(COMMON, statistics.growth[-1][1]))
-    wanted = min(PIECES, ALWAYS + statistics.repeated_characters + units)
-    # What is held out takes some of the pieces with it.
-    limit = statistics.most_pieces * 9 // 10 if statistics.most_pieces < PIECES else PIECES
+    characters = max(statistics.repeated_characters, statistics.characters_of(LEAST_COVERAGE))
+    wanted = min(PIECES, ALWAYS + characters + units)
+    # What is held out takes some of the pieces with it, of which bytes and characters are the ones to have.
+    needed = ALWAYS + len(statistics.alphabet)
+    limit = statistics.most_pieces
+    if limit < PIECES:
+        limit = needed + max(0, limit - needed) * 4 // 5
     key, kind = "tokenizer.vocabulary_size", "words" if statistics.has_blanks else "pairs of characters"
     if limit < wanted:
         return Choice(key, limit, f"the texts have no more than {statistics.most_pieces:,} different pieces")
@@ -154,7 +161,8 @@ def character_coverage(statistics: Statistics, vocabulary_size: int) -> Choice:
     repeated = statistics.repeated_characters
     kept = min(repeated, (vocabulary_size - ALWAYS) // 2)
     # Rounded down, as SentencePiece takes characters until they make up this share.
-    share = min(COVERAGE, math.floor(statistics.coverage(kept) * 1e4) / 1e4)
+    share = math.floor(statistics.coverage(kept) * 1e4) / 1e4
+    share = min(COVERAGE, max(LEAST_COVERAGE, share))
     reason = f"{repeated:,} of {len(statistics.alphabet):,} characters occur twice or more"
     return Choice("tokenizer.character_coverage", share, reason)
 
@@ -200,15 +208,15 @@ def held_out(split: str, texts: int, affordable: float) -> Choice:
     return Choice(f"corpus.{split}_size", size, reason)
 
 
-def maximum_train(texts: int, characters: float, in_time: float) -> Choice:
+def maximum_train(texts: int, characters: float, affordable: float) -> Choice:
     """As many texts as there is time to train on; the others need not be prepared.
 
     Args:
         texts: of the corpus.
         characters: of a text, on the mean.
-        in_time: texts that there is time to train on once, about.
+        affordable: texts that there is time to prepare and to train on once, about.
     """
-    size = int(max(min(ENOUGH_TEXTS, ENOUGH_CHARACTERS / characters), 1.1 * in_time))
+    size = int(max(min(ENOUGH_TEXTS, ENOUGH_CHARACTERS / characters), affordable))
     if size >= texts:
         return Choice("corpus.maximum_train", None, "all of them")
     return Choice("corpus.maximum_train", size, f"there is no time to train on all {texts:,}")

@@ -116,6 +116,7 @@ def _run(
         seed=arguments.seed,
         show_progress_bar=False if quiet else None,
     )
+    result.training = trainer.history(pretraining=recipe.pretraining is not None)
     if trainer.is_world_process_zero():
         with replacing_files_in(recipe.folder, "config.json") as partial:
             trainer.vae.save_pretrained(partial)

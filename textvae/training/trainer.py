@@ -24,6 +24,7 @@ from transformers.trainer_utils import IntervalStrategy, SaveStrategy
 
 from textvae.evaluation.diagnosis import diagnose
 from textvae.evaluation.evaluate import evaluate
+from textvae.evaluation.quantities import Training
 from textvae.models.base import VAEModel
 from textvae.models.outputs import VAEOutput
 from textvae.models.refinement import Refinement
@@ -213,6 +214,21 @@ class TextVAETrainer(Trainer):
         if multiplier is not None:
             multiplier.value = value
 
+    def history(self, pretraining: bool = False) -> Training:
+        """What there is to know of the training so far, for advice.
+
+        Args:
+            pretraining: whether it started from what a first stage had learnt.
+        """
+        bounds = [logs["eval_neg_elbo"] for logs in self.state.log_history if "eval_neg_elbo" in logs]
+        return Training(
+            steps=self.state.global_step,
+            warmup=self.args.get_warmup_steps(self.state.max_steps),
+            target_rate=self.objective.target_rate,
+            pretraining=pretraining,
+            gained=1 - bounds[-1] / bounds[-2] if len(bounds) > 1 and bounds[-2] else None,
+        )
+
     def _terms(self, model: torch.nn.Module, inputs: dict[str, Any]) -> tuple[VAEOutput, Terms]:
         """What the model and the objective say of a batch."""
         weight = self.kl_weight
@@ -351,7 +367,8 @@ class TextVAETrainer(Trainer):
         }
         self.log(metrics)
         if diagnosis := diagnose(result):
-            metrics[f"{metric_key_prefix}_verdict"] = f"{diagnosis.state}: {diagnosis.sentence}"
+            # No advice, which would be to train longer until training has ended.
+            metrics[f"{metric_key_prefix}_verdict"] = f"{diagnosis.state}: {diagnosis.finding}"
         self.control = self.callback_handler.on_evaluate(self.args, self.state, self.control, metrics)
         return metrics
 

@@ -7,7 +7,7 @@ from typing import Any, Self
 import torch
 
 from textvae.evaluation.meters.sums import Sums
-from textvae.evaluation.quantities import Description, Setting
+from textvae.evaluation.quantities import PERCENT, Description, Setting
 from textvae.inference.bounds import Bounds
 from textvae.text.batches import Batch
 
@@ -22,6 +22,7 @@ class Size(Sums):
     describes = (
         Description("tokens"),
         Description("sentences"),
+        Description("unknown_tokens", PERCENT, 1, shown=False),
         Description("latent_size", shown=False),
     )
 
@@ -37,14 +38,16 @@ class Size(Sums):
     def measure(
         self, model: Any, batch: Batch, found: Bounds, number: int, generator: torch.Generator
     ) -> tuple[float, ...]:
-        """Tokens and sentences of a batch."""
-        return batch.tokens, batch.size
+        """Tokens and sentences of a batch, and how many of the tokens are UNK."""
+        unknown = batch["targets"] == model.config.unk_token_id if "targets" in batch else torch.zeros(1)
+        return batch.tokens, batch.size, float(unknown.sum())
 
     def results(self) -> dict[str, tuple[Any, str]]:
         """The numbers."""
-        tokens, sentences = map(int, self.totals)
+        tokens, sentences, unknown = map(int, self.totals)
         return {
             "tokens": (tokens, "end of sentence counted, beginning not, unknown words ordinary"),
             "sentences": (sentences, ""),
+            "unknown_tokens": (unknown / tokens, "share of the tokens that are <unk>"),
             "latent_size": (self.latent_size, ""),
         }
