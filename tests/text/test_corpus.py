@@ -547,7 +547,7 @@ MISTAKES = {
     "share above one": (
         lambda: write("a.txt", LINES),
         {"test_size": 1.5},
-        "test_size to be a number of rows or a share between 0 and 1, got 1.5",
+        "test_size: expected a valid integer or less than 1, got 1.5",
     ),
     "stream without streaming": (
         lambda: Dataset.from_dict({"text": ["a"]}).to_iterable_dataset(),
@@ -556,11 +556,15 @@ MISTAKES = {
     ),
     "empty stream": (lambda: write("a.txt", " \n"), {"streaming": True}, "rows with text, got none in train"),
     "no source": (lambda: 3, {}, "expected a Hub name, file, .* got 3"),
-    "sizes": (lambda: "grammar", {"sizes": (3, 4)}, r"sizes of train, validation and test, .* got \(3, 4\)"),
+    "sizes": (lambda: "grammar", {"sizes": (3, 4)}, r"sizes: .*, got \(3, 4\)"),
     "sizes and files": (lambda: "grammar", {"test": "a.txt"}, "expected sizes, not validation or test"),
-    "language": (lambda: "grammar", {"language": "fr"}, "language to be en or de, got 'fr'"),
-    "maximum": (lambda: "grammar", {"maximum_train": 0}, "maximum_train to be at least 1, got 0"),
-    "seed": (lambda: "grammar", {"seed": -1}, "seed to be a whole number .*, got -1"),
+    "language": (lambda: "grammar", {"language": "fr"}, "language: expected 'en' or 'de', got 'fr'"),
+    "maximum": (
+        lambda: "grammar",
+        {"maximum_train": 0},
+        "maximum_train: expected greater than or equal to 1, got 0",
+    ),
+    "seed": (lambda: "grammar", {"seed": -1}, "seed: expected greater than or equal to 0, got -1"),
 }
 
 

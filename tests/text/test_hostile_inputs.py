@@ -30,7 +30,7 @@ from textvae.text.given import as_list, each_text
 from textvae.text.lines import lines_of
 from textvae.text.reader import blaming_the_cache
 from textvae.text.tables import csv_rows, features_of, json_rows
-from textvae.text.tokenizer import PART, check_options, train_tokenizer
+from textvae.text.tokenizer import PART, train_tokenizer
 
 pytestmark = pytest.mark.usefixtures("apart")
 
@@ -734,7 +734,6 @@ def test_a_corpus_is_not_blamed_for_its_cache(monkeypatch, file):
 OPTIONS = {
     "vocabulary_size": [0, 1, 4, -5, 2**31, 300.5],
     "minimum_count": [0, -1],
-    "maximum_length": [1, 0, -3],
     "character_coverage": [0.95, 0, -1, 1.01, math.nan],
     "kind": ["word"],
     "algorithm": ["wordpiece"],
@@ -744,18 +743,19 @@ OPTIONS = {
 @pytest.mark.parametrize(
     ("name", "value"), [(name, value) for name, values in OPTIONS.items() for value in values]
 )
-def test_options_out_of_range_are_refused(name, value):
-    with pytest.raises(UserError, match=rf"expected {name} .* got .*{value}") as error:
-        check_options(**{name: value})
-    one_line(error)
-    if name != "maximum_length":
-        with pytest.raises(UserError, match=f"expected {name}"):
-            train_tokenizer(SENTENCES, **{name: value})
+def test_options_out_of_range_are_refused_before_a_text_is_read(name, value):
+    texts = iter(SENTENCES)
+    with pytest.raises(UserError, match=rf"{name}: expected .*, got .*{value}"):
+        train_tokenizer(texts, **{name: value})
+    assert len(list(texts)) == len(SENTENCES)
 
 
 def test_options_at_their_ends_are_taken():
-    check_options(vocabulary_size=5, minimum_count=1, maximum_length=2, character_coverage=0.98)
-    check_options(vocabulary_size=None, maximum_length=None, character_coverage=1.0)
+    tokenizer = train_tokenizer(SENTENCES, "words", vocabulary_size=5, minimum_count=1)
+    assert len(tokenizer) == 5
+    assert train_tokenizer(SENTENCES, character_coverage=0.98).decode([4]) == train_tokenizer(
+        SENTENCES, character_coverage=1.0
+    ).decode([4])
 
 
 def random_characters(alphabet, count):

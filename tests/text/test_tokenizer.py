@@ -128,9 +128,9 @@ def test_empty_corpus(kind, texts):
 
 
 def test_unknown_kind_and_algorithm():
-    with pytest.raises(UserError, match="kind to be one of sentencepiece, words, got 'word'"):
+    with pytest.raises(UserError, match="kind: expected 'sentencepiece' or 'words', got 'word'"):
         train_tokenizer(SENTENCES, "word")
-    with pytest.raises(UserError, match="algorithm to be one of unigram, bpe, got 'wordpiece'"):
+    with pytest.raises(UserError, match="algorithm: expected 'unigram' or 'bpe', got 'wordpiece'"):
         train_tokenizer(SENTENCES, algorithm="wordpiece")
 
 

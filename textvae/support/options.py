@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import difflib
 import inspect
+import re
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, fields, is_dataclass
 from functools import cache
@@ -22,6 +23,8 @@ Size = Annotated[int, Ge(1)]
 """A number of something: 1 or more."""
 Count = Annotated[int, Ge(0)]
 """A number of something that may be none."""
+Part = Annotated[float, Gt(0), Lt(1)]
+"""A share that is neither nothing nor everything."""
 Share = Annotated[float, Ge(0), Le(1), AllowInfNan(False)]
 """A probability or a share, from 0 to 1."""
 Dropout = Annotated[float, Ge(0), Lt(1), AllowInfNan(False)]
@@ -30,6 +33,16 @@ Weight = Annotated[float, Ge(0), AllowInfNan(False)]
 """A finite number, 0 or more."""
 Positive = Annotated[float, Gt(0), AllowInfNan(False)]
 """A finite number over 0."""
+
+INSTEAD = "Input should be "
+"""How messages of pydantic begin."""
+
+COUNTS = {
+    "missing": "expected more items",
+    "too_long": "expected fewer items",
+    "too_short": "expected more items",
+}
+"""What pydantic says at length."""
 
 Types = dict[str, Any]
 
@@ -80,6 +93,11 @@ class Faults(UserError):
 
 def parameters(receiver: Any) -> Types:
     """The parameters of a function or a class, or the fields of a dataclass, with their annotations."""
+    return dict(_parameters(receiver))
+
+
+@cache  # hundreds of annotations are strings that have to be evaluated
+def _parameters(receiver: Any) -> Types:
     plain = isinstance(receiver, type) and not is_dataclass(receiver)
     hints = get_type_hints(receiver.__init__ if plain else receiver, include_extras=True)
     if is_dataclass(receiver):
@@ -157,6 +175,20 @@ def check_fields(instance: Any) -> None:
         raise Faults(faults)
 
 
+def check_arguments(receiver: Any, **given: Any) -> None:
+    """Refuse arguments of a function that are not of its parameters' types or outside their ranges.
+
+    Args:
+        receiver: the function or the class.
+        **given: by the names of parameters.
+
+    Raises:
+        Faults: a `UserError` that names them all.
+    """
+    if faults := check(given, parameters(receiver))[1]:
+        raise Faults(faults)
+
+
 def check_value(value: Any, annotation: Any, name: str) -> Any:
     """``value`` in its type.
 
@@ -182,7 +214,8 @@ def _checked(value: Any, annotation: Any, place: str) -> tuple[Any, list[str]]:
             return None, [f"{place}: {error}"]
         return (made if built else dict(value)), []
     try:
-        return _adapter(annotation).validate_python(value), []
+        # Strict for these alone, or true would be the number 1.
+        return _adapter(annotation).validate_python(value, strict=isinstance(value, bool) or None), []
     except ValidationError as error:
         return None, [f"{place}: {_first(error)}, got {value!r:.80}"]
 
@@ -204,10 +237,18 @@ def _adapter(annotation: Any) -> TypeAdapter[Any]:
 
 
 def _first(error: ValidationError) -> str:
-    """What pydantic says first, beginning as our own messages do."""
-    message = error.errors()[0]["msg"].removeprefix("Value error, ")
-    return (
-        message.replace("Input should be", "expected", 1)
-        if message.startswith("Input should be")
-        else message
-    )
+    """What pydantic says first, of each type that the value might have had, beginning as our own messages do."""
+    errors = error.errors()
+    if errors[0]["type"] in COUNTS:
+        return COUNTS[errors[0]["type"]]
+    alike = [each for each in errors if _place(each["loc"]) == _place(errors[0]["loc"])]
+    messages = [each["msg"].removeprefix("Value error, ") for each in alike]
+    # The value itself is shown at the end.
+    wanted = [re.sub(r", (got|unable to parse) .*", "", each.removeprefix(INSTEAD)) for each in messages]
+    expected = "expected " if messages[0].startswith(INSTEAD) else ""
+    return expected + " or ".join(dict.fromkeys(wanted))
+
+
+def _place(path: tuple[int | str, ...]) -> list[int]:
+    """The places in lists that lead to a fault; the names between them are those of types."""
+    return [step for step in path if isinstance(step, int)]

@@ -7,14 +7,15 @@ import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import compress
-from typing import Any, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 import datasets
 import numpy as np
 from datasets import ClassLabel, Dataset, DatasetDict, Features, IterableDatasetDict, List, Value
 
 from textvae.support.errors import UserError
-from textvae.support.seeds import Seed, check_seed
+from textvae.support.options import Part, Size, check_arguments
+from textvae.support.seeds import Seed
 from textvae.text.given import TEXT_NAMES
 from textvae.text.grammar import Grammar
 from textvae.text.labels import keep_labels
@@ -47,13 +48,13 @@ def load_corpus(
     configuration: str | None = None,
     revision: str | None = None,
     columns: Mapping[str, str | int] | None = None,
-    language: str = "en",
-    sizes: tuple[int, int, int] = (20_000, 2_000, 2_000),
-    validation_size: int | float | None = None,
-    test_size: int | float | None = None,
-    maximum_train: int | None = None,
-    labelled: int | None = None,
-    labelled_share: float | None = None,
+    language: Literal["en", "de"] = "en",
+    sizes: tuple[Size, Size, Size] = (20_000, 2_000, 2_000),
+    validation_size: Size | Part | None = None,
+    test_size: Size | Part | None = None,
+    maximum_train: Size | None = None,
+    labelled: Size | None = None,
+    labelled_share: Part | None = None,
     streaming: bool = False,
     seed: Seed = 0,
 ) -> DatasetDict | IterableDatasetDict:
@@ -100,8 +101,23 @@ def load_corpus(
         >>> corpus["train"].num_rows, corpus["train"].column_names[:3]
         (100, ['text', 'source', 'target'])
     """
+    check_arguments(
+        load_corpus,
+        split=split,
+        configuration=configuration,
+        revision=revision,
+        columns=columns,
+        language=language,
+        sizes=sizes,
+        validation_size=validation_size,
+        test_size=test_size,
+        maximum_train=maximum_train,
+        labelled=labelled,
+        labelled_share=labelled_share,
+        streaming=streaming,
+        seed=seed,
+    )
     check_names(columns or ())
-    _check_numbers(language, maximum_train, seed)
     _check_labelled(labelled, labelled_share, stored=not streaming)
     embedded = isinstance(train, str) and train == "grammar"
     if embedded and not (validation is None and test is None):
@@ -132,21 +148,11 @@ def load_corpus(
         return found
 
 
-def _check_numbers(language: str, maximum_train: int | None, seed: int) -> None:
-    if language not in ("en", "de"):
-        raise UserError(f"expected language to be en or de, got {language!r}")
-    if maximum_train is not None and maximum_train < 1:
-        raise UserError(
-            f"expected maximum_train to be at least 1, got {maximum_train}: leave it out to use all"
-        )
-    check_seed(seed)
-
-
 def _check_labelled(labelled: int | None, share: float | None, stored: bool) -> None:
     if labelled is None and share is not None:
         raise UserError("expected labelled with labelled_share: say how many keep their label")
-    if labelled is not None and (labelled < 1 or not stored):
-        raise UserError(f"expected labelled of 1 or more and a corpus that is not streamed, got {labelled}")
+    if labelled is not None and not stored:
+        raise UserError(f"expected a corpus that is not streamed for labelled, got {labelled} of a stream")
 
 
 # ---- the embedded corpus
@@ -156,8 +162,6 @@ def _embedded(
     sizes: Sequence[int], seed: int, language: str, columns: Mapping[str, str | int] | None
 ) -> tuple[Splits, dict[str, str | int]]:
     """Three samples of the grammar, from seeds no other `seed` uses, and the columns to take."""
-    if len(sizes) != 3 or min(sizes) < 1:
-        raise UserError(f"expected sizes of train, validation and test, each at least 1, got {sizes}")
     grammar = Grammar.load()
     numbered = enumerate(zip(SPLITS, sizes, strict=True))
     splits: Splits = {name: _sampled(grammar, size, 3 * seed + i) for i, (name, size) in numbered}
@@ -332,7 +336,7 @@ def _random_rows(splits: Splits, missing: Sizes, maximum: int | None, seed: int)
     """All three splits, the missing ones drawn from train at random; all rows keep their order."""
     train = splits["train"]
     total = train.num_rows
-    counts = {name: _share(size, total, name) for name, size in missing.items()}
+    counts = {name: _share(size, total) for name, size in missing.items()}
     if sum(counts.values()) >= total:
         wanted = " and ".join(f"{n} for {name}" for name, n in counts.items())
         raise UserError(
@@ -353,21 +357,17 @@ def _first_rows(splits: Splits, missing: Sizes, maximum: int | None) -> Splits:
     rest, drawn = splits["train"], {}
     for name, size in missing.items():
         count = 1_000 if size is None else size
-        if not isinstance(count, int) or count < 1:
+        if not isinstance(count, int):
             raise UserError(f"expected {name}_size to be a number of rows when streaming, got {size}")
         drawn[name], rest = rest.take(count), rest.skip(count)
     drawn["train"] = rest if maximum is None else rest.take(maximum)
     return {name: (splits | drawn)[name] for name in SPLITS}
 
 
-def _share(size: int | float | None, total: int, name: str) -> int:
+def _share(size: int | float | None, total: int) -> int:
     if size is None:
         return max(1, min(5_000, total // 20))
-    if isinstance(size, float) and 0 < size < 1:
-        return max(1, round(size * total))
-    if isinstance(size, int) and size >= 1:
-        return size
-    raise UserError(f"expected {name}_size to be a number of rows or a share between 0 and 1, got {size}")
+    return max(1, round(size * total)) if isinstance(size, float) else size
 
 
 @contextmanager

@@ -12,9 +12,10 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 import torch
+from annotated_types import Ge
 from datasets import ClassLabel, Dataset, IterableDataset
 from torch import Tensor
 from transformers import PretrainedConfig, PreTrainedTokenizerBase
@@ -22,12 +23,15 @@ from transformers.tokenization_utils_base import VERY_LARGE_INTEGER
 
 from textvae.support.errors import UserError
 from textvae.support.files import replacing_files_in
-from textvae.support.options import Share, Size, check_fields
+from textvae.support.options import Size, check_fields
 from textvae.text.batches import Batch, padded
-from textvae.text.tokenizer import load_tokenizer, train_tokenizer, train_tokenizers
+from textvae.text.tokenizer import Coverage, VocabularySize, load_tokenizer, train_tokenizer, train_tokenizers
 
 STREAMED = 1_000_000
 """Texts of a stream, which may have no end, from which a tokenizer is learnt."""
+
+Length = Annotated[int, Ge(2)]
+"""A number of tokens, EOS counted, so that one more has room."""
 
 
 @dataclass(frozen=True)
@@ -46,12 +50,12 @@ class FieldOptions:
     """
 
     kind: Literal["sentencepiece", "words"] = "sentencepiece"
-    vocabulary_size: Size | None = None
+    vocabulary_size: VocabularySize | None = None
     algorithm: Literal["unigram", "bpe"] = "unigram"
     minimum_count: Size = 1
-    character_coverage: Share = 0.9995
+    character_coverage: Coverage = 0.9995
     lower: bool = False
-    maximum_length: Size | None = None
+    maximum_length: Length | None = None
     joint: bool = True
 
     def __post_init__(self) -> None:

@@ -12,14 +12,16 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import chain
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import sentencepiece
+from annotated_types import Ge, Le, Lt
 from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers
 from tqdm import tqdm
 from transformers import AutoTokenizer, PreTrainedTokenizerBase, PreTrainedTokenizerFast
 
 from textvae.support.errors import UserError
+from textvae.support.options import Size, check_arguments
 from textvae.text.given import each_text
 
 SPECIAL_TOKENS = {"pad_token": "<pad>", "bos_token": "<s>", "eos_token": "</s>", "unk_token": "<unk>"}
@@ -35,6 +37,11 @@ UNTRAINABLE = re.compile(
 )  # SentencePiece keeps these for itself: spelt in bytes
 PART = 1_000  # characters: SentencePiece's sums overflow on much longer words, and long repeated lines take it hours
 
+VocabularySize = Annotated[int, Ge(SMALLEST), Lt(2**31)]
+"""A number of tokens, the special ones counted, that leaves room for others."""
+Coverage = Annotated[float, Ge(0.98), Le(1)]
+"""A share of the characters, as SentencePiece takes it."""
+
 logger = logging.getLogger(__name__)
 
 
@@ -42,10 +49,10 @@ def train_tokenizer(
     texts: Any,
     kind: Literal["sentencepiece", "words"] = "sentencepiece",
     *,
-    vocabulary_size: int | None = None,
+    vocabulary_size: VocabularySize | None = None,
     algorithm: Literal["unigram", "bpe"] = "unigram",
-    minimum_count: int = 1,
-    character_coverage: float = 0.9995,
+    minimum_count: Size = 1,
+    character_coverage: Coverage = 0.9995,
     lower: bool = False,
 ) -> PreTrainedTokenizerFast:
     """Learn a tokenizer from `texts`, which are read once, in order.
@@ -63,7 +70,7 @@ def train_tokenizer(
         lower: whether text is lower-cased first, in training and in use; it then round-trips up to case.
 
     Raises:
-        UserError: if an option is out of its range (`check_options`), there is no text, or the text does not allow that
+        UserError: if an option is out of its range, there is no text, or the text does not allow that
             vocabulary size.
 
     Example:
@@ -73,7 +80,8 @@ def train_tokenizer(
         >>> tokenizer.decode([4, 5, 6])
         'a man walks'
     """
-    check_options(
+    check_arguments(
+        train_tokenizer,
         kind=kind,
         algorithm=algorithm,
         vocabulary_size=vocabulary_size,
@@ -176,51 +184,6 @@ def decode_rows(tokenizer: PreTrainedTokenizerBase, rows: Iterable[Sequence[int]
         end = ids.index(tokenizer.eos_token_id) if tokenizer.eos_token_id in ids else len(ids)
         bare.append([i for i in ids[:end] if i not in (tokenizer.bos_token_id, tokenizer.pad_token_id)])
     return [str(tokenizer.decode(ids, skip_special_tokens=False)) for ids in bare]
-
-
-def check_options(
-    *,
-    kind: str = "sentencepiece",
-    algorithm: str = "unigram",
-    vocabulary_size: int | None = None,
-    minimum_count: int = 1,
-    character_coverage: float = 1.0,
-    maximum_length: int | None = None,
-) -> None:
-    """Refuse options of a tokenizer that no corpus allows, before one is read.
-
-    Args:
-        kind: as the others, of `train_tokenizer`.
-        algorithm: see there.
-        vocabulary_size: at least `SMALLEST`.
-        minimum_count: at least 1.
-        character_coverage: from 0.98 to 1, as SentencePiece wants it.
-        maximum_length: tokens that sentences are cut to, at least 2, as EOS is counted; None: never.
-
-    Raises:
-        UserError: naming the first that is out of its range.
-    """
-    _check_choice("kind", kind, ("sentencepiece", "words"))
-    _check_choice("algorithm", algorithm, ("unigram", "bpe"))
-    _check_least(
-        "vocabulary_size", vocabulary_size, SMALLEST, f"of which {len(SPECIAL_TOKENS)} are special tokens"
-    )
-    _check_least("minimum_count", minimum_count, 1, "as every word occurs")
-    _check_least("maximum_length", maximum_length, 2, "the end of the sentence counted")
-    if not 0.98 <= character_coverage <= 1:
-        raise UserError(f"expected character_coverage from 0.98 to 1, got {character_coverage}")
-
-
-def _check_choice(name: str, value: str, choices: tuple[str, ...]) -> None:
-    if value not in choices:
-        raise UserError(f"expected {name} to be one of {', '.join(choices)}, got {value!r}")
-
-
-def _check_least(name: str, value: int | None, least: int, why: str) -> None:
-    if value is None:
-        return
-    if not isinstance(value, int) or not least <= value < 2**31:
-        raise UserError(f"expected {name} of {least} or more, {why}, got {value}")
 
 
 def _first_line(error: Exception) -> str:

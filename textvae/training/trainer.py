@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -9,6 +10,7 @@ from typing import Annotated, Any, TypeVar
 
 import datasets
 import torch
+from annotated_types import Ge, MinLen
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, IterableDataset
 from transformers import (
@@ -31,8 +33,9 @@ from textvae.models.refinement import Refinement
 from textvae.objectives.terms import Objective, Terms
 from textvae.support.errors import UserError
 from textvae.support.finite import FiniteWatch, not_finite
-from textvae.support.options import ArgumentsOf, Size
+from textvae.support.options import ArgumentsOf, Count, Dropout, Positive, Size, Weight, check_arguments
 from textvae.support.precision import bf16_is_fast, check_bf16
+from textvae.support.seeds import Seed
 from textvae.text.batches import Batch
 from textvae.text.fields import Fields
 from textvae.text.samplers import (
@@ -51,7 +54,10 @@ AnyCallback = TypeVar("AnyCallback", bound=TrainerCallback)
 
 @dataclass
 class TextVAETrainingArguments(TrainingArguments):
-    """`transformers.TrainingArguments` with what a text VAE needs; the first six are new, the rest other defaults.
+    """`transformers.TrainingArguments` with what a text VAE needs.
+
+    The first six are new, the next have other defaults, and the rest are the parent's with a range, which it does not
+    check: a negative learning rate would train.
 
     Of the options that are dicts, {} takes the defaults of what is named, and None does without it.
 
@@ -87,16 +93,44 @@ class TextVAETrainingArguments(TrainingArguments):
     load_best_model_at_end: bool = True
     eval_strategy: IntervalStrategy | str = "epoch"
     save_strategy: SaveStrategy | str = "epoch"
-    save_total_limit: int | None = 2
-    per_device_train_batch_size: int = 32
-    per_device_eval_batch_size: int = 32
+    save_total_limit: Size | None = 2
+    per_device_train_batch_size: Size = 32
+    per_device_eval_batch_size: Size = 32
     logging_nan_inf_filter: bool = False
     restore_callback_states_from_checkpoint: bool = True
     ddp_find_unused_parameters: bool | None = False
     dataloader_pin_memory: bool = torch.cuda.is_available()
     report_to: str | list[str] | None = "none"
 
+    output_dir: Annotated[str, MinLen(1)] | None = TrainingArguments.output_dir
+    num_train_epochs: Positive = TrainingArguments.num_train_epochs
+    max_steps: Annotated[int, Ge(-1)] = TrainingArguments.max_steps
+    learning_rate: Weight = TrainingArguments.learning_rate
+    warmup_steps: Weight = TrainingArguments.warmup_steps
+    weight_decay: Weight = TrainingArguments.weight_decay
+    adam_beta1: Dropout = TrainingArguments.adam_beta1
+    adam_beta2: Dropout = TrainingArguments.adam_beta2
+    adam_epsilon: Positive = TrainingArguments.adam_epsilon
+    max_grad_norm: Weight = TrainingArguments.max_grad_norm
+    neftune_noise_alpha: Weight | None = TrainingArguments.neftune_noise_alpha
+    gradient_accumulation_steps: Size = TrainingArguments.gradient_accumulation_steps
+    eval_accumulation_steps: Size | None = TrainingArguments.eval_accumulation_steps
+    torch_empty_cache_steps: Size | None = TrainingArguments.torch_empty_cache_steps
+    logging_steps: Positive = TrainingArguments.logging_steps
+    eval_steps: Positive | None = TrainingArguments.eval_steps
+    save_steps: Positive = TrainingArguments.save_steps
+    eval_delay: Weight = TrainingArguments.eval_delay
+    dataloader_num_workers: Count = TrainingArguments.dataloader_num_workers
+    dataloader_prefetch_factor: Size | None = TrainingArguments.dataloader_prefetch_factor
+    ddp_bucket_cap_mb: Size | None = TrainingArguments.ddp_bucket_cap_mb
+    ddp_timeout: Size = TrainingArguments.ddp_timeout
+    seed: Seed = TrainingArguments.seed
+    data_seed: Seed | None = TrainingArguments.data_seed
+
     def __post_init__(self) -> None:
+        # Of those fields alone that are declared here: the parent keeps others in types that it does not declare.
+        names = inspect.get_annotations(TextVAETrainingArguments)
+        check_arguments(TextVAETrainingArguments, **{name: getattr(self, name) for name in names})
         # The collator reads a column that no model's forward names.
         self.remove_unused_columns = False
         # The batches carry their targets in the model's own terms, so there are no "labels" to look for.

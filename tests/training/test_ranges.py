@@ -1,0 +1,249 @@
+"""Each option of a recipe: what is of its type and in its range is taken, what is not is refused by its name.
+
+The cases are made of the annotations, and what each annotation allows is decided here a second time, without the library
+that the package asks.
+"""
+
+import inspect
+import math
+from dataclasses import is_dataclass
+from types import UnionType
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
+
+import pytest
+from annotated_types import Ge, GroupedMetadata, Gt, Le, Lt, MinLen
+from pydantic import AfterValidator, AllowInfNan
+
+from textvae.models.configuration import own_options, part_options
+from textvae.models.kinds import KINDS
+from textvae.objectives.elbo import OBJECTIVES
+from textvae.support.errors import UserError
+from textvae.support.options import ArgumentsOf, parameters
+from textvae.text.corpus import load_corpus
+from textvae.text.fields import FieldOptions
+from textvae.training.recipe import recipe_of
+from textvae.training.schema import EvaluationOptions, configurable_meters, model_section
+from textvae.training.trainer import TextVAETrainingArguments
+
+# ---- which options there are
+
+
+def leaves(place, annotation, around=None):
+    """An option, or those inside it: the place, the annotation, and the sections that it stands among."""
+    _, marks = zip(*variants(annotation), strict=True)
+    inside = [base for base, _ in variants(annotation) if isinstance(base, type) and is_dataclass(base)]
+    inside += [mark.kind for mark in marks[0] if isinstance(mark, ArgumentsOf)]
+    yield place, annotation, around or {}
+    for receiver in inside[:1]:
+        for name, type_ in parameters(receiver).items():
+            yield from leaves(f"{place}.{name}", type_, around)
+
+
+def model_leaves():
+    seen = set()
+    for kind, model in KINDS.items():
+        config = model.config_class
+        for name, annotation in own_options(config).items():
+            if name not in config.from_fields:
+                yield from leaves(f"model.{name}", annotation, {"kind": kind})
+        for part, table in config.parts.items():
+            for part_kind, receiver in table.items():
+                around = {"kind": kind, part: {"kind": part_kind}}
+                for name, annotation in part_options(receiver).items() if receiver not in seen else ():
+                    yield from leaves(f"model.{part}.{name}", annotation, around)
+                seen.add(receiver)
+
+
+def all_leaves():
+    for section, receiver in {
+        "corpus": load_corpus,
+        "tokenizer": FieldOptions,
+        "objective": OBJECTIVES["elbo"],
+        "evaluation": EvaluationOptions,
+        "training": TextVAETrainingArguments,
+    }.items():
+        for name, annotation in parameters(receiver).items():
+            if name != "meters":
+                yield from leaves(f"{section}.{name}", annotation)
+    yield from model_leaves()
+    model, _ = model_section({"kind": "seq2seq"})
+    for meter, receiver in configurable_meters(model).items():
+        for name, annotation in parameters(receiver).items():
+            yield from leaves(f"evaluation.{meter}.{name}", annotation, {"kind": "seq2seq"})
+
+
+# ---- what an annotation allows
+
+
+def variants(annotation, marks=()):
+    """The types that a value may have, each with the marks of its range."""
+    origin = get_origin(annotation)
+    if origin is Annotated:
+        base, *own = get_args(annotation)
+        return variants(base, (*marks, *own))
+    if origin in (Union, UnionType):
+        return [variant for part in get_args(annotation) for variant in variants(part, marks)]
+    flat = [one for mark in marks for one in (mark if isinstance(mark, GroupedMetadata) else [mark])]
+    return [(annotation, flat)]
+
+
+def in_range(value, marks):
+    for mark in marks:
+        if (isinstance(mark, Ge) and not value >= mark.ge) or (isinstance(mark, Le) and not value <= mark.le):
+            return False
+        if (isinstance(mark, Gt) and not value > mark.gt) or (isinstance(mark, Lt) and not value < mark.lt):
+            return False
+        if isinstance(mark, AllowInfNan) and not math.isfinite(value):
+            return False
+    return True
+
+
+def fits(value, base, marks):
+    """Whether a value is of a type and in its range; whether a YAML number is whole is said by its digits."""
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    if base in (None, type(None)):
+        return value is None
+    if base is int:
+        return is_number and isinstance(value, int) and in_range(value, marks)
+    if base is float:
+        return is_number and in_range(value, marks)
+    if get_origin(base) is Literal:
+        return value in get_args(base)
+    if base is str:
+        return isinstance(value, str) and all(
+            len(value) >= m.min_length for m in marks if isinstance(m, MinLen)
+        )
+    if base is Any:
+        return True
+    return base is bool and isinstance(value, bool)
+
+
+def bounds(marks):
+    names = {Ge: "ge", Gt: "gt", Le: "le", Lt: "lt"}
+    return [getattr(mark, names[type(mark)]) for mark in marks if type(mark) in names]
+
+
+def candidates(annotation):
+    """Values at and around the ends of the ranges, and such as are of no type, or of another."""
+    found = ["nonsense", None, True, -math.inf, math.nan, 1.5, [[]]]
+    for base, marks in variants(annotation):
+        if base in (int, float):
+            steps = (-1, 0, 1) if base is int else (-1, -1e-3, 0, 1e-3, 1)
+            found += [bound + step for bound in bounds(marks) for step in steps]
+    seen = {repr(value): value for value in found}
+    return list(seen.values())
+
+
+NUMBERS = (int, float)
+OWN = inspect.get_annotations(TextVAETrainingArguments)
+LEAVES = [
+    (place, annotation, around)
+    for place, annotation, around in all_leaves()
+    if all(base is not Any for base, _ in variants(annotation))
+    and (not place.startswith("training.") or place.split(".")[1] in OWN)
+    and place != "training.output_dir"
+]
+OUTSIDE, INSIDE = [], []
+for place, annotation, around in LEAVES:
+    kinds = variants(annotation)
+    for value in candidates(annotation):
+        if any(fits(value, base, marks) for base, marks in kinds):
+            # What else a validator demands is tested by hand, below.
+            if not any(isinstance(mark, AfterValidator) for _, marks in kinds for mark in marks):
+                INSIDE.append((place, value, around))
+        elif value is not None or place.rpartition(".")[0] != "objective":  # None takes an option back
+            OUTSIDE.append((place, value, around))
+
+
+def name_of(case):
+    place, value, around = case
+    part = next((section["kind"] for section in around.values() if isinstance(section, dict)), "")
+    return f"{around.get('kind', '')}-{part}-{place}={value!r}"
+
+
+# ---- a recipe with one option
+
+
+def sections(place, value, around):
+    """A recipe's sections, with a value at a place."""
+    source = {"corpus": {"train": "grammar"}, "training": {"output_dir": "run"}, "model": copied(around)}
+    section = source
+    *path, name = place.split(".")
+    for step in path:
+        section = section.setdefault(step, {})
+    section[name] = value
+    return source
+
+
+def copied(tree):
+    return {name: copied(value) if isinstance(value, dict) else value for name, value in tree.items()}
+
+
+def in_python(place, value, around):
+    """The same option, given to what receives it; where a recipe alone says it, nothing happens."""
+    section, _, rest = place.partition(".")
+    options = sections(rest, value, {})
+    given = {name: options[name] for name in options if name not in ("corpus", "training", "model")}
+    match section:
+        case "corpus":
+            load_corpus("grammar", **given)
+        case "tokenizer":
+            FieldOptions(**given)
+        case "objective":
+            OBJECTIVES["elbo"](**given)
+        case "evaluation":
+            EvaluationOptions(**given)
+        case "training":
+            TextVAETrainingArguments(**{"output_dir": "run", **given})
+        case "model":
+            part, _, name = rest.rpartition(".")
+            own = {part: {**around[part], name: value}} if part else given
+            KINDS[around["kind"]].config_class(**own)
+
+
+@pytest.mark.parametrize("case", OUTSIDE, ids=name_of)
+def test_what_is_outside_is_refused_by_its_name(case):
+    place, value, around = case
+    with pytest.raises(UserError) as error:
+        recipe_of(sections(*case))
+    message = str(error.value)
+    assert f" {place}: " in message
+    assert "\n" not in message
+    if not place.startswith("evaluation.translation"):
+        with pytest.raises(UserError) as error:
+            in_python(*case)
+        assert f"{place.partition('.')[2]}: " in str(error.value)
+
+
+@pytest.mark.parametrize("case", INSIDE, ids=name_of)
+def test_what_is_inside_is_taken(case):
+    """Or only two options together are refused."""
+    try:
+        recipe_of(sections(*case))
+    except UserError as error:
+        assert f" {case[0]}: " not in str(error)
+
+
+def test_every_number_has_a_range():
+    """The parent's that are not declared anew are refused or mean nothing here."""
+    without = {
+        place
+        for place, annotation, _ in all_leaves()
+        for base, marks in variants(annotation)
+        if base in NUMBERS and not bounds(marks) and not place.startswith("training.parallelism_config.")
+    }
+    assert without == {"training.local_rank", "training.label_smoothing_factor"}
+
+
+@pytest.mark.parametrize("width", [2, 4, 100])
+def test_widths_are_odd(width):
+    with pytest.raises(UserError, match=rf"model\.encoder\.width: expected an odd number, got {width}"):
+        recipe_of(sections("model.encoder.width", width, {"encoder": {"kind": "convolution"}}))
+
+
+@pytest.mark.parametrize("dilations", ["tiny", [], [0], [1, -2], [1.5], 3, None])
+def test_dilations_are_a_name_or_sizes(dilations):
+    around = {"decoder": {"kind": "dilated_convolution"}}
+    with pytest.raises(UserError, match=r"model\.decoder\.dilations: expected"):
+        recipe_of(sections("model.decoder.dilations", dilations, around))
+    recipe_of(sections("model.decoder.dilations", [1, 2], around))
