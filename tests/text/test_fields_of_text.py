@@ -51,13 +51,13 @@ def test_special_ids_of_pairs_are_the_tokenizers():
 def test_tokens_of_a_sentence(limit, ids):
     """The length counts EOS, and a cut leaves room for it."""
     rows = Fields([TextField(tiny.tokenizer(), limit)]).prepare(Dataset.from_dict({"text": ["a oops b a"]}))
-    assert rows[0] == {"ids": ids, "length": len(ids) + 1}
+    assert rows[0] == {"ids": ids, "length": len(ids) + 1, "cut": 4 - len(ids)}
 
 
 def test_other_columns_and_splits_stay():
     rows = DatasetDict(one=Dataset.from_dict({"text": ["a", "b c"], "label": [3, 4]}))
     tokens = tiny.fields().prepare(rows)["one"]
-    assert tokens.to_dict() == {"label": [3, 4], "ids": [[4], [5, 6]], "length": [2, 3]}
+    assert tokens.to_dict() == {"label": [3, 4], "ids": [[4], [5, 6]], "length": [2, 3], "cut": [0, 0]}
 
 
 def test_pairs_are_tokenised_each_side_by_its_own():
@@ -68,9 +68,42 @@ def test_pairs_are_tokenised_each_side_by_its_own():
         "text": ["x", "y"],
         "ids": [[4, 5], [29]],
         "length": [3, 2],
+        "cut": [1, 0],
         "source_ids": [[6, 4], [5]],
         "source_length": [3, 2],
+        "source_cut": [0, 0],
     }
+
+
+@pytest.mark.parametrize(
+    ("limit", "losses"),
+    [
+        (None, []),
+        (5, []),
+        (
+            4,
+            [
+                "1 of 3 texts (text) are longer than tokenizer.maximum_length, 4, and are cut there: 10.0 % of the "
+                "tokens are not read"
+            ],
+        ),
+        (
+            2,
+            [
+                "2 of 3 texts (text) are longer than tokenizer.maximum_length, 2, and are cut there: 40.0 % of the "
+                "tokens are not read"
+            ],
+        ),
+    ],
+)
+def test_what_is_cut_is_counted(limit, losses):
+    """Of 10 tokens, the three ends counted."""
+    fields = Fields([TextField(tiny.tokenizer(), limit)])
+    rows = Dataset.from_dict({"text": ["a b c d", "a b", "z"]})
+    prepared = fields.prepare(rows)
+    assert fields.losses(prepared) == losses
+    assert fields.cuts(prepared) is bool(losses)
+    assert fields.losses(fields.prepare(rows.to_iterable_dataset())) == []
 
 
 def test_a_stream_is_tokenised_as_it_is_read():

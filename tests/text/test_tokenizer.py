@@ -5,7 +5,15 @@ from real import DATA, needs
 from transformers import AutoTokenizer
 
 from textvae.support.errors import UserError
-from textvae.text.tokenizer import decode_rows, load_tokenizer, train_tokenizer, train_tokenizers
+from textvae.text.tokenizer import (
+    Texts,
+    TooSmallError,
+    decode_rows,
+    load_tokenizer,
+    train_sentencepiece,
+    train_tokenizer,
+    train_tokenizers,
+)
 
 SENTENCES = [
     "A man is walking his dog.",
@@ -108,16 +116,26 @@ def test_vocabulary_size_is_met_exactly(algorithm):
 
 
 @pytest.mark.parametrize("algorithm", ["unigram", "bpe"])
-def test_vocabulary_too_large_names_the_largest(algorithm):
-    with pytest.raises(UserError, match=r"at most \d+, which is all this corpus allows, got 50000") as error:
-        train_tokenizer(SENTENCES, algorithm=algorithm, vocabulary_size=50_000)
-    largest = int(str(error.value).split("at most ")[1].split(",")[0])
-    assert len(train_tokenizer(SENTENCES, algorithm=algorithm, vocabulary_size=largest)) == largest
+def test_a_vocabulary_that_is_too_large_is_as_large_as_can_be(algorithm, caplog):
+    largest = len(train_tokenizer(SENTENCES, algorithm=algorithm))
+    assert not caplog.messages
+    assert len(train_tokenizer(SENTENCES, algorithm=algorithm, vocabulary_size=50_000)) == largest
+    assert caplog.messages == [
+        f"the vocabulary has {largest} tokens, not 50,000 as asked for: the texts have no more pieces"
+    ]
 
 
-def test_vocabulary_too_small_names_the_smallest():
-    with pytest.raises(UserError, match=r"at least \d+ .* got 100: raise it"):
-        train_tokenizer(SENTENCES, vocabulary_size=100)
+@pytest.mark.parametrize("algorithm", ["unigram", "bpe"])
+@pytest.mark.parametrize("read", [list, iter, lambda texts: Texts(lambda: iter(texts))])
+@pytest.mark.parametrize("lower", [False, True])
+def test_a_vocabulary_that_is_too_small_is_as_small_as_can_be(algorithm, read, lower, caplog):
+    least = len(train_tokenizer(read(SENTENCES), algorithm=algorithm, vocabulary_size=100, lower=lower))
+    assert caplog.messages == [
+        f"the vocabulary has {least} tokens, not 100 as asked for: bytes and characters need as many"
+    ]
+    with pytest.raises(TooSmallError, match=rf"at least {least} .* got {least - 1}: raise it"):
+        texts = [text.lower() if lower else text for text in SENTENCES]
+        train_sentencepiece(texts, least - 1, algorithm, 0.9995)
 
 
 @pytest.mark.parametrize("kind", ["sentencepiece", "words"])

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
 from textvae.support.errors import UserError
-
-if TYPE_CHECKING:
-    from textvae.training.planner import Plan
-    from textvae.training.recipe import Recipe
 
 
 def train(
@@ -33,7 +30,7 @@ def train(
         typer.Option("-o", "--output", help="The run folder; left out: what the recipe says."),
     ] = None,
     minutes: Annotated[
-        float, typer.Option(min=0.1, help="About how long training on a FILE may take, all in all.")
+        float, typer.Option(min=0.1, help="About how long it may take, all in all, where it is not set.")
     ] = 10.0,
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on from the run's last whole checkpoint.")
@@ -46,9 +43,12 @@ def train(
     """Train a model on a corpus or by a recipe, measure it, and say whether its latent is used.
 
     For a FILE, sizes, steps and rates are chosen by what the corpus is like and how much time there is, and it is said
-    why; any of them can be replaced. The run folder has everything that the other commands need.
+    why; any of them can be replaced. In a recipe the same is done for values that are auto, such as
+    training.max_steps=auto. The run folder has everything that the other commands need.
     """
-    from textvae.training.recipe import read_recipe
+    started = time.monotonic()
+
+    from textvae.training.recipe import planned_recipe, read_recipe
     from textvae.training.recipes import recipe_file
     from textvae.training.script import train_by
 
@@ -56,64 +56,19 @@ def train(
     given = list(overrides or ())
     if output is not None:
         given.append(f"training.output_dir={output}")
-    file = recipe_file(what)
-    recipe = _planned(what, given, minutes, quiet) if file is None else read_recipe(file, given)
+    how: Any = {"minutes": minutes, "started": started, "resume": resume}
+    if file := recipe_file(what):
+        recipe = read_recipe(file, given, **how)
+    else:
+        _check_output(what, given)
+        recipe = planned_recipe(what, given, **how)
     train_by(recipe, resume=resume, overwrite=overwrite, quiet=quiet)
 
 
-def _planned(corpus: str, overrides: list[str], minutes: float, quiet: bool) -> Recipe:
-    """The recipe for a corpus, chosen by what it is like."""
-    from textvae.support.yaml import put
-    from textvae.text.corpus import load_corpus
-    from textvae.text.statistics import statistics_of
-    from textvae.training.planner import plan
-    from textvae.training.recipe import recipe_of
-
-    source: dict[str, Any] = {"corpus": {"train": corpus}}
-    faults = [fault for override in overrides if (fault := put(source, override))]
-    if faults:
-        raise UserError("; ".join(faults))
-    if "output_dir" not in source.get("training", {}):
+def _check_output(corpus: str, overrides: list[str]) -> None:
+    """Refuse a run without a folder."""
+    if not any(override.startswith("training.output_dir=") for override in overrides):
         raise UserError(f"expected a run folder to write to, got none: textvae train {corpus} -o RUN")
-    given = _flat(source)
-    rows = load_corpus(**source["corpus"])["train"]
-    found = plan(
-        statistics_of(rows), minutes, given={key: given[key] for key in given if key != "corpus.train"}
-    )
-    if not quiet:
-        _say(found)
-    for choice in found.choices:
-        _set_default(source, choice.key, choice.value)
-    return recipe_of(source, name=f"the recipe for {corpus}")
-
-
-def _say(found: Plan) -> None:
-    """Print what was chosen, and why."""
-    width = max(len(choice.key) for choice in found.choices)
-    for choice in found.choices:
-        typer.echo(f"{choice.key:<{width}}  {choice.value!s:<12} {choice.reason}", err=True)
-    for remark in found.remarks:
-        typer.echo(remark, err=True)
-
-
-def _flat(source: dict[str, Any], place: str = "") -> dict[str, Any]:
-    """Values by ``section.key``; of a part of the model ``model.part.key``."""
-    flat: dict[str, Any] = {}
-    for key, value in source.items():
-        name = f"{place}{key}"
-        flat |= _flat(value, f"{name}.") if isinstance(value, dict) and value else {name: value}
-    return flat
-
-
-def _set_default(source: dict[str, Any], key: str, value: Any) -> None:
-    """Put a value where the source says nothing."""
-    *parents, last = key.split(".")
-    place = source
-    for parent in parents:
-        place = place.setdefault(parent, {})
-        if not isinstance(place, dict):
-            return
-    place.setdefault(last, value)
 
 
 def recipes() -> None:

@@ -14,6 +14,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
+import numpy as np
 import torch
 from annotated_types import Ge
 from datasets import ClassLabel, Dataset, IterableDataset
@@ -25,13 +26,23 @@ from textvae.support.errors import UserError
 from textvae.support.files import replacing_files_in
 from textvae.support.options import Size, check_fields
 from textvae.text.batches import Batch, padded
-from textvae.text.tokenizer import Coverage, VocabularySize, load_tokenizer, train_tokenizer, train_tokenizers
+from textvae.text.tokenizer import (
+    Coverage,
+    Texts,
+    VocabularySize,
+    load_tokenizer,
+    train_tokenizer,
+    train_tokenizers,
+)
 
 STREAMED = 1_000_000
 """Texts of a stream, which may have no end, from which a tokenizer is learnt."""
 
 Length = Annotated[int, Ge(2)]
 """A number of tokens, EOS counted, so that one more has room."""
+
+READ = 1_000
+"""Texts that are read at once: one by one they take a hundred times as long."""
 
 
 @dataclass(frozen=True)
@@ -172,13 +183,33 @@ class _Tokens(Field):
             self.tokenizer.save_pretrained(partial)
 
     def prepare(self, rows: Mapping[str, list[Any]]) -> dict[str, list[Any]]:
-        """The columns ``ids``, without BOS and EOS, and ``length``, EOS counted, each behind the field's prefix."""
+        """The columns ``ids``, without BOS and EOS, ``length``, EOS counted, and ``cut``, each behind the prefix.
+
+        The last is the number of tokens that are left out.
+        """
         limit = None if self.maximum_length is None else self.maximum_length - 1
         (column,) = self.columns
         # Not verbose, or the tokenizer would warn of what is cut here.
         found = self.tokenizer(rows[column], add_special_tokens=False, verbose=False)["input_ids"]
         ids = [sentence[:limit] for sentence in found]
-        return {f"{self.prefix}ids": ids, f"{self.prefix}length": [len(sentence) + 1 for sentence in ids]}
+        prepared = {
+            "ids": ids,
+            "length": [len(sentence) + 1 for sentence in ids],
+            "cut": [len(whole) - len(sentence) for whole, sentence in zip(found, ids, strict=True)],
+        }
+        return {f"{self.prefix}{name}": values for name, values in prepared.items()}
+
+    def loss(self, prepared: Dataset) -> str:
+        """How many texts and tokens of a prepared split the maximum length cuts, in a sentence; "" if none."""
+        cut, kept = (np.asarray(prepared[f"{self.prefix}{name}"]) for name in ("cut", "length"))
+        if not cut.any():
+            return ""
+        share = 100 * cut.sum() / (cut.sum() + kept.sum())
+        return (
+            f"{np.count_nonzero(cut):,} of {len(cut):,} texts ({', '.join(self.columns)}) are longer than "
+            f"tokenizer.maximum_length, {self.maximum_length}, and are cut there: {share:.1f} % of the tokens are "
+            "not read"
+        )
 
 
 class TextField(_Tokens):
@@ -383,17 +414,22 @@ class Fields(tuple[Field, ...]):
         return Batch({name: tensor for field in self for name, tensor in field.collate(examples).items()})
 
     def cuts(self, prepared: Any) -> bool:
-        """Whether texts of a prepared split may have been cut; of a stream it is not known, and so assumed."""
-        limits = {
-            name: field.maximum_length
-            for field in self
-            if isinstance(field, _Tokens)
-            for name in field.lengths
-        }
-        limited = {name: limit for name, limit in limits.items() if limit is not None}
+        """Whether texts of a prepared split were cut; of a stream it is not known, and so assumed."""
+        limited = [field for field in self if isinstance(field, _Tokens) and field.maximum_length is not None]
         if not isinstance(prepared, Dataset):
             return bool(limited)
-        return any(max(prepared[name], default=0) >= limit for name, limit in limited.items())
+        return any(any(prepared[f"{field.prefix}cut"]) for field in limited)
+
+    def losses(self, prepared: Any) -> list[str]:
+        """What the maximum length cuts off a prepared split, a sentence for each field that loses something.
+
+        Args:
+            prepared: a split; of a stream nothing is known.
+        """
+        if not isinstance(prepared, Dataset):
+            return []
+        spoken = [field for field in self if isinstance(field, _Tokens)]
+        return list(filter(None, (field.loss(prepared) for field in spoken)))
 
     @property
     def length_columns(self) -> list[str]:
@@ -401,10 +437,15 @@ class Fields(tuple[Field, ...]):
         return [name for field in self for name in field.lengths]
 
 
-def texts_of(rows: Dataset | IterableDataset, column: str) -> Iterator[str]:
-    """The texts of a column, one at a time; of a stream the first million."""
-    sentences = (row[column] for row in rows.select_columns([column]))
-    return islice(sentences, STREAMED) if isinstance(rows, IterableDataset) else sentences
+def texts_of(rows: Dataset | IterableDataset, column: str) -> Texts:
+    """The texts of a column, read in batches as often as is wanted; of a stream the first million."""
+    limit = STREAMED if isinstance(rows, IterableDataset) else None
+
+    def read() -> Iterator[str]:
+        batches = rows.select_columns([column]).iter(READ)
+        return islice((text for batch in batches for text in batch[column]), limit)
+
+    return Texts(read)
 
 
 def _check_columns(rows: Dataset | IterableDataset, wanted: Sequence[str]) -> None:

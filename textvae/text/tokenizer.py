@@ -9,7 +9,7 @@ import logging
 import os
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import chain
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -45,6 +45,33 @@ Coverage = Annotated[float, Ge(0.98), Le(1)]
 logger = logging.getLogger(__name__)
 
 
+class Texts(Iterable[str]):
+    """Texts that can be read again, made anew for each reading.
+
+    Args:
+        read: gives an iterator over all of them.
+    """
+
+    def __init__(self, read: Callable[[], Iterator[str]]) -> None:
+        self._read = read
+
+    def __iter__(self) -> Iterator[str]:
+        return self._read()
+
+
+class TooSmallError(UserError):
+    """A vocabulary size that does not have room for bytes, special tokens and characters.
+
+    Args:
+        message: for the user.
+        least: the smallest size that has room.
+    """
+
+    def __init__(self, message: str, least: int) -> None:
+        super().__init__(message)
+        self.least = least
+
+
 def train_tokenizer(
     texts: Any,
     kind: Literal["sentencepiece", "words"] = "sentencepiece",
@@ -55,14 +82,15 @@ def train_tokenizer(
     character_coverage: Coverage = 0.9995,
     lower: bool = False,
 ) -> PreTrainedTokenizerFast:
-    """Learn a tokenizer from `texts`, which are read once, in order.
+    """Learn a tokenizer from `texts`, which are read in order: once, or twice if the vocabulary is too small for them.
 
     Args:
         texts: the training sentences, in anything that `given.as_list` takes.
         kind: "sentencepiece" cuts raw text into pieces, and decoding gives back exactly the text, any
             Unicode; "words" cuts at white space, and decoding joins the words by single spaces.
-        vocabulary_size: number of tokens, special ones included. Of pieces exactly so many; None means 8,000,
-            or fewer if the text has fewer. Of words at most so many; None means all.
+        vocabulary_size: number of tokens, special ones included. Of pieces exactly so many, or as near to it as the
+            text allows, and a warning says so; None means 8,000, or fewer if the text has fewer. Of words at most so
+            many; None means all.
         algorithm: "unigram" or "bpe" (pieces only).
         minimum_count: how often a word must occur to get an id of its own (words only).
         character_coverage: share of the characters that get a piece of their own; the rest are spelt in bytes
@@ -70,8 +98,7 @@ def train_tokenizer(
         lower: whether text is lower-cased first, in training and in use; it then round-trips up to case.
 
     Raises:
-        UserError: if an option is out of its range, there is no text, or the text does not allow that
-            vocabulary size.
+        UserError: if an option is out of its range, there is no text, or no word in the vocabulary.
 
     Example:
         >>> tokenizer = train_tokenizer(["a man walks", "a dog walks", "a man"], "words", minimum_count=2)
@@ -89,8 +116,9 @@ def train_tokenizer(
         character_coverage=character_coverage,
     )
     normalizer = normalizers.Lowercase() if lower else None
-    checked = each_text(texts)
-    normalised = (normalizer.normalize_str(text) for text in checked) if normalizer else checked
+    given = _repeatable(texts)
+    checked = Texts(lambda: each_text(given))
+    normalised = Texts(lambda: map(normalizer.normalize_str, checked)) if normalizer else checked
     if kind == "words":
         backend = _word_tokenizer(normalised, vocabulary_size, minimum_count)
     else:
@@ -130,7 +158,8 @@ def train_tokenizers(
         ([4, 5], [5, 4])
     """
     if joint:
-        return (train_tokenizer(chain(*sides), **options),) * len(sides)
+        sides = tuple(map(_repeatable, sides))
+        return (train_tokenizer(Texts(lambda: chain(*sides)), **options),) * len(sides)
     return tuple(train_tokenizer(side, **options) for side in sides)
 
 
@@ -238,8 +267,23 @@ def _piece_tokenizer(
        the names of special tokens and bytes, which stand in the same vocabulary;
     3. characters without a piece are spelt in bytes.
     """
-    watched = _progress(texts, "training the tokenizer")
-    proto = train_sentencepiece(watched, vocabulary_size, algorithm, character_coverage)
+    size = vocabulary_size
+    try:
+        watched = _progress(texts, "training the tokenizer")
+        proto = train_sentencepiece(watched, size, algorithm, character_coverage)
+    except TooSmallError as error:
+        size = error.least
+        watched = _progress(texts, "training the tokenizer again")
+        proto = train_sentencepiece(watched, size, algorithm, character_coverage)
+    if vocabulary_size not in (None, proto.get_piece_size()):
+        logger.warning(
+            "the vocabulary has %s tokens, not %s as asked for: %s",
+            f"{proto.get_piece_size():,}",
+            f"{vocabulary_size:,}",
+            "the texts have no more pieces"
+            if size == vocabulary_size
+            else "bytes and characters need as many",
+        )
     vocabulary = [
         (proto.id_to_piece(i).replace(SPACE, " "), proto.get_score(i)) for i in range(proto.get_piece_size())
     ]
@@ -281,7 +325,8 @@ def train_sentencepiece(
         character_coverage: as in `train_tokenizer`.
 
     Raises:
-        UserError: as `train_tokenizer`.
+        TooSmallError: if the vocabulary has no room for all characters.
+        UserError: if there is no text.
     """
     model = io.BytesIO()
     sentencepiece.set_random_generator_seed(0)
@@ -291,7 +336,7 @@ def train_sentencepiece(
             model_writer=model,
             model_type=algorithm,
             vocab_size=vocabulary_size or PIECES,
-            hard_vocab_limit=vocabulary_size is not None,
+            hard_vocab_limit=False,
             character_coverage=character_coverage,
             byte_fallback=True,
             normalization_rule_name="identity",
@@ -342,20 +387,21 @@ def _training_error(message: str, vocabulary_size: int | None) -> UserError:
     """Turn SentencePiece's message into advice."""
     if "!sentences_.empty()" in message:
         return UserError("expected text to train a tokenizer on, got none: check the corpus and its column")
-    if found := re.search(r"too high \(\d+\).*<= (\d+)", message):
-        return UserError(
-            f"expected vocabulary_size to be at most {found[1]}, which is all this corpus allows, got "
-            f"{vocabulary_size}: lower it, or leave it out"
-        )
     if found := re.search(r"smaller than required_chars\. \d+ vs (\d+)", message):
-        return UserError(
+        return TooSmallError(
             f"expected vocabulary_size to be at least {found[1]} (special tokens, 256 bytes, the corpus's "
-            f"characters), got {vocabulary_size}: raise it, or lower character_coverage"
+            f"characters), got {vocabulary_size}: raise it, or lower character_coverage",
+            least=int(found[1]),
         )
     return UserError(
         f"expected text that SentencePiece learns from, got its error {' '.join(message.split())!r}: try "
         "algorithm='bpe', another vocabulary_size or kind='words'"
     )
+
+
+def _repeatable(texts: Iterable[str]) -> Iterable[str]:
+    """The texts such that they can be read twice."""
+    return list(texts) if isinstance(texts, Iterator) else texts
 
 
 def _progress(texts: Iterable[str], what: str) -> Iterator[str]:

@@ -43,7 +43,8 @@ class Plan:
     Attributes:
         choices: in the order of a recipe.
         remarks: sentences about what the user should know.
-        seconds: how long preparing, training and measuring will take, by the speed that was given.
+        seconds: how long all will take, by the speed that was given: what was spent before, preparing, training and
+            measuring.
     """
 
     choices: tuple[Choice, ...]
@@ -84,7 +85,8 @@ class _Draft:
     """A plan in the making. A key that the user has set keeps that value, and the others are chosen to go with it."""
 
     statistics: Statistics
-    seconds: float
+    minutes: float
+    spent: float
     speed: Speed
     given: Mapping[str, Any]
     choices: dict[str, Choice] = field(default_factory=dict)
@@ -99,6 +101,11 @@ class _Draft:
     def __getitem__(self, key: str) -> Any:
         """The value of a choice, or what the user has set; None if there is neither."""
         return self.choices[key].value if key in self.choices else self.given.get(key)
+
+    @property
+    def seconds(self) -> float:
+        """The time there is; whatever has passed already, half of what was given, or nothing would be learnt."""
+        return max(60 * self.minutes - self.spent, 30 * self.minutes)
 
     @property
     def vocabulary_size(self) -> int:
@@ -169,6 +176,7 @@ def plan(
     minutes: float,
     speed: Speed = estimated_speed,
     given: Mapping[str, Any] | None = None,
+    spent: float = 0.0,
 ) -> Plan:
     """Choose the settings of a text VAE for a corpus.
 
@@ -177,6 +185,7 @@ def plan(
         minutes: how long all may take. It takes less if more training would only overfit.
         speed: tokens a second that a model of some sizes learns here; asked for two to five sizes.
         given: what the user has set, by key. These values are kept, and the others are chosen to go with them.
+        spent: seconds of the time that have passed already.
 
     Raises:
         UserError: if the corpus is too small, or the time too short, for anything useful.
@@ -189,12 +198,12 @@ def plan(
         (128, 600)
     """
     _check(statistics, minutes)
-    draft = _Draft(statistics, 60 * minutes, cache(speed), given or {})
+    draft = _Draft(statistics, minutes, spent, cache(speed), given or {})
     _choose_tokenizer(draft)
     tier, seen = _choose_sizes(draft)
     _choose_corpus(draft, seen)
-    spent = _preparing(draft) + _choose_measuring(draft, seen)
-    seconds = spent + _choose_steps(draft, draft.seconds - spent)
+    beside = _preparing(draft) + _choose_measuring(draft, seen)
+    seconds = spent + beside + _choose_steps(draft, draft.seconds - beside)
     _choose_model(draft)
     _choose_objective(draft)
     for choice in (
@@ -325,9 +334,9 @@ def _check_time(draft: _Draft, seconds: float, fewest: float) -> None:
     """
     if seconds < fewest:
         # A quarter more, since with more time more is measured.
-        needed = 1.25 * (draft.seconds - seconds + fewest) / 60
+        needed = 1.25 * (draft.spent + draft.seconds - seconds + fewest) / 60
         raise UserError(
-            f"expected {math.ceil(10 * needed) / 10:g} minutes or more, got {draft.seconds / 60:g}, in which a model "
+            f"expected {math.ceil(10 * needed) / 10:g} minutes or more, got {draft.minutes:g}, in which a model "
             "of these texts learns nothing: give more, or a smaller tokenizer.maximum_length or model.hidden_size"
         )
 
@@ -353,7 +362,7 @@ def _choose_objective(draft: _Draft) -> None:
 
 def _remarks(draft: _Draft, seconds: float) -> Iterator[str]:
     """What the user should know."""
-    statistics, minutes = draft.statistics, draft.seconds / 60
+    statistics, minutes = draft.statistics, draft.minutes
     if draft.few:
         yield (
             f"{statistics.distinct} different texts are too few to learn a language from: the model will repeat and "

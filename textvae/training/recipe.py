@@ -13,6 +13,8 @@ from textvae.support.errors import UserError
 from textvae.support.options import unknown
 from textvae.support.yaml import put, read_yaml
 from textvae.text.fields import FieldOptions
+from textvae.training.automatic import MINUTES, automatic, filled, without
+from textvae.training.planner import Plan
 from textvae.training.schema import (
     EvaluationOptions,
     ModelOptions,
@@ -46,6 +48,7 @@ class Recipe:
         source: the sections as they were read, with the overrides.
         pretraining: a recipe that is run first, whose inference network this one starts with; None: nothing.
         keep_decoder: whether this one starts with its decoder too, and with the KL weight of its target rate.
+        plan: why those values were chosen that nobody had set; None: there was nothing to choose.
     """
 
     corpus: dict[str, Any]
@@ -57,6 +60,7 @@ class Recipe:
     source: dict[str, Any]
     pretraining: Recipe | None = None
     keep_decoder: bool = False
+    plan: Plan | None = None
 
     @property
     def folder(self) -> Path:
@@ -64,18 +68,69 @@ class Recipe:
         return Path(self.training["output_dir"]).expanduser()
 
 
-def read_recipe(path: str | Path, overrides: Sequence[str] = ()) -> Recipe:
-    """Read a recipe from a YAML file and put ``overrides`` in it, see `recipe_of`.
+def read_recipe(
+    path: str | Path,
+    overrides: Sequence[str] = (),
+    *,
+    minutes: float = MINUTES,
+    started: float | None = None,
+    resume: bool = False,
+) -> Recipe:
+    """Read a recipe from a YAML file, put ``overrides`` in it, see `recipe_of`, and choose what is ``auto``.
 
     Args:
         path: a YAML file.
         overrides: ``section.key=value``, the value in YAML, e.g. ``training.max_steps=100``.
+        minutes: how long training may take, for values that are ``auto``.
+        started: when the time began, by `time.monotonic`; None: now.
+        resume: for values that are ``auto`` take those of the run in the folder, if there is one.
 
     Raises:
         UserError: naming all faults at once: keys that do not exist (with the nearest that does), values of
-            another type or out of range, a section or key that is missing.
+            another type or out of range, a section or key that is missing; or as `automatic.filled` says.
     """
-    return recipe_of(read_yaml(path, "a recipe", "sections (corpus, model, ...)"), overrides, str(path))
+    source = read_yaml(path, "a recipe", "sections (corpus, model, ...)")
+    faults = [fault for override in overrides if (fault := put(source, override))]
+    if not (keys := automatic(source)):
+        return recipe_of(source, overrides, str(path))
+    if faults:
+        raise UserError(f"{path}: {len(faults)} to mend: " + "; ".join(faults))
+    # All faults before the corpus is looked at.
+    recipe_of(without(source, keys), name=str(path))
+    chosen, plan = filled(source, keys, minutes, started=started, resume=resume)
+    return replace(recipe_of(chosen, name=str(path)), plan=plan)
+
+
+def planned_recipe(
+    corpus: str,
+    overrides: Sequence[str] = (),
+    *,
+    minutes: float = MINUTES,
+    started: float | None = None,
+    resume: bool = False,
+) -> Recipe:
+    """The recipe for a corpus, all of whose values are chosen but those in ``overrides``.
+
+    Args:
+        corpus: as `load_corpus` takes it.
+        overrides: as `read_recipe`; one of them names ``training.output_dir``.
+        minutes: how long training may take.
+        started: when the time began, by `time.monotonic`; None: now.
+        resume: take the values of the run in the folder, if there is one.
+
+    Raises:
+        UserError: as `read_recipe`.
+    """
+    source: dict[str, Any] = {"corpus": {"train": corpus}}
+    name = f"the recipe for {corpus}"
+    faults = [fault for override in overrides if (fault := put(source, override))]
+    if faults:
+        raise UserError(f"{name}: {len(faults)} to mend: " + "; ".join(faults))
+    # All faults before the corpus is looked at.
+    source = without(source, automatic(source))
+    recipe_of(source, name=name)
+    chosen, plan = filled(source, None, minutes, started=started, resume=resume)
+    return replace(recipe_of(chosen, name=name), plan=plan)
 
 
 def recipe_of(source: dict[str, Any], overrides: Sequence[str] = (), name: str = "recipe") -> Recipe:

@@ -8,6 +8,8 @@ from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
+from tqdm import tqdm
+
 from textvae.evaluation.diagnosis import described
 from textvae.evaluation.evaluate import evaluate_rows
 from textvae.evaluation.quantities import Evaluation
@@ -97,6 +99,9 @@ def _run(
         checkpoint = last_whole_checkpoint(recipe.folder) if again else None
         fields = _fields(recipe, given, corpus["train"], again)
         tokens = fields.prepare(corpus)
+        if first and not quiet:
+            for loss in fields.losses(tokens["train"]):
+                tqdm.write(loss, file=sys.stderr)
         if first:
             if not resume:
                 # Only for its faults, while what is in the folder is still there.

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import argparse
+import sys
 
 from textvae.evaluation.report import report
 from textvae.support.display import visible
 from textvae.support.processes import is_first, leave
 from textvae.support.program import advise, program
+from textvae.training.automatic import MINUTES
 from textvae.training.checks import check_run
 from textvae.training.recipe import Recipe, read_recipe
 from textvae.training.run import run
@@ -21,7 +23,9 @@ def train(description: str) -> None:
     """
     with program():
         arguments = _arguments(description)
-        recipe = read_recipe(arguments.recipe, arguments.overrides)
+        recipe = read_recipe(
+            arguments.recipe, arguments.overrides, minutes=arguments.minutes, resume=arguments.resume
+        )
         train_by(recipe, resume=arguments.resume, overwrite=arguments.overwrite, quiet=arguments.quiet)
 
 
@@ -30,6 +34,7 @@ def _arguments(description: str) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=description)
     parser.add_argument("recipe", help="a YAML file")
     parser.add_argument("overrides", nargs="*", metavar="section.key=value", help="replaces a value of it")
+    parser.add_argument("--minutes", type=float, default=MINUTES, help="for values that are auto")
     parser.add_argument("--resume", action="store_true", help="go on from the run's last whole checkpoint")
     parser.add_argument("--overwrite", action="store_true", help="delete a run that is in the run folder")
     parser.add_argument("--quiet", action="store_true", help="no progress, only the result")
@@ -51,6 +56,8 @@ def train_by(recipe: Recipe, *, resume: bool = False, overwrite: bool = False, q
     instead = "in place of --overwrite" if overwrite else "too"
     advise(f"run the same command with --resume {instead}, which goes on from the last checkpoint")
     check_run(recipe)
+    if recipe.plan and is_first() and not quiet:
+        print(visible(str(recipe.plan)), file=sys.stderr)
     result = run(recipe, resume=resume, overwrite=overwrite, quiet=quiet)
     if is_first():
         print(visible(f"{report(result)}\n\nrun folder: {recipe.folder}"))

@@ -1,0 +1,154 @@
+"""The values of a recipe that say ``auto``, and those that a recipe for a bare corpus lacks, chosen by the planner."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import replace
+from itertools import chain
+from pathlib import Path
+from typing import Any
+
+from datasets import Dataset
+
+from textvae.support.errors import UserError
+from textvae.support.options import did_you_mean
+from textvae.support.yaml import read_yaml
+from textvae.text.corpus import load_corpus
+from textvae.text.statistics import Statistics, statistics_of
+from textvae.training.planner import REFERENCE, SECTIONS, Plan, plan
+from textvae.training.speed import Sizes
+from textvae.training.trial import calibrated_speed
+
+AUTO = "auto"
+
+MINUTES = 10.0
+"""How long training may take where nobody has said it."""
+
+Source = dict[str, Any]
+"""The sections of a recipe, as they stand in a file."""
+
+
+def automatic(source: Mapping[str, Any]) -> list[str]:
+    """The keys of a recipe, ``section.key``, whose value is ``auto``."""
+    return [key for key, value in flat(source).items() if value == AUTO and key.split(".")[0] in SECTIONS]
+
+
+def without(source: Source, keys: Collection[str], place: str = "") -> Source:
+    """The sections without some keys."""
+    return {
+        key: without(value, keys, f"{place}{key}.") if isinstance(value, dict) else value
+        for key, value in source.items()
+        if f"{place}{key}" not in keys
+    }
+
+
+def filled(
+    source: Source,
+    wanted: Collection[str] | None,
+    minutes: float = MINUTES,
+    *,
+    started: float | None = None,
+    resume: bool = False,
+) -> tuple[Source, Plan | None]:
+    """The sections with chosen values, and the plan that chose them, or None if they are those of an earlier run.
+
+    Values that the source gives are kept, and the others are chosen to go with them.
+
+    Args:
+        source: the sections, whose corpus is valid.
+        wanted: keys to choose, whatever they say now; None: all that the planner chooses and the source lacks.
+        minutes: how long all may take.
+        started: when the time began, by `time.monotonic`; None: now.
+        resume: take the values of the run in ``training.output_dir``, if there is one.
+
+    Raises:
+        UserError: if a key is none that can be chosen, if the corpus is a stream or has no single text, or as
+            `planner.plan` says.
+    """
+    started = time.monotonic() if started is None else started
+    given = without(source, wanted or ())
+    earlier = Path(source["training"]["output_dir"], "recipe.yaml")
+    if resume and earlier.is_file():
+        chosen = flat(read_yaml(earlier, "a recipe"))
+        return _put(given, {key: chosen[key] for key in wanted or chosen if key in chosen}), None
+    statistics = _statistics(given["corpus"])
+    found = _plan(statistics, minutes, time.monotonic() - started, _decided(given, wanted or ()))
+    known = found.values()
+    if strange := [key for key in wanted or () if key not in known]:
+        hints = ", ".join(f"{key}{did_you_mean(key, known)}" for key in strange)
+        raise UserError(
+            f"expected auto for values that can be chosen by the corpus, got it for {hints}: set a value"
+        )
+    if wanted is not None:
+        found = replace(found, choices=tuple(choice for choice in found.choices if choice.key in wanted))
+    return _put(given, found.values()), found
+
+
+def flat(source: Mapping[str, Any], place: str = "") -> dict[str, Any]:
+    """Values by ``section.key``; of a part of the model ``model.part.key``."""
+    values: dict[str, Any] = {}
+    for key, value in source.items():
+        name = f"{place}{key}"
+        values |= flat(value, f"{name}.") if isinstance(value, dict) and value else {name: value}
+    return values
+
+
+def _plan(statistics: Statistics, minutes: float, spent: float, given: dict[str, Any]) -> Plan:
+    """The plan by the speed of a model like the one that the estimated speed would allow."""
+    values = plan(statistics, minutes, given=given, spent=spent).values() | given
+    vocabulary = values["tokenizer.vocabulary_size"] or statistics.most_pieces
+    tokens = statistics.tokens(values["tokenizer.kind"], vocabulary)
+    sizes = Sizes(
+        vocabulary_size=vocabulary,
+        embedding_size=values["model.embedding_size"],
+        hidden_size=values["model.hidden_size"],
+        latent_size=values["model.latent_size"] or 1,
+        batch_size=REFERENCE,
+        length=tokens.mean(values["tokenizer.maximum_length"] or math.inf),
+    )
+    before = time.monotonic()
+    speed = calibrated_speed(sizes)
+    return plan(statistics, minutes, speed, given, spent=spent + time.monotonic() - before)
+
+
+def _decided(source: Source, wanted: Collection[str]) -> dict[str, Any]:
+    """What the planner must go by: all values but the corpus itself, and no epochs where steps are to be chosen."""
+    left_out = {"corpus.train", *(["training.num_train_epochs"] if "training.max_steps" in wanted else [])}
+    return {key: value for key, value in flat(source).items() if key not in left_out}
+
+
+def _statistics(corpus: Mapping[str, Any]) -> Statistics:
+    """The statistics of all texts from which a run draws its splits."""
+    splits = load_corpus(**corpus)
+    drawn = [
+        splits[name] for name in ("train", "validation", "test") if name == "train" or not corpus.get(name)
+    ]
+    if not all(isinstance(rows, Dataset) for rows in drawn):
+        raise UserError("expected a stored corpus to look at, got a stream: set the values that are auto")
+    if "text" not in drawn[0].column_names:
+        raise UserError(
+            "expected a corpus with one text a row to choose values for, got one with "
+            f"{', '.join(drawn[0].column_names)}: set the values that are auto"
+        )
+    return statistics_of(chain.from_iterable(map(_texts, drawn)))
+
+
+def _texts(rows: Dataset) -> Iterator[str]:
+    """The texts, read in batches."""
+    for batch in rows.select_columns(["text"]).iter(1_000):
+        yield from batch["text"]
+
+
+def _put(source: Source, values: Mapping[str, Any]) -> Source:
+    """The sections with values by their keys, where a section does not stand in the way."""
+    result = without(source, ())
+    for key, value in values.items():
+        *parents, last = key.split(".")
+        place: Any = result
+        for parent in parents:
+            place = place.setdefault(parent, {}) if isinstance(place, dict) else None
+        if isinstance(place, dict):
+            place.setdefault(last, value)
+    return result
