@@ -1,7 +1,7 @@
 """Each option of a recipe: what is of its type and in its range is taken, what is not is refused by its name.
 
-The cases are made of the annotations, and what each annotation allows is decided here a second time, without the library
-that the package asks.
+The cases are made of the annotations. What an annotation allows is decided here a second time, without the library that
+the package asks.
 """
 
 import inspect
@@ -125,10 +125,10 @@ def bounds(marks):
 
 def candidates(annotation):
     """Values at and around the ends of the ranges, and such as are of no type, or of another."""
-    found = ["nonsense", None, True, -math.inf, math.nan, 1.5, [[]]]
+    found = ["nonsense", None, True, math.nan, 1.5]
     for base, marks in variants(annotation):
         if base in (int, float):
-            steps = (-1, 0, 1) if base is int else (-1, -1e-3, 0, 1e-3, 1)
+            steps = (-1, 0, 1) if base is int else (-1e-3, 0, 1e-3)
             found += [bound + step for bound in bounds(marks) for step in steps]
     seen = {repr(value): value for value in found}
     return list(seen.values())
@@ -203,7 +203,7 @@ def in_python(place, value, around):
 
 @pytest.mark.parametrize("case", OUTSIDE, ids=name_of)
 def test_what_is_outside_is_refused_by_its_name(case):
-    place, value, around = case
+    place = case[0]
     with pytest.raises(UserError) as error:
         recipe_of(sections(*case))
     message = str(error.value)
@@ -218,10 +218,12 @@ def test_what_is_outside_is_refused_by_its_name(case):
 @pytest.mark.parametrize("case", INSIDE, ids=name_of)
 def test_what_is_inside_is_taken(case):
     """Or only two options together are refused."""
+    faults = ""
     try:
         recipe_of(sections(*case))
     except UserError as error:
-        assert f" {case[0]}: " not in str(error)
+        faults = str(error)
+    assert f" {case[0]}: " not in faults
 
 
 def test_every_number_has_a_range():

@@ -61,8 +61,20 @@ def load_run(
                 f"expected a {kind.__name__} in {name}, got a {type(model).__name__}: use {model.used_by}"
             )
         fields = model.load_fields(name, model.config)
+    _check_sizes(name, model.config, fields)
     torch.nn.Module.to(model, device or ("cuda" if torch.cuda.is_available() else "cpu"))
     return model.eval(), fields
+
+
+def _check_sizes(name: str, config: PretrainedConfig, fields: Fields) -> None:
+    """Refuse tokenizers of another run, whose ids mean other words."""
+    for size, found in fields.sizes().items():
+        expected = getattr(config, size, None)
+        if found != expected:
+            raise UserError(
+                f"expected the tokenizers that the model in {name} was trained with, {size} {expected}, got those of "
+                f"another, {size} {found}: copy the whole run again"
+            )
 
 
 def last_whole_checkpoint(folder: Path) -> Path | None:
@@ -139,7 +151,7 @@ def kind_of(name: str) -> type[VAEModel]:
         raise _missing(name)
     try:
         model_type = PretrainedConfig.get_config_dict(name)[0].get("model_type")
-    except OSError as error:
+    except (OSError, AttributeError, TypeError) as error:  # the last two from JSON that is no object
         if folder.exists():
             raise UserError(
                 f"expected JSON in {folder / 'config.json'}, got a damaged file: copy the run again"
