@@ -8,9 +8,9 @@ import tiny
 import torch
 from safetensors.torch import load_file, save_file
 
-from textvae.errors import UserError
+from textvae.interfaces.text_vae import TextVAE
+from textvae.support.errors import UserError
 from textvae.text.tokenizer import train_tokenizer
-from textvae.text_vae import TextVAE
 
 FILES = ["config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json"]
 JSON = [name for name in FILES if name.endswith(".json")]
