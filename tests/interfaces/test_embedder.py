@@ -2,6 +2,7 @@
 
 import copy
 import pickle
+import pickletools
 import random
 
 import numpy as np
@@ -23,6 +24,8 @@ from textvae.interfaces.embedder import TextVAEEmbedder
 from textvae.interfaces.text_vae import TextVAE
 from textvae.support.errors import UserError
 from textvae.text.corpus import load_corpus
+from textvae.training.automatic import flat
+from textvae.training.speed import nominal_speed
 
 FAST = {"eval_strategy": "no", "save_strategy": "no", "load_best_model_at_end": False}
 RECIPE = {"tokenizer": {"kind": "words"}, "training": FAST, "evaluation": {"samples": 1}}
@@ -121,6 +124,39 @@ def test_collapse_is_not_silent(texts, monkeypatch):
         TextVAEEmbedder(**SMALL).fit(texts)
 
 
+@pytest.mark.parametrize(
+    ("given", "chosen"),
+    [
+        ({}, {"model.latent_size": 16, "model.hidden_size": 128, "training.max_steps": 600}),
+        ({"latent_size": 3, "epochs": 1}, {"model.latent_size": 3, "training.max_steps": None}),
+        ({"recipe": {"training": {"max_steps": 7}}}, {"training.max_steps": 7, "training.eval_steps": 1}),
+        ({"minutes": 2, "hidden_size": 4}, {"model.hidden_size": 4, "training.max_steps": 600}),
+    ],
+)
+def test_what_is_not_given_is_chosen(given, chosen, texts, monkeypatch):
+    """By the planner, from the texts."""
+    monkeypatch.setattr("textvae.training.automatic.calibrated_speed", lambda sizes: nominal_speed)
+    seen = []
+    monkeypatch.setattr("textvae.interfaces.embedder.run", lambda recipe, **_: seen.append(recipe) or stop())
+    estimator = TextVAEEmbedder(**given)
+    with pytest.raises(StopIteration):
+        estimator.fit(texts)
+    values = flat(seen[0].source)
+    assert {key: values.get(key) for key in chosen} == chosen
+    reasons = {choice.key: choice.reason for choice in estimator.plan_.choices}
+    assert all(reasons[key] == "as you set it" for key in chosen.keys() & reasons.keys() if key in given)
+
+
+def stop():
+    raise StopIteration
+
+
+def test_of_few_texts_nothing_is_chosen():
+    estimator = TextVAEEmbedder(random_state=0, epochs=1).fit(["a b", "c d", "e f"])
+    assert estimator.plan_ is None
+    assert estimator.vae_.model.config.latent_size == 32
+
+
 # ---- what a fitted estimator gives
 
 
@@ -171,7 +207,10 @@ def test_any_run_can_be_loaded(tmp_path):
 
 def test_a_pickle_holds_the_files_of_the_model(fitted, texts):
     pickled = pickle.dumps(fitted)
-    assert b"torch" not in pickled, "no class of torch's is named, only weights"
+    words = [word for _, word, _ in pickletools.genops(pickled) if isinstance(word, str)]
+    assert not [word for word in words if word.split(".")[0] == "torch"], (
+        "no class of torch's is named, only weights"
+    )
     assert np.array_equal(pickle.loads(pickled).transform(texts), fitted.transform(texts))
     assert "vae_" not in vars(pickle.loads(pickle.dumps(clone(fitted))))
 

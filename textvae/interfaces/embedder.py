@@ -5,13 +5,14 @@ from __future__ import annotations
 import io
 import json
 import random
+import sys
 import tempfile
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, nullcontext, redirect_stderr
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, TypeAlias
 
 import numpy as np
 import torch
@@ -23,13 +24,39 @@ from sklearn.utils import Tags, check_random_state
 from sklearn.utils.validation import check_is_fitted
 
 from textvae.evaluation.diagnosis import diagnose
+from textvae.interfaces.batching import as_list
 from textvae.interfaces.text_vae import TextVAE
 from textvae.support.errors import UserError
 from textvae.support.files import replacing
 from textvae.support.seeds import check_seed
 from textvae.text.given import as_list, columns_of
-from textvae.training.recipe import recipe_of
+from textvae.text.statistics import statistics_of
+from textvae.training.automatic import flat, put_missing, timed_plan
+from textvae.training.planner import FEWEST_TEXTS, plan
+from textvae.training.recipe import Recipe, recipe_of
 from textvae.training.run import run
+from textvae.training.speed import nominal_speed
+
+AUTO = "auto"
+
+Automatic: TypeAlias = int | Literal["auto"]
+"""A number, or "auto", for which one is chosen by what the texts are like."""
+
+NOMINAL = 5.0
+"""Minutes for which a machine of `nominal_speed` is planned where the user gives no time."""
+
+FEW = {
+    "tokenizer.maximum_length": 100,
+    "model.latent_size": 32,
+    "model.hidden_size": 256,
+    "model.dropout": 0.1,
+    "model.tie_word_embeddings": True,
+    "model.initial_range": None,
+    "training.num_train_epochs": 10,
+    "training.learning_rate": 3e-3,
+    "training.max_grad_norm": 5.0,
+}
+"""What is taken where the texts are too few to choose by."""
 
 HELD_OUT = 0.05
 """Share of the texts, at most 5,000, on which the best epoch is chosen and the model is measured."""
@@ -46,25 +73,32 @@ class TextVAEEmbedder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
     `fit` trains a tokenizer and a model; `transform` encodes, `inverse_transform` decodes. To use a model that was
     trained by a recipe, `load` its run.
 
+    What is "auto" is chosen by what the texts are like, their number, length and vocabulary, by the same rules as in
+    ``textvae train``; the same texts give the same choice on every machine unless ``minutes`` are given.
+
     Args:
-        latent_size: size of the vectors.
-        hidden_size: of encoder and decoder.
+        latent_size: size of the vectors, or "auto".
+        hidden_size: of encoder and decoder, or "auto".
         encoder: a kind of `ENCODERS`, such as "convolution", which learns sooner, or "bag_of_words", for the topics of
             documents.
         decoder: a kind of `DECODERS`.
-        vocabulary_size: number of tokens; None: 8,000 pieces, or fewer if the texts have fewer.
-        maximum_length: longer texts are cut to so many tokens in training, and read in chunks by `transform`; None:
-            neither.
-        epochs: how often all texts are seen.
+        vocabulary_size: number of tokens, or "auto"; None: 8,000 pieces, or fewer if the texts have fewer.
+        maximum_length: longer texts are cut to so many tokens in training, and read in chunks by `transform`; or
+            "auto"; None: neither.
+        epochs: how often all texts are seen, or "auto".
+        minutes: about how long training may take on this machine, where ``epochs`` is "auto"; None: about five minutes
+            on a usual CPU core, and less if more would only overfit.
         recipe: what else differs, in the sections of a recipe: ``{"objective": {"target_rate": 15.0}, "training":
             {"learning_rate": 0.001}}``; goes over all of the above.
         random_state: of the weights, the batches, the draws, and the choice of the held-out texts.
-        verbose: whether to show the progress of training.
+        verbose: whether to show what was chosen and the progress of training.
 
     Attributes:
         vae_: the `TextVAE`.
         evaluation_: the `Evaluation` on the held-out texts, 5 % of those given, which are not trained on; its KL and
             mutual information tell how far the vectors are used. A loaded estimator has none.
+        plan_: the `Plan` that has chosen what is "auto", with reasons; None of texts that are too few to choose by. A
+            loaded estimator has none.
 
     Example:
         >>> from textvae import TextVAEEmbedder, load_corpus
@@ -78,13 +112,14 @@ class TextVAEEmbedder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
 
     def __init__(
         self,
-        latent_size: int = 32,
-        hidden_size: int = 256,
+        latent_size: Automatic = "auto",
+        hidden_size: Automatic = "auto",
         encoder: str = "convolution",
         decoder: str = "lstm",
-        vocabulary_size: int | None = None,
-        maximum_length: int | None = 100,
-        epochs: int = 10,
+        vocabulary_size: Automatic | None = "auto",
+        maximum_length: Automatic | None = "auto",
+        epochs: Automatic = "auto",
+        minutes: float | None = None,
         recipe: Mapping[str, Mapping[str, Any]] | None = None,
         random_state: int | np.random.RandomState | None = None,
         verbose: bool = False,
@@ -96,6 +131,7 @@ class TextVAEEmbedder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
         self.vocabulary_size = vocabulary_size
         self.maximum_length = maximum_length
         self.epochs = epochs
+        self.minutes = minutes
         self.recipe = recipe
         self.random_state = random_state
         self.verbose = verbose
@@ -123,12 +159,13 @@ class TextVAEEmbedder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
         held_out = max(1, min(5_000, round(HELD_OUT * len(texts))))
         rest, train = rows.select(order[:held_out]), rows.select(order[held_out:])
         with tempfile.TemporaryDirectory() as folder, _leaving_no_trace(self.verbose):
-            recipe = recipe_of(self._recipe(folder, seed), name="the parameters of the embedder")
+            recipe = self._recipe(texts, held_out, folder, seed)
+            train = train.take(recipe.source["corpus"].get("maximum_train") or len(train))
             corpus = {"train": train, "validation": rest, "test": rest}
             self.evaluation_ = run(replace(recipe, corpus=corpus), quiet=not self.verbose)
             self.vae_ = TextVAE.from_pretrained(folder)
         diagnosis = diagnose(self.evaluation_)
-        if diagnosis and diagnosis.state == "collapsed" and held_out >= ENOUGH:
+        if diagnosis and diagnosis.state != "healthy" and held_out >= ENOUGH:
             warnings.warn(diagnosis.sentence, ConvergenceWarning, stacklevel=2)
         return self
 
@@ -148,7 +185,7 @@ class TextVAEEmbedder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
             X: vectors, (n, latent_size).
         """
         check_is_fitted(self)
-        return self.vae_.decode(np.asarray(X), maximum_length=self.maximum_length or 100)
+        return self.vae_.decode(np.asarray(X), maximum_length=self.vae_.maximum_length or 100)
 
     def score(self, X: Any, y: Any = None) -> float:
         """The mean of the importance-weighted bound on log p(x), K = 10, in nats per text; higher is better.
@@ -235,35 +272,55 @@ class TextVAEEmbedder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
                 state["vae_"] = TextVAE.from_pretrained(folder)
         super().__setstate__(state)
 
-    def _recipe(self, folder: str, seed: int) -> dict[str, dict[str, Any]]:
-        """The sections of the recipe, as they would stand in a file."""
-        sections: dict[str, dict[str, Any]] = {
-            "corpus": {"train": "texts"},
-            "tokenizer": {"vocabulary_size": self.vocabulary_size, "maximum_length": self.maximum_length},
-            "model": {
-                "latent_size": self.latent_size,
-                "embedding_size": self.hidden_size,
-                "hidden_size": self.hidden_size,
-                "encoder": {"kind": self.encoder},
-                "decoder": {"kind": self.decoder},
-                "dropout": 0.1,
-                "tie_word_embeddings": True,
-                "initial_range": None,
-            },
-            "training": {
-                "num_train_epochs": self.epochs,
-                "learning_rate": 3e-3,
-                "lr_scheduler_type": "linear",
-                "max_grad_norm": 5.0,
-                "optim": "adamw_torch_fused",
-                "per_device_eval_batch_size": 128,
-                "output_dir": folder,
-                "seed": seed,
-            },
-            "evaluation": {"samples": 10},
+    def _recipe(self, texts: list[str], held_out: int, folder: str, seed: int) -> Recipe:
+        """The recipe, with what is chosen for the texts; sets `plan_`.
+
+        Args:
+            texts: those given.
+            held_out: how many of them are not trained on.
+            folder: of the run.
+            seed: of the run.
+        """
+        name = "the parameters of the embedder"
+        source = self._given(folder, seed)
+        # All faults before anything is chosen.
+        recipe_of(source, name=name)
+        statistics = statistics_of(texts)
+        if statistics.distinct < FEWEST_TEXTS:
+            self.plan_ = None
+            return recipe_of(put_missing(source, FEW), name=name)
+        sizes = {"corpus.validation_size": held_out, "corpus.test_size": held_out}
+        given = flat(source) | sizes
+        del given["corpus.train"]
+        if self.minutes is None:
+            self.plan_ = plan(statistics, NOMINAL, nominal_speed, given)
+        else:
+            self.plan_ = timed_plan(statistics, self.minutes, 0.0, given)
+        if self.verbose:
+            print(self.plan_, file=sys.stderr)
+        values = {key: value for key, value in self.plan_.values().items() if key not in sizes}
+        return recipe_of(put_missing(source, values), name=name)
+
+    def _given(self, folder: str, seed: int) -> dict[str, Any]:
+        """The sections of the recipe as far as the parameters say what they hold."""
+        parameters = {
+            "tokenizer.vocabulary_size": self.vocabulary_size,
+            "tokenizer.maximum_length": self.maximum_length,
+            "model.latent_size": self.latent_size,
+            "model.hidden_size": self.hidden_size,
+            "training.num_train_epochs": self.epochs,
         }
-        given = self.recipe or {}
-        return {name: sections.get(name, {}) | dict(given.get(name, {})) for name in {**sections, **given}}
+        given = {name: dict(section) for name, section in (self.recipe or {}).items()}
+        given = put_missing(given, {key: value for key, value in parameters.items() if value != AUTO})
+        fixed = {
+            "corpus.train": "texts",
+            "model.encoder.kind": self.encoder,
+            "model.decoder.kind": self.decoder,
+            "training.output_dir": folder,
+            "training.seed": seed,
+            "evaluation.samples": 10,
+        }
+        return put_missing(given, fixed)
 
 
 def _checked(texts: Any) -> list[str]:

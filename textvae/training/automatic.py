@@ -72,9 +72,9 @@ def filled(
     earlier = Path(source["training"]["output_dir"], "recipe.yaml")
     if resume and earlier.is_file():
         chosen = flat(read_yaml(earlier, "a recipe"))
-        return _put(given, {key: chosen[key] for key in wanted or chosen if key in chosen}), None
+        return put_missing(given, {key: chosen[key] for key in wanted or chosen if key in chosen}), None
     statistics = _statistics(given["corpus"])
-    found = _plan(statistics, minutes, time.monotonic() - started, _decided(given, wanted or ()))
+    found = timed_plan(statistics, minutes, time.monotonic() - started, _decided(given, wanted or ()))
     known = found.values()
     if strange := [key for key in wanted or () if key not in known]:
         hints = ", ".join(f"{key}{did_you_mean(key, known)}" for key in strange)
@@ -83,7 +83,7 @@ def filled(
         )
     if wanted is not None:
         found = replace(found, choices=tuple(choice for choice in found.choices if choice.key in wanted))
-    return _put(given, found.values()), found
+    return put_missing(given, found.values()), found
 
 
 def flat(source: Mapping[str, Any], place: str = "") -> dict[str, Any]:
@@ -95,8 +95,15 @@ def flat(source: Mapping[str, Any], place: str = "") -> dict[str, Any]:
     return values
 
 
-def _plan(statistics: Statistics, minutes: float, spent: float, given: dict[str, Any]) -> Plan:
-    """The plan by the speed of a model like the one that the estimated speed would allow."""
+def timed_plan(statistics: Statistics, minutes: float, spent: float, given: dict[str, Any]) -> Plan:
+    """The plan by the speed of a model like the one that the estimated speed would allow.
+
+    Args:
+        statistics: of the corpus.
+        minutes: how long all may take.
+        spent: seconds of these that have passed.
+        given: values that stand, by key.
+    """
     values = plan(statistics, minutes, given=given, spent=spent).values() | given
     vocabulary = values["tokenizer.vocabulary_size"] or statistics.most_pieces
     tokens = statistics.tokens(values["tokenizer.kind"], vocabulary)
@@ -111,6 +118,24 @@ def _plan(statistics: Statistics, minutes: float, spent: float, given: dict[str,
     before = time.monotonic()
     speed = calibrated_speed(sizes)
     return plan(statistics, minutes, speed, given, spent=spent + time.monotonic() - before)
+
+
+def put_missing(source: Source, values: Mapping[str, Any]) -> Source:
+    """The sections with values, by ``section.key``, that they lack; none of a part that is set to null.
+
+    Example:
+        >>> put_missing({"model": {"latent_size": 8}}, {"model.latent_size": 16, "model.hidden_size": 128})
+        {'model': {'latent_size': 8, 'hidden_size': 128}}
+    """
+    result = without(source, ())
+    for key, value in values.items():
+        *parents, last = key.split(".")
+        place: Any = result
+        for parent in parents:
+            place = place.setdefault(parent, {}) if isinstance(place, dict) else None
+        if isinstance(place, dict):
+            place.setdefault(last, value)
+    return result
 
 
 def _decided(source: Source, wanted: Collection[str]) -> dict[str, Any]:
@@ -139,16 +164,3 @@ def _texts(rows: Dataset) -> Iterator[str]:
     """The texts, read in batches."""
     for batch in rows.select_columns(["text"]).iter(1_000):
         yield from batch["text"]
-
-
-def _put(source: Source, values: Mapping[str, Any]) -> Source:
-    """The sections with values by their keys, where a section does not stand in the way."""
-    result = without(source, ())
-    for key, value in values.items():
-        *parents, last = key.split(".")
-        place: Any = result
-        for parent in parents:
-            place = place.setdefault(parent, {}) if isinstance(place, dict) else None
-        if isinstance(place, dict):
-            place.setdefault(last, value)
-    return result

@@ -25,6 +25,10 @@ OF_STEP = 0.005
 """Seconds of each step, however small."""
 
 
+NOMINAL_RATE = 1e11
+"""Operations a second in products of matrices of a CPU core that is neither new nor old."""
+
+
 @dataclass(frozen=True)
 class Sizes:
     """What decides how fast a model learns.
@@ -110,10 +114,30 @@ def estimated_speed(sizes: Sizes) -> float:
         sizes: of the model.
     """
     lower = torch.bfloat16 if bf16_is_fast() else torch.float32
-    products = sizes.operations / (OF_PEAK * matrix_rate(lower))
+    return _speed(sizes, matrix_rate(lower), matrix_rate(torch.float32))
+
+
+def nominal_speed(sizes: Sizes) -> float:
+    """Tokens a second on one CPU core of `NOMINAL_RATE`, whatever this machine is: plans by it are the same everywhere.
+
+    Args:
+        sizes: of the model.
+    """
+    return _speed(sizes, NOMINAL_RATE, NOMINAL_RATE)
+
+
+def _speed(sizes: Sizes, lower: float, full: float) -> float:
+    """Tokens a second.
+
+    Args:
+        sizes: of the model.
+        lower: operations a second in products in the precision of training.
+        full: the same in fp32.
+    """
+    products = sizes.operations / (OF_PEAK * lower)
     of_step = OF_PARAMETER * sizes.parameters / sizes.tokens
     beside = OF_STATE * sizes.hidden_size + OF_LOGIT * sizes.vocabulary_size + of_step
-    return 1 / (products + beside / matrix_rate(torch.float32) + OF_STEP / sizes.tokens)
+    return 1 / (products + beside / full + OF_STEP / sizes.tokens)
 
 
 @cache
