@@ -24,7 +24,6 @@ from sklearn.utils import Tags, check_random_state
 from sklearn.utils.validation import check_is_fitted
 
 from textvae.evaluation.diagnosis import diagnose
-from textvae.interfaces.batching import as_list
 from textvae.interfaces.text_vae import TextVAE
 from textvae.support.errors import UserError
 from textvae.support.files import replacing
