@@ -1,4 +1,4 @@
-"""A supervised LSTM, from random weights or from those of a language model, to compare with."""
+"""A supervised LSTM as a baseline, started from random weights or from a language model."""
 
 from __future__ import annotations
 
@@ -19,23 +19,23 @@ from textvae.text.samplers import LengthGroupedSampler, evaluation_loader
 
 BATCH = 32
 EPOCHS, STEPS = 10, 300
-"""At least so many of each, so that few labels do not mean few steps."""
+"""Train for at least this many epochs and this many steps, so that few labels do not mean few steps."""
 LEARNING_RATE = 4e-3
 RANGE = 0.1
-"""Of the first word vectors; those of words that no labelled sentence has stay as they are, and should say little."""
+"""Range of the initial word vectors. It is small because words in no labelled sentence keep their initial vectors."""
 
 
 class LSTMClassifier(nn.Module):
-    """softmax(W s + b), s the last, the mean and the maximum of an LSTM's states (Howard & Ruder 2018).
+    """softmax(W s + b), where s is the last, the mean and the maximum of an LSTM's states (Howard & Ruder 2018).
 
-    The last state alone was 13 to 15 points worse on AG News with 2,000 labels.
+    With the last state alone, accuracy was 13 to 15 points lower on AG News with 2,000 labels.
 
     Args:
-        vocabulary_size: V.
+        vocabulary_size: number of words, V.
         embedding_size: size of the word vectors.
-        hidden_size: of the states.
-        classes: C.
-        dropout: on word vectors and summaries.
+        hidden_size: size of the states.
+        classes: number of classes, C.
+        dropout: dropout rate on word vectors and on s.
     """
 
     def __init__(
@@ -49,13 +49,13 @@ class LSTMClassifier(nn.Module):
         nn.init.uniform_(self.embedding.weight, -RANGE, RANGE)
 
     def start_from(self, language_model: TextVAEModel) -> None:
-        """Read as the decoder of a language model reads."""
+        """Copy the word vectors and the LSTM of a language model's decoder."""
         given = language_model.decoder.state_dict()
         for part, module in (("embedding", self.embedding), ("lstm", self.lstm)):
             module.load_state_dict({name: given[f"{part}.{name}"] for name in module.state_dict()})
 
     def forward(self, batch: Batch) -> Tensor:
-        """Scores of the classes, (B, C)."""
+        """Logits of the classes, (B, C)."""
         states, _ = self.lstm(self.dropout(self.embedding(batch.targets)))
         real, lengths = batch.mask.unsqueeze(-1), batch.mask.sum(1)
         last = states[torch.arange(len(states)), lengths - 1]
@@ -71,10 +71,10 @@ def trained(
     maximum_length: int | None,
     seed: int,
 ) -> LSTMClassifier:
-    """The model after training on rows with ``text`` and ``label``.
+    """Train the model on rows with ``text`` and ``label``.
 
-    To its end and on all rows: a fifth of 100 labels, held out, is too few to tell a good epoch from a bad one, and
-    on more the accuracy stays where it is while the loss on other text rises.
+    Training uses all rows and does not stop early. A fifth of 100 labels, held out, is too small to tell a good epoch
+    from a bad one. With more labels, accuracy stays constant while the loss on held-out text rises.
     """
     fields = _fields(rows, tokenizer, maximum_length)
     tokens = fields.prepare(rows)
@@ -92,21 +92,21 @@ def trained(
 
 
 def _fields(rows: Dataset, tokenizer: PreTrainedTokenizerBase, maximum_length: int | None) -> Fields:
-    """The text and the labels of rows."""
+    """The fields that read text and labels."""
     return Fields([TextField(tokenizer, maximum_length), LabelField(rows.features["label"].names)])
 
 
 def batches_of(
     rows: Dataset, tokenizer: PreTrainedTokenizerBase, maximum_length: int | None
 ) -> DataLoader[Batch]:
-    """Rows with ``text`` and ``label``, ready for `accuracy`."""
+    """Batches of rows with ``text`` and ``label``, for `accuracy`."""
     fields = _fields(rows, tokenizer, maximum_length)
     return evaluation_loader(fields.prepare(rows), fields, 128)
 
 
 @torch.no_grad()
 def accuracy(model: LSTMClassifier, batches: Iterable[Batch]) -> float:
-    """Share of sentences whose likeliest class is their label."""
+    """Share of sentences whose most probable class is their label."""
     right, rows = 0, 0
     for batch in batches:
         right += int((model(batch).argmax(-1) == batch["labels"]).sum())

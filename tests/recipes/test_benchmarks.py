@@ -234,7 +234,7 @@ def test_throughput_reads_a_corpus(lines, tmp_path):
 def test_an_unknown_name_is_refused(lines, capsys):
     with pytest.raises(SystemExit, match="2"):
         lines("throughput", "--only", "trian/*")
-    assert "expected --only to fit one of train/lstm-256/fp32, " in capsys.readouterr().err
+    assert "expected --only to match one of train/lstm-256/fp32, " in capsys.readouterr().err
 
 
 def test_scaling_prints_a_line_for_each_point_and_draws_them(scripts, lines, monkeypatch, tmp_path):

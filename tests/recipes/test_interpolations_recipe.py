@@ -32,4 +32,4 @@ def test_ways_lead_from_one_test_sentence_to_another(script, run):
 def test_pairs_that_cannot_be_drawn_are_named(script, run, pairs, found):
     result = script(SCRIPT, run, "--pairs", pairs)
     assert (result.code, result.err.count("\n")) == (2, 1)
-    assert f"two test sentences for each, got {pairs} and {found} sentences" in result.err
+    assert f"two test sentences for each pair, got {pairs} and {found} sentences" in result.err
