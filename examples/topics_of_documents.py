@@ -1,4 +1,4 @@
-"""Find the topics of documents: a text VAE's vectors, k-means, and the words that tell the clusters apart.
+"""Find the topics of documents: vectors of a text VAE, k-means, and the characteristic words of each cluster.
 
 python examples/topics_of_documents.py documents.txt --clusters 10
 """
@@ -14,17 +14,17 @@ from textvae.text.keywords import characteristic_words
 
 
 def main() -> None:
-    """Learn vectors and clusters from a file, and describe each cluster by its size and its words."""
+    """Learn vectors and clusters from a file, and print the size and the words of each cluster."""
     parser = argparse.ArgumentParser(description="Cluster the documents of a file and print their topics.")
     parser.add_argument(
-        "file", help="one document a line; or CSV, TSV, JSON lines, Parquet with a column text"
+        "file", help="one document on each line; or CSV, TSV, JSON lines, Parquet with a column text"
     )
     parser.add_argument("--clusters", type=int, default=10)
     parser.add_argument("--latent-size", type=int, default=32)
-    parser.add_argument("--epochs", type=int, default=10, help="how often each document is seen")
+    parser.add_argument("--epochs", type=int, default=10, help="number of passes over the documents")
     arguments = parser.parse_args()
     with reported_to_user():
-        # Clustering needs no held-out documents: the same file for each split keeps load_corpus from drawing any.
+        # Clustering needs no held-out documents. The same file for each split keeps load_corpus from drawing any.
         texts = load_corpus(arguments.file, arguments.file, arguments.file)["train"]["text"][:]
         if not 0 < arguments.clusters <= len(texts):
             raise UserError(f"expected --clusters from 1 to {len(texts)} documents, got {arguments.clusters}")

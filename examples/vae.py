@@ -1,37 +1,37 @@
-"""A text VAE in plain PyTorch, with the names of textvae. About 70 lines, down to `kl_weight`, are the VAE itself.
+"""A text VAE in plain PyTorch, with the names of textvae. The VAE itself is about 70 lines, up to `kl_weight`.
 
     python examples/vae.py                                 the embedded corpus; about a minute on one core
-    python examples/vae.py sentences.txt --maximum-words 20    a file of one sentence a line
+    python examples/vae.py sentences.txt --maximum-words 20    a file with one sentence on each line
 
-The generative story of a sentence x = x_1 ... x_T, and the posterior that says which z it may have come from:
+The generative process of a sentence x = x_1 ... x_T, and the posterior over the z that may have produced it:
 
     z ~ N(0, I)                                                 prior
     x_t ~ softmax(W s_t + b),  s_t = LSTM(x_<t, z)              decoder, output_layer
     q(z | x) = N(mean(h), exp(log_variance(h))),  h = LSTM(x)   encoder, posterior
 
-Training maximises the evidence lower bound, in nats per sentence, with one z = mean + deviation * noise for each x:
+Training maximises the evidence lower bound in nats per sentence, with one z = mean + deviation * noise for each x:
 
     ELBO = E_q[log p(x | z)] - beta KL(q(z | x) || p(z))        at beta = 1: ELBO <= log p(x)
 
-A decoder that reads the words before x_t can do without z. Two things make it use z: beta rises slowly from 0 (KL
-annealing), and in training some of the words that the decoder reads are replaced by <unk> (word dropout).
+A decoder that reads the words before x_t can ignore z. Two things make it use z: beta rises slowly from 0 (KL
+annealing), and training replaces some of the words that the decoder reads by <unk> (word dropout).
 
-Axes: K samples, B sentences, T tokens, Z latent; V words, vectors of E and states of D numbers. In the package:
+Axes: K samples, B sentences, T tokens, Z latent; V words, E word vector, D state. In the package:
 
-    Batch                   textvae/text/batches.py           any tensors of B examples
-    collate                 textvae/text/fields.py            TextField, the only place that shifts, pads and masks
+    Batch                   textvae/text/batches.py           holds any tensors of B examples
+    collate                 textvae/text/fields.py            TextField is the only place that shifts, pads and masks
     Vocabulary              textvae/text/tokenizer.py         words or SentencePiece
     LSTMEncoder             textvae/modules/encoders.py       one of several encoders
     GaussianPosterior       textvae/modules/posteriors.py     one of several posteriors; priors.py has p(z)
     LSTMDecoder             textvae/modules/decoders.py       one of several decoders, with a cache for generation
-    OutputLayer             textvae/modules/output_layer.py   the same numbers without the logits of a whole batch
-    Reading                 textvae/models/outputs.py         with VAEOutput, the same after z is drawn
-    TextVAEModel.read       textvae/models/language.py        TextVAEModel, made of whichever parts
+    OutputLayer             textvae/modules/output_layer.py   gives the same numbers without the logits of a whole batch
+    Reading                 textvae/models/outputs.py         beside VAEOutput, which also holds the drawn z
+    TextVAEModel.read       textvae/models/language.py        works with any of the parts
     TextVAEModel.generate   textvae/models/generation.py      greedy decoding, sampling, beam search
-    neg_elbo                textvae/objectives/elbo.py        ELBO, with free bits and other terms
-    kl_weight               textvae/objectives/schedules.py   KLWeight, with other curves
-    bounds                  textvae/inference/bounds.py       with the importance-weighted bound
-    train                   textvae/training/trainer.py       TextVAETrainer, with checkpoints and resuming
+    neg_elbo                textvae/objectives/elbo.py        ELBO has free bits and other terms
+    kl_weight               textvae/objectives/schedules.py   KLWeight has other curves
+    bounds                  textvae/inference/bounds.py       has the importance-weighted bound too
+    train                   textvae/training/trainer.py       TextVAETrainer saves checkpoints and resumes
 """
 
 import argparse
@@ -45,7 +45,7 @@ from torch import Tensor, nn
 from torch.distributions import Categorical, Independent, Normal, kl_divergence
 from torch.nn.utils.rnn import pad_sequence
 
-from textvae import UserError, load_corpus  # for its sentences alone
+from textvae import UserError, load_corpus  # load_corpus only reads the sentences
 from textvae.support.errors import reported_to_user
 
 SPECIAL = ["<pad>", "<s>", "</s>", "<unk>"]
@@ -56,12 +56,12 @@ class Batch(NamedTuple):
     """Sentences as ids, each field (B, T)."""
 
     inputs: Tensor  # <s> x_1 ... x_T, what the decoder reads
-    targets: Tensor  # x_1 ... x_T </s>, what it is to write
-    mask: Tensor  # True on real tokens, False on pads
+    targets: Tensor  # x_1 ... x_T </s>, what the decoder predicts
+    mask: Tensor  # True on real tokens, False on padding
 
 
 class Reading(NamedTuple):
-    """What the model makes of a batch before z is drawn."""
+    """The posterior, the prior and the score of a batch, before z is drawn."""
 
     posterior: Independent  # q(z | x), batch shape (B,), event shape (Z,)
     prior: Independent  # p(z), the same shapes
@@ -69,12 +69,12 @@ class Reading(NamedTuple):
 
 
 def diagonal_gaussian(mean: Tensor, scale: Tensor) -> Independent:
-    """N(mean, diag(scale^2)) with event shape (Z,): its log_prob and KL are sums over Z."""
+    """N(mean, diag(scale^2)) with event shape (Z,), so log_prob and KL sum over Z."""
     return Independent(Normal(mean, scale), 1)
 
 
 class LSTMEncoder(nn.Module):
-    """The LSTM's state after the last real token."""
+    """An LSTM; its summary is the state after the last real token."""
 
     def __init__(self, V: int, E: int, D: int) -> None:
         super().__init__()
@@ -108,7 +108,7 @@ class LSTMDecoder(nn.Module):
         self.lstm = nn.LSTM(E + Z, D, batch_first=True)
 
     def forward(self, inputs: Tensor, z: Tensor) -> Tensor:
-        """States (K, B, T, D) for inputs (B, T) and z (K, B, Z); the t-th has read the inputs up to the t-th."""
+        """States (K, B, T, D) for inputs (B, T) and z (K, B, Z); state t has read the inputs up to t."""
         words = self.embedding(inputs).expand(len(z), -1, -1, -1)  # (K, B, T, E)
         beside = z[:, :, None].expand(-1, -1, inputs.shape[1], -1)  # (K, B, T, Z)
         cell = self.initial_cell(z).flatten(0, 1)[None]  # (1, K B, D)
@@ -143,7 +143,7 @@ class TextVAEModel(nn.Module):
         return diagonal_gaussian(zeros, torch.ones_like(zeros))
 
     def read(self, batch: Batch) -> Reading:
-        """Encode the sentences, and say how a z of theirs is scored; in training with word dropout."""
+        """Encode the sentences, and return how to score a z; training uses word dropout."""
         inputs, targets, mask = batch
         if self.training:
             dropped = (torch.rand(inputs.shape) < self.word_dropout) & mask & (inputs != BOS)
@@ -156,7 +156,7 @@ class TextVAEModel(nn.Module):
 
     @torch.no_grad()
     def generate(self, z: Tensor, tokens: int = 30) -> Tensor:
-        """Ids (N, tokens) for z (N, Z): the likeliest next word, again and again."""
+        """Ids (N, tokens) for z (N, Z): repeatedly take the most probable next word."""
         ids = torch.full((len(z), 1), BOS)
         for _ in range(tokens):
             logits = self.output_layer.linear(self.decoder(ids, z[None])[0, :, -1])
@@ -165,31 +165,31 @@ class TextVAEModel(nn.Module):
 
 
 def neg_elbo(reading: Reading, kl_weight: float = 1.0, samples: int = 1) -> tuple[Tensor, Tensor]:
-    """-ELBO and the KL in it, nats per sentence, both (B,)."""
+    """-ELBO and its KL in nats per sentence, both (B,)."""
     z = reading.posterior.rsample((samples,))  # mean + deviation * noise, (K, B, Z)
     kl = kl_divergence(reading.posterior, reading.prior)
     return kl_weight * kl - reading.score(z).mean(0), kl
 
 
 def kl_weight(step: int, steps: int, end: float = 0.3) -> float:
-    """The KL weight beta: from 0 to ``end`` in a straight line over 70 % of the steps; below 1, z says more."""
+    """The KL weight beta: from 0 to ``end`` linearly over 70 % of the steps; an end below 1 lets z say more."""
     return end * min(1.0, step / (0.7 * steps))
 
 
 def collate(sentences: Sequence[list[int]]) -> Batch:
-    """Ids of sentences of any length, padded on the right."""
+    """A batch of sentences of any length, padded on the right."""
     rows = pad_sequence([torch.tensor([BOS, *ids, EOS]) for ids in sentences], True, PAD)
     return Batch(rows[:, :-1], rows[:, 1:], rows[:, 1:] != PAD)
 
 
 def batches(sentences: Sequence[list[int]], size: int = 32) -> Iterator[Batch]:
-    """The sentences in their order, ``size`` at once."""
+    """Batches of ``size`` sentences, in their order."""
     return (collate(sentences[start : start + size]) for start in range(0, len(sentences), size))
 
 
 @torch.no_grad()
 def bounds(vae: TextVAEModel, sentences: Sequence[list[int]]) -> tuple[float, float]:
-    """-ELBO at beta = 1 and the KL in it, the means over the sentences in nats."""
+    """-ELBO at beta = 1 and its KL: means over the sentences, in nats."""
     vae.eval()
     parts = [torch.stack(neg_elbo(vae.read(batch), samples=5)) for batch in batches(sentences)]
     bound, kl = torch.cat(parts, 1).mean(1).tolist()
@@ -197,7 +197,7 @@ def bounds(vae: TextVAEModel, sentences: Sequence[list[int]]) -> tuple[float, fl
 
 
 def train(vae: TextVAEModel, sentences: list[list[int]], held_out: list[list[int]], epochs: int) -> None:
-    """Minimise -ELBO by Adam, and print the bounds of the held-out sentences after each epoch."""
+    """Minimise -ELBO by Adam; after each epoch, print the bounds of the held-out sentences."""
     steps, step = epochs * len(list(batches(sentences))), 0
     optimizer = torch.optim.Adam(vae.parameters(), lr=0.008, fused=True)
     schedule = torch.optim.lr_scheduler.LinearLR(optimizer, 1.0, 0.0, steps)
@@ -217,7 +217,7 @@ def train(vae: TextVAEModel, sentences: list[list[int]], held_out: list[list[int
 
 
 class Vocabulary:
-    """The words that occur twice or more, numbered, the most frequent first."""
+    """The words that occur at least twice, numbered from the most frequent."""
 
     def __init__(self, sentences: Sequence[list[str]]) -> None:
         counts = Counter(word for words in sentences for word in words)
@@ -225,7 +225,7 @@ class Vocabulary:
         self.numbers = {word: number for number, word in enumerate(self.words)}
 
     def ids(self, words: list[str]) -> list[int]:
-        """The numbers of the words, <unk> for the others."""
+        """The ids of the words; <unk> for unknown words."""
         return [self.numbers.get(word, UNK) for word in words]
 
     def text(self, ids: list[int]) -> str:
@@ -235,7 +235,7 @@ class Vocabulary:
 
 
 def read_corpus(corpus: str, maximum_words: int) -> tuple[list[list[str]], list[list[str]]]:
-    """The words of the sentences to train on, and of those held out."""
+    """The words of the training sentences and of the held-out sentences."""
     splits = load_corpus(corpus, sizes=(20_000, 1_000, 1))
     found = [
         [re.findall(r"[\w'-]+|[^\w\s]", text) for text in splits[s]["text"]] for s in ("train", "validation")
@@ -247,13 +247,13 @@ def read_corpus(corpus: str, maximum_words: int) -> tuple[list[list[str]], list[
 
 
 def main() -> None:
-    """Train on a corpus, then write sentences from the prior and from between two others."""
+    """Train on a corpus, then print sentences from the prior and an interpolation."""
     parser = argparse.ArgumentParser(description="A whole text VAE in plain PyTorch.")
     parser.add_argument(
-        "corpus", nargs="?", default="grammar", help="a text file; left out: the embedded corpus"
+        "corpus", nargs="?", default="grammar", help="a text file; default: the embedded corpus"
     )
     parser.add_argument("--epochs", type=int, default=7)
-    parser.add_argument("--maximum-words", type=int, default=12, help="longer sentences are left out")
+    parser.add_argument("--maximum-words", type=int, default=12, help="skip longer sentences")
     arguments = parser.parse_args()
     torch.manual_seed(0)
     with reported_to_user():

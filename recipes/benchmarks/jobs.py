@@ -1,4 +1,4 @@
-"""The jobs of `throughput.py`, each done by the package and by the textbook."""
+"""The jobs of `throughput.py`, each implemented by the package and by the textbook."""
 
 from __future__ import annotations
 
@@ -28,24 +28,24 @@ SAMPLES = 500
 """K of the importance-weighted bound."""
 
 WRITTEN = {"sample": (64, 1), "beam": (16, 4)}
-"""Sentences that are written, and beams of each."""
+"""Number of generated sentences, and beams for each."""
 
 TOKENS = 30
-"""Tokens of each of them."""
+"""Tokens in each generated sentence."""
 
 OPTIMIZERS: dict[str, tuple[str, type[torch.optim.Optimizer], float]] = {
     "lstm": ("sgd", torch.optim.SGD, 1.0),
     "dilated_convolution": ("adamw_torch_fused", torch.optim.AdamW, 1e-3),
 }
-"""Of the recipes, by the kind of decoder: the package's, the textbook's, and the learning rate."""
+"""Optimisers of the recipes, by kind of decoder: the package's, the textbook's, and the learning rate."""
 
 Run = Callable[[], float]
-"""Does the work of one round; the seconds that it took."""
+"""A function that does the work of one round and returns the seconds that it took."""
 
 
 @dataclass(frozen=True)
 class Setting:
-    """A model, what it computes in and where, how much it does in a round, and of which texts."""
+    """A model, its dtype and device, the number of steps in a round, and the texts and tokenizer."""
 
     model: str
     dtype: str
@@ -56,36 +56,36 @@ class Setting:
 
     @property
     def config(self) -> TextVAEConfig:
-        """Sizes and choices of the model."""
+        """The configuration of the model."""
         return new_config(self.model, len(self.tokenizer))
 
     @cached_property
     def vocabulary(self) -> dict[str, int]:
-        """The ids of the words."""
+        """The id of each word."""
         return self.tokenizer.get_vocab()
 
     @property
     def fields(self) -> Fields:
-        """What the model reads."""
+        """The fields that the model reads."""
         return Fields([TextField(self.tokenizer)])
 
     def new_model(self) -> TextVAEModel:
-        """The model before training."""
+        """A model with random weights."""
         return new_model(self.config, self.device)
 
     def sentences(self, count: int) -> list[str]:
-        """So many, from the beginning of the corpus, and from there again if it has fewer."""
+        """The first ``count`` sentences of the corpus; if it has fewer, it is repeated."""
         return list(islice(cycle(self.texts), count))
 
     def batches(self, texts: Sequence[str]) -> Iterable[Batch]:
-        """The sentences in random order, padded, as published code reads them."""
+        """Padded batches of the sentences in random order, as in published code."""
         unknown = self.tokenizer.unk_token_id
         rows = [{"ids": [self.vocabulary.get(word, unknown) for word in text.split()]} for text in texts]
         for part in torch.randperm(len(rows)).split(BATCH):
             yield self.fields.collate([rows[row] for row in part.tolist()]).to(self.device)
 
     def timed(self, call: Callable[[], Any]) -> Run:
-        """The package's work as a `Run`."""
+        """A call of the package as a `Run`."""
 
         def run() -> float:
             with precision(self.dtype, self.device):
@@ -96,13 +96,13 @@ class Setting:
 
 @dataclass(frozen=True)
 class Job:
-    """What is compared.
+    """The work that contenders do, and its size.
 
     Attributes:
-        contenders: by name, each builds its model and gives its `Run`; all of these do the same work.
-        steps: parts of this work.
-        tokens: in all of it.
-        flops: of all of it.
+        contenders: for each name, a function that builds a model and returns its `Run`; all do the same work.
+        steps: number of steps in this work.
+        tokens: number of tokens in this work.
+        flops: floating-point operations in this work.
     """
 
     contenders: dict[str, Callable[[], Run]]
@@ -112,7 +112,7 @@ class Job:
 
 
 def train(setting: Setting) -> Job:
-    """Steps of training: the trainer, its step alone, the textbook, and the textbook with the trainer's batches."""
+    """Training steps: by the trainer, without it, by the textbook, and by the textbook on the trainer's batches."""
     texts = setting.sentences(setting.steps * BATCH)
     rows = setting.fields.prepare(Dataset.from_dict({"text": texts}))
 
@@ -131,7 +131,7 @@ def train(setting: Setting) -> Job:
 
 
 def new_trainer(setting: Setting, rows: Dataset) -> TextVAETrainer:
-    """A trainer that neither evaluates nor saves, for one epoch."""
+    """A trainer for one epoch that neither evaluates nor saves."""
     optimizer, _, learning_rate = OPTIMIZERS[setting.config.decoder["kind"]]
     arguments = TextVAETrainingArguments(
         output_dir=tempfile.gettempdir(),
@@ -153,7 +153,7 @@ def new_trainer(setting: Setting, rows: Dataset) -> TextVAETrainer:
 
 
 def training(setting: Setting, rows: Dataset) -> Run:
-    """An epoch of the trainer, data loading and all."""
+    """An epoch of the trainer, including data loading."""
     trainer, watch = new_trainer(setting, rows), Stopwatch(setting.device)
     trainer.add_callback(watch)
 
@@ -165,22 +165,22 @@ def training(setting: Setting, rows: Dataset) -> Run:
 
 
 class Stopwatch(TrainerCallback):
-    """Keeps the seconds of a training, from before the first batch to behind the last step."""
+    """Measures the seconds of a training, from before the first batch to after the last step."""
 
     def __init__(self, device: str) -> None:
         self.device, self.seconds = device, 0.0
 
     def on_train_begin(self, *args: Any, **kwargs: Any) -> None:
-        """Start."""
+        """Start the clock."""
         self.seconds = -clock(self.device)
 
     def on_train_end(self, *args: Any, **kwargs: Any) -> None:
-        """Stop."""
+        """Stop the clock."""
         self.seconds += clock(self.device)
 
 
 def bare_steps(setting: Setting, rows: Dataset) -> Run:
-    """The same steps without the trainer, the batches ready."""
+    """The same steps without the trainer, on prepared batches."""
     trainer = new_trainer(setting, rows)
     model, optimizer = trainer.vae, trainer.create_optimizer()
     batches = list(trainer.get_train_dataloader())
@@ -194,7 +194,7 @@ def bare_steps(setting: Setting, rows: Dataset) -> Run:
 
 
 def textbook_training(setting: Setting, batches: Callable[[], Iterable[Batch]]) -> Run:
-    """Steps of the textbook, one for each batch."""
+    """Training steps of the textbook, one for each batch."""
     model = TextbookVAE(setting.new_model())
     _, optimizer_type, learning_rate = OPTIMIZERS[setting.config.decoder["kind"]]
     optimizer = optimizer_type(model.parameters(), lr=learning_rate)  # type: ignore[call-arg]
@@ -246,7 +246,7 @@ def encode(setting: Setting) -> Job:
 
 
 def write(setting: Setting, job: str) -> Job:
-    """New sentences, greedily or by beam search."""
+    """Generate sentences, greedily or by beam search."""
     sentences, beams = WRITTEN[job]
     options: dict[str, Any] = {"maximum_length": TOKENS, "batch_size": sentences} | (
         {"num_beams": beams} if beams > 1 else {}
@@ -268,7 +268,7 @@ def write(setting: Setting, job: str) -> Job:
 
 
 def count_tokens(texts: Sequence[str]) -> int:
-    """Words and ends of sentences."""
+    """Number of words and EOS tokens."""
     return sum(len(text.split()) + 1 for text in texts)
 
 

@@ -1,4 +1,4 @@
-"""What the benchmarks share: models and text to work on, the FLOPs of a model, and how time and memory are taken."""
+"""What the benchmarks share: models, random text, the FLOPs of a model, and measuring of time and memory."""
 
 from __future__ import annotations
 
@@ -30,10 +30,10 @@ from textvae.text.tokenizer import train_tokenizer
 Result = TypeVar("Result")
 
 VOCABULARY = 10_000
-"""Words, as Penn Treebank has, unless they are what varies."""
+"""Number of words, as in Penn Treebank, unless the vocabulary itself is varied."""
 
 BATCH = 32
-"""Sentences of a step of training, as published."""
+"""Sentences in a training step, as published."""
 
 MODELS: dict[str, dict[str, Any]] = {
     "lstm-256": {"embedding_size": 256, "hidden_size": 256},
@@ -46,28 +46,28 @@ MODELS: dict[str, dict[str, Any]] = {
         "initial_range": None,
     },
 }
-"""By name; Z is 32. The first is the published size on Penn Treebank, the last that of ``ptb_dilated.yaml``."""
+"""Models by name; Z is 32. The first is the published size on Penn Treebank, the last is as in ``ptb_dilated.yaml``."""
 
 LENGTHS = {
     0.0: 2, 0.01: 4, 0.05: 7, 0.1: 10, 0.2: 13, 0.3: 16, 0.4: 19, 0.5: 21, 0.6: 24, 0.7: 27, 0.8: 30, 0.9: 35,
     0.95: 40, 0.99: 50, 0.999: 64, 1.0: 83,
 }  # fmt: skip
-"""Quantiles of the lengths of Penn Treebank's 42,068 training sentences, EOS counted: mean 22.1, deviation 10.1."""
+"""Quantiles of the lengths of Penn Treebank's 42,068 training sentences, with EOS: mean 22.1, deviation 10.1."""
 
 PRODUCT = {"cpu": 2048, "cuda": 8192}
-"""Rows and columns of the matrices whose product the machine is measured by."""
+"""Rows and columns of the matrices whose product measures the speed of the machine."""
 
 
-# ---- what to work on
+# ---- models and text
 
 
 def new_tokenizer(vocabulary_size: int) -> PreTrainedTokenizerBase:
-    """A tokenizer of as many made-up words as that allows, w0, w1, ..., behind the special tokens."""
+    """A tokenizer with the special tokens and the artificial words w0, w1, ..., ``vocabulary_size`` in all."""
     return train_tokenizer([" ".join(f"w{word}" for word in range(vocabulary_size - 4))], "words")
 
 
 def random_sentences(count: int, vocabulary_size: int, seed: int = 0) -> Iterator[str]:
-    """Sentences of words of `new_tokenizer`: lengths distributed as in `LENGTHS`, the k-th word as 1 / k (Zipf)."""
+    """Random sentences of `new_tokenizer`'s words: lengths as in `LENGTHS`, the k-th word with weight 1 / k (Zipf)."""
     generator = np.random.default_rng(seed)
     shares = np.cumsum(1 / np.arange(1, vocabulary_size - 3))
     words = np.array([f"w{word}" for word in range(vocabulary_size - 4)], dtype=object)
@@ -78,39 +78,39 @@ def random_sentences(count: int, vocabulary_size: int, seed: int = 0) -> Iterato
 
 
 def new_config(name: str, vocabulary_size: int) -> TextVAEConfig:
-    """The sizes of one of `MODELS`."""
+    """The configuration of one of `MODELS`."""
     return TextVAEConfig(vocab_size=vocabulary_size, latent_size=32, **MODELS[name])
 
 
 def new_model(config: TextVAEConfig, device: str) -> TextVAEModel:
-    """A model in evaluation mode, the same at each call."""
+    """A model in evaluation mode, with the same weights at each call."""
     torch.manual_seed(0)
     model = TextVAEModel(config).eval()
-    torch.nn.Module.to(model, device)  # the model's own has lost its types to a decorator
+    torch.nn.Module.to(model, device)  # model.to has no types because of a decorator
     return model
 
 
 def endless(model: TextVAEModel) -> TextVAEModel:
-    """The model, which will never end a sentence, so that there are as many tokens to write as are asked for."""
+    """The model, changed so that it never generates EOS: it then writes exactly the requested number of tokens."""
     with torch.no_grad():
         model.output_layer.linear.bias[model.config.eos_token_id] = -1e4
     return model
 
 
 def precision(dtype: str, device: str) -> AbstractContextManager:
-    """Where products are computed in "fp32" or in "bf16"."""
+    """A context in which matrix products are computed in "fp32" or in "bf16"."""
     return torch.autocast(torch.device(device).type, torch.bfloat16, enabled=dtype == "bf16")
 
 
 def dtypes(device: str) -> tuple[str, ...]:
-    """What products can be computed in there: a CPU without AVX-512 knows no LSTM in bf16."""
+    """The dtypes that the device supports: a CPU without AVX-512 has no LSTM in bf16."""
     return ("fp32", "bf16") if torch.device(device).type != "cpu" or lstm_in_bf16() else ("fp32",)
 
 
 def train_step(
     model: torch.nn.Module, optimizer: torch.optim.Optimizer, batch: Batch, dtype: str, device: str
 ) -> None:
-    """One step of training without the trainer."""
+    """One training step without the trainer."""
     objective = ELBO()
     with precision(dtype, device):
         output = model(**batch, draw=objective.draw)
@@ -120,22 +120,23 @@ def train_step(
     optimizer.zero_grad()
 
 
-# ---- what it costs
+# ---- cost
 
 
 def flops(config: TextVAEConfig, read: tuple[int, int] = (0, 0), written: tuple[int, int] = (0, 0)) -> int:
-    """Floating-point operations of a forward pass: two for each multiplication in a product of matrices, no others.
+    """Floating-point operations of a forward pass: two for each multiplication in a matrix product, no others.
 
-    A token read costs an LSTM 2 · 4D (E + D), and one written, D being wider by z, 2 · 4D (E + Z + D); in the dilated
-    convolution with C channels 2C (E + Z), and in each block 2 · 2 · C C/2 for the outer and 2 · 3 (C/2)² for the inner
-    one; then 2DV for the logits. A sentence read costs 2 · 2DZ for its posterior, and a state to begin with 2DZ.
+    To read a token, an LSTM needs 2 · 4D (E + D). To write a token, an LSTM needs 2 · 4D (E + Z + D), because its input
+    also contains z. A dilated convolution with C channels needs 2C (E + Z), and in each block 2 · 2 · C C/2 for the
+    outer convolutions and 2 · 3 (C/2)² for the inner one. The logits of a token need 2DV. For each sentence read, the
+    posterior needs 2 · 2DZ; for each sentence written by an LSTM, the initial state needs 2DZ.
 
-    It is what the model needs: pads, and what is computed twice, are not counted. A backward pass costs twice as much.
+    Padding and repeated computation do not count. A backward pass needs twice as much.
 
     Args:
-        config: of an LSTM encoder and a decoder, of one layer where they are LSTMs.
-        read: sentences, and tokens, that are encoded.
-        written: the same that are decoded or scored; each of K samples counts.
+        config: configuration with an LSTM encoder; LSTMs have one layer.
+        read: number of sentences and of tokens that are encoded.
+        written: number of sentences and of tokens that are decoded or scored, once for each of K samples.
     """
     d, e, z = config.hidden_size, config.embedding_size, config.latent_size
     if config.decoder["kind"] == "lstm":
@@ -149,21 +150,21 @@ def flops(config: TextVAEConfig, read: tuple[int, int] = (0, 0), written: tuple[
 
 
 def clock(device: str) -> float:
-    """Seconds, when all that was begun on the device is done."""
+    """The time in seconds, after the device has finished all its work."""
     if torch.device(device).type == "cuda":
         torch.cuda.synchronize()
     return perf_counter()
 
 
 def seconds_of(call: Callable[[], Any], device: str) -> float:
-    """How long a call takes."""
+    """Seconds that a call takes."""
     begin = clock(device)
     call()
     return clock(device) - begin
 
 
 def gemm_rate(dtype: str, device: str) -> float:
-    """FLOPs per second of a large product of matrices, the best of three."""
+    """FLOPs per second of a large matrix product, the best of three."""
     size = PRODUCT[torch.device(device).type]
     kind = torch.bfloat16 if dtype == "bf16" else torch.float32
     a, b = torch.randn(2, size, size, device=device).to(kind)
@@ -172,16 +173,16 @@ def gemm_rate(dtype: str, device: str) -> float:
 
 
 def with_peak(call: Callable[[], Result], device: str) -> tuple[Result, float | None]:
-    """What a call returns, and MiB in use at its peak: of the GPU, or resident in all the process; None: not known."""
+    """A call's result and its peak memory in MiB: on the GPU, or resident in the process; None if it is unknown."""
     gc.collect()
     if torch.device(device).type == "cuda":
         torch.cuda.reset_peak_memory_stats()
         return call(), torch.cuda.max_memory_allocated() / 2**20
-    forget = Path("/proc/self/clear_refs")  # of Linux; a 5 there forgets the peak so far
+    forget = Path("/proc/self/clear_refs")  # Linux; writing 5 resets the peak
     if not forget.exists():
         return call(), None
     with suppress(AttributeError):
-        ctypes.CDLL(None).malloc_trim(0)  # glibc gives back what is free; other libraries do not know it
+        ctypes.CDLL(None).malloc_trim(0)  # glibc returns free memory; other libraries lack this function
     forget.write_text("5")
     result = call()
     found = re.search(r"VmHWM:\s+(\d+) kB", Path("/proc/self/status").read_text())
@@ -189,7 +190,7 @@ def with_peak(call: Callable[[], Result], device: str) -> tuple[Result, float | 
 
 
 def ratio(these: list[float], those: list[float]) -> float:
-    """The median over the rounds of the ratio of seconds, so that a drift from round to round drops out."""
+    """The median over the rounds of the ratio of seconds; a drift of the machine between rounds cancels."""
     return median(a / b for a, b in zip(these, those, strict=True))
 
 
@@ -197,40 +198,44 @@ def ratio(these: list[float], those: list[float]) -> float:
 
 
 def new_parser(description: str, steps: int, rounds: int) -> argparse.ArgumentParser:
-    """A parser with the options that both benchmarks have."""
+    """A parser with the options that all benchmarks share."""
     parser = argparse.ArgumentParser(description=description)
-    parser.add_argument("--only", action="append", metavar="PATTERN", help="again for more; left out: all")
-    parser.add_argument("--steps", type=int, default=steps, metavar="N", help="how much is done in a round")
-    parser.add_argument("--rounds", type=int, default=rounds, metavar="N", help="medians are over so many")
-    parser.add_argument("--threads", type=int, metavar="N", help="of the CPU; left out: torch's choice")
+    parser.add_argument(
+        "--only", action="append", metavar="PATTERN", help="repeat for several patterns; default: all"
+    )
+    parser.add_argument("--steps", type=int, default=steps, metavar="N", help="amount of work in a round")
+    parser.add_argument(
+        "--rounds", type=int, default=rounds, metavar="N", help="number of rounds; results are medians"
+    )
+    parser.add_argument("--threads", type=int, metavar="N", help="CPU threads; default: torch's choice")
     parser.add_argument("--device", default="cpu", help="cpu or cuda")
     return parser
 
 
 def prepare(arguments: argparse.Namespace) -> None:
-    """Set up torch as the arguments, and training, have it."""
+    """Set up torch as the arguments say and as the trainer does."""
     if arguments.threads:
         torch.set_num_threads(arguments.threads)
-    # As the trainer does, for all alike: see there.
+    # The trainer does this too; here it applies to all contenders.
     torch.set_flush_denormal(True)
-    # What the libraries have made stays, so that it need not be searched for garbage before each measurement.
+    # Exclude the objects of the libraries from garbage collection, so that it does not slow measurements.
     gc.freeze()
 
 
 def chosen(names: list[str], patterns: list[str] | None) -> list[str]:
-    """The names that fit one of the patterns, such as ``train/*``.
+    """The names that match one of the patterns, such as ``train/*``.
 
     Raises:
-        UserError: if none does.
+        UserError: if no name matches.
     """
     found = [name for name in names if any(fnmatch(name, pattern) for pattern in patterns or ["*"])]
     if not found:
-        raise UserError(f"expected --only to fit one of {', '.join(names)}, got {' '.join(patterns or [])}")
+        raise UserError(f"expected --only to match one of {', '.join(names)}, got {' '.join(patterns or [])}")
     return found
 
 
 def emit(line: dict[str, Any]) -> None:
-    """Print a line of JSON, numbers with six digits."""
+    """Print one line of JSON, with numbers rounded to six digits."""
 
     def rounded(value: Any) -> Any:
         if isinstance(value, dict):

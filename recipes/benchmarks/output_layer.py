@@ -1,8 +1,8 @@
-"""Time ways from states to the log-likelihood of tokens, in alternating rounds: lines of JSON.
+"""Time ways to compute the log-likelihood of tokens from states, in alternating rounds; prints lines of JSON.
 
 python recipes/benchmarks/output_layer.py --only 'train/*/fp32'
 
-A measurement is called job/size/dtype; README.md says what each is, and how to read its line.
+A measurement is called job/size/dtype. README.md explains the names and the lines.
 """
 
 from __future__ import annotations
@@ -28,25 +28,25 @@ SIZES = {
     "ptb-1024": (32, 23, 1024, 10_000),
     "large": (256, 80, 256, 30_000),
 }
-"""By name: sentences B, tokens of each T, D of the states, and words V."""
+"""Sizes by name: sentences B, tokens in each sentence T, state size D, words V."""
 
 NllOf = Callable[[Tensor, OutputLayer, Tensor], Tensor]
-"""The sum of -log p in nats of targets (B, T) from states (B, T, D)."""
+"""Computes the sum of -log p of targets (B, T) from states (B, T, D), in nats."""
 
 
 def ours(states: Tensor, layer: OutputLayer, targets: Tensor) -> Tensor:
-    """The package's: slab by slab, the gradient computed while the logits are there."""
+    """The package's way: slab by slab, computing the gradient while the logits are in memory."""
     return -layer.log_likelihood(states[None], targets, torch.ones_like(targets, dtype=torch.bool)).sum()
 
 
 def logits(states: Tensor, layer: OutputLayer, targets: Tensor) -> Tensor:
-    """The textbook's: all logits, then the cross-entropy."""
+    """The textbook's way: all logits, then the cross-entropy."""
     found = functional.linear(states.flatten(0, 1), layer.linear.weight, layer.linear.bias)
     return functional.cross_entropy(found.float(), targets.flatten(), reduction="sum")
 
 
 def chunks(states: Tensor, layer: OutputLayer, targets: Tensor) -> Tensor:
-    """torch's own, in chunks; autocast does not know it."""
+    """torch's own function, in chunks; autocast does not apply to it, so this casts by hand."""
     kind = states.device.type
     dtype = torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else states.dtype
     return functional.linear_cross_entropy(
@@ -60,7 +60,7 @@ def chunks(states: Tensor, layer: OutputLayer, targets: Tensor) -> Tensor:
 
 
 def candidates(device: str) -> dict[str, NllOf]:
-    """What there is for the device, by name."""
+    """The contenders that the device supports, by name."""
     found: dict[str, NllOf] = {"ours": ours, "logits": logits, "compiled": torch.compile(logits)}
     if hasattr(torch.nn, "LinearCrossEntropyOptions"):
         found["chunks"] = chunks
@@ -76,7 +76,7 @@ def candidates(device: str) -> dict[str, NllOf]:
 
 @dataclass(frozen=True)
 class Setting:
-    """What is computed, and where.
+    """A job, its size, its dtype and its device.
 
     Attributes:
         job: "train", with the gradients of states, weight and bias, or "score", without.
@@ -91,7 +91,7 @@ class Setting:
     device: str
 
     def work(self, nll_of: NllOf) -> Callable[[], Tensor]:
-        """Does it once; the sum of -log p."""
+        """A function that does the job once and returns the sum of -log p."""
         sentences, length, size, vocabulary = SIZES[self.size]
         torch.manual_seed(0)
         training = self.job == "train"
@@ -113,13 +113,13 @@ class Setting:
 
     @property
     def flops(self) -> int:
-        """Of the product with the weight, and, in training, of the two behind it."""
+        """FLOPs of the product with the weight; in training also of the two products of its backward pass."""
         sentences, length, size, vocabulary = SIZES[self.size]
         return (6 if self.job == "train" else 2) * sentences * length * size * vocabulary
 
 
 def repeated(work: Callable[[], Any], times: int) -> Callable[[], None]:
-    """The work done so many times."""
+    """A function that does the work ``times`` times."""
 
     def all_of_it() -> None:
         for _ in range(times):
@@ -129,9 +129,9 @@ def repeated(work: Callable[[], Any], times: int) -> Callable[[], None]:
 
 
 def measured(setting: Setting, steps: int, rounds: int) -> dict[str, Any]:
-    """The numbers of a line."""
+    """Measure a setting; returns the numbers of its line."""
     works = {name: setting.work(nll_of) for name, nll_of in candidates(setting.device).items()}
-    # The first call compiles, and warms up; ours is the last, so that what others leave behind counts against it.
+    # The first call compiles and warms up. Ours is last, so memory that the others leave behind counts against it.
     nlls = {name: work().item() for name, work in works.items()}
     peaks = {name: with_peak(work, setting.device)[1] for name, work in reversed(works.items())}
     seconds: dict[str, list[float]] = {name: [] for name in works}
@@ -154,8 +154,8 @@ def measured(setting: Setting, steps: int, rounds: int) -> dict[str, Any]:
 
 
 def main() -> None:
-    """Measure what is asked for, and print each line as soon as it is known."""
-    parser = measure.new_parser("Time ways to the log-likelihood of tokens.", steps=5, rounds=5)
+    """Run the chosen measurements and print each line as soon as it is ready."""
+    parser = measure.new_parser("Time ways to compute the log-likelihood of tokens.", steps=5, rounds=5)
     arguments = parser.parse_args()
     measure.prepare(arguments)
     names = ["/".join(parts) for parts in product(("train", "score"), SIZES, ("fp32", "bf16"))]

@@ -1,8 +1,8 @@
-"""Time training on one process and on several, each of as many threads, in alternating rounds: a line of JSON each.
+"""Time training on one and on several processes with equal threads, in alternating rounds; prints lines of JSON.
 
 python recipes/benchmarks/processes.py --processes 1 2 --only lstm-256
 
-README.md says how to read a line.
+README.md explains the lines.
 """
 
 from __future__ import annotations
@@ -25,10 +25,17 @@ from textvae.text.fields import Fields, TextField
 
 
 def main() -> None:
-    """Launch the processes, or be one of them."""
+    """Launch the processes, or act as one of them."""
     parser = measure.new_parser("Time training on one process and on several.", steps=20, rounds=3)
-    parser.add_argument("--processes", type=int, nargs="+", default=[1, 2], metavar="N", help="of each round")
-    # How this program starts itself: as one of so many.
+    parser.add_argument(
+        "--processes",
+        type=int,
+        nargs="+",
+        default=[1, 2],
+        metavar="N",
+        help="numbers of processes to compare",
+    )
+    # Internal: the program starts itself with this option, as one of this many processes.
     parser.add_argument("--part-of", type=int, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     with reported_to_user():
@@ -40,7 +47,7 @@ def main() -> None:
 
 
 def compare(names: list[str], arguments: argparse.Namespace) -> None:
-    """Launch a round after the other, and print a line for each model."""
+    """Launch the rounds one after another, and print a line for each model."""
     threads, counts = arguments.threads or 1, arguments.processes
     for name in names:
         options = ["--only", name, "--steps", str(arguments.steps), "--device", arguments.device]
@@ -61,7 +68,7 @@ def compare(names: list[str], arguments: argparse.Namespace) -> None:
 
 
 def launched(count: int, threads: int, options: list[str]) -> float:
-    """Tokens a second of so many processes together."""
+    """Launch ``count`` processes; returns the tokens per second of all together."""
     torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={count}"]
     ended = subprocess.run(
         [*torchrun, __file__, *options, "--part-of", str(count)],
@@ -74,7 +81,7 @@ def launched(count: int, threads: int, options: list[str]) -> float:
 
 
 def take_part(name: str, device: str, steps: int, processes: int) -> None:
-    """As one of the processes, train so many steps of `BATCH` sentences each, twice; the first prints the second's."""
+    """As one of the processes, train twice on `BATCH` sentences a step; the first process prints the second speed."""
     join()
     texts = list(measure.random_sentences(steps * BATCH * processes, VOCABULARY))
     tokenizer = measure.new_tokenizer(VOCABULARY)
@@ -82,7 +89,7 @@ def take_part(name: str, device: str, steps: int, processes: int) -> None:
     run = training(Setting(name, "fp32", device, steps, texts, tokenizer), rows)
     run()
     seconds = run()
-    del run  # with it the trainer goes, which holds the processes together
+    del run  # this deletes the trainer, which keeps the processes connected
     if is_first():
         measure.emit({"tokens_per_second": sum(rows["length"]) / seconds})
     leave()

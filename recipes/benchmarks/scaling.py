@@ -1,8 +1,8 @@
-"""Measure what a token costs against batch, length, vocabulary, K, corpus and position: lines of JSON and a picture.
+"""Measure the time per token over batch, length, vocabulary, K, corpus and position: lines of JSON and a picture.
 
 python recipes/benchmarks/scaling.py --largest 10000000 --picture runs/scaling.png
 
-README.md says what each axis is, and how to read its lines.
+README.md explains the axes and the lines.
 """
 
 from __future__ import annotations
@@ -42,26 +42,26 @@ from textvae.text.fields import Fields, TextField
 from textvae.text.samplers import evaluation_loader
 
 LENGTH, WRITTEN = 22, 64
-"""Tokens of a sentence, which is PTB's mean, and sentences written at once."""
+"""Tokens in a sentence (the mean of PTB), and number of sentences generated together."""
 
 WINDOW = 20
-"""Positions over which the time of one is taken."""
+"""Number of positions over which the time of one position is averaged."""
 
 BLUE = "#0072B2"
 
 Work = Callable[[], tuple[float, int]]
-"""Does a round's work at one point; the seconds that it took, and the tokens in it."""
+"""A function that does the work of a round at one value; returns its seconds and its tokens."""
 
 
 @dataclass(frozen=True)
 class Setup:
-    """Where it is measured, and with what.
+    """Device, amount of work and corpora of the measurements.
 
     Attributes:
         device: cpu or cuda.
-        steps: how many of training are a round's work.
-        folder: for corpora and vectors.
-        corpora: the tokens of each corpus in it, by the number of its sentences.
+        steps: number of training steps in a round.
+        folder: folder for corpora and vectors.
+        corpora: number of tokens of each corpus in the folder, by its number of sentences.
     """
 
     device: str
@@ -74,12 +74,12 @@ class Setup:
         return new_model(new_config(name, vocabulary), self.device)
 
     def batch(self, size: int = BATCH, length: int = LENGTH, vocabulary: int = VOCABULARY) -> Batch:
-        """Random sentences of one length."""
+        """Random sentences of equal length."""
         words = torch.randint(4, vocabulary, (size, length - 1)).tolist()
         return _fields().collate([{"ids": ids} for ids in words]).to(self.device)
 
     def stream(self, count: int) -> tuple[IterableDataset, int]:
-        """A corpus of so many random sentences, read from a file as it is needed, and the tokens in it."""
+        """A streamed file of ``count`` random sentences, and its number of tokens."""
         path = self.folder / f"{count}.txt"
         if count not in self.corpora:
             with path.open("w", encoding="utf-8") as file:
@@ -90,17 +90,17 @@ class Setup:
         return load_corpus(str(path), str(path), str(path), streaming=True)["train"], self.corpora[count]
 
     def timed(self, call: Callable[[], Any], tokens: int) -> Work:
-        """A call, and the tokens in it, as work."""
+        """A call and its number of tokens as `Work`."""
         return lambda: (seconds_of(call, self.device), tokens)
 
 
 def _fields() -> Fields:
-    """What the models read."""
+    """The fields that the models read."""
     return Fields([TextField(new_tokenizer(VOCABULARY))])
 
 
 def train(setup: Setup, size: int = BATCH, length: int = LENGTH, vocabulary: int = VOCABULARY) -> Work:
-    """Steps of training."""
+    """Training steps."""
     model = setup.model(vocabulary=vocabulary).train()
     batch = setup.batch(size, length, vocabulary)
     optimizer = torch.optim.SGD(model.parameters(), lr=1.0)
@@ -121,7 +121,7 @@ def evaluate(setup: Setup, samples: int) -> Work:
 
 
 def stream(setup: Setup, count: int) -> Work:
-    """What training does to a corpus before the model sees it: streamed, tokenised, padded."""
+    """Everything that training does before the model: stream, tokenise and pad a corpus."""
     rows, tokens = setup.stream(count)
     fields = _fields()
     batches = evaluation_loader(fields.prepare(rows), fields, BATCH)
@@ -129,7 +129,7 @@ def stream(setup: Setup, count: int) -> Work:
 
 
 def encode(setup: Setup, count: int) -> Work:
-    """A streamed corpus becomes a file of vectors."""
+    """Encode a streamed corpus to a file of vectors."""
     rows, tokens = setup.stream(count)
     vae = TextVAE(setup.model(), new_tokenizer(VOCABULARY))
     path = setup.folder / "z.npy"
@@ -137,7 +137,7 @@ def encode(setup: Setup, count: int) -> Work:
 
 
 def generate(setup: Setup, position: int) -> Work:
-    """The last `WINDOW` of so many tokens that the dilated convolution writes."""
+    """Generate ``position`` tokens with the dilated convolution; only the last `WINDOW` are timed."""
     model = endless(setup.model("dilated"))
     z = torch.randn(WRITTEN, model.config.latent_size, device=setup.device)
 
@@ -150,21 +150,21 @@ def generate(setup: Setup, position: int) -> Work:
 
 
 class Watch(StoppingCriteria):
-    """Keeps the time behind each token, and never stops."""
+    """Records the time after each token and never stops the generation."""
 
     def __init__(self, device: str) -> None:
         self.device = device
         self.times: list[float] = []
 
     def __call__(self, input_ids: torch.Tensor, scores: Any, **kwargs: Any) -> torch.Tensor:
-        """Called behind each token."""
+        """Record the time; called after each token."""
         self.times.append(clock(self.device))
         return torch.zeros(len(input_ids), dtype=torch.bool, device=input_ids.device)
 
 
 @dataclass(frozen=True)
 class Axis:
-    """What varies: its name in the picture, its values, and the work at one of them."""
+    """A varied quantity: its label in the picture, its values, and the work at a value."""
 
     label: str
     values: tuple[int, ...]
@@ -173,12 +173,8 @@ class Axis:
 
 SIZES = tuple(10**power for power in range(4, 8))
 AXES = {
-    "batch": Axis(
-        "sentences of a step of training", (8, 16, 32, 64, 128, 256), lambda s, v: train(s, size=v)
-    ),
-    "length": Axis(
-        "tokens of a sentence in training", (10, 20, 40, 80, 160), lambda s, v: train(s, length=v)
-    ),
+    "batch": Axis("sentences in a training step", (8, 16, 32, 64, 128, 256), lambda s, v: train(s, size=v)),
+    "length": Axis("tokens in a training sentence", (10, 20, 40, 80, 160), lambda s, v: train(s, length=v)),
     "vocabulary": Axis(
         "vocabulary in training", (1000, 3000, 10_000, 30_000, 100_000), lambda s, v: train(s, vocabulary=v)
     ),
@@ -190,7 +186,7 @@ AXES = {
 
 
 def measured(axis: Axis, setup: Setup, values: Sequence[int], rounds: int) -> Iterator[dict[str, Any]]:
-    """The numbers of each value's line, as the last round brings them; a round visits all, as machines drift."""
+    """The numbers of each value's line, in the last round. Each round visits all values, because machines drift."""
     rounds_of: dict[int, list[float]] = {value: [] for value in values}
     for count in range(1, rounds + 1):
         for value in values:
@@ -207,7 +203,7 @@ def measured(axis: Axis, setup: Setup, values: Sequence[int], rounds: int) -> It
 
 
 def draw(lines: Sequence[dict[str, Any]], path: Path) -> None:
-    """Draw microseconds a token, a panel for each axis."""
+    """Draw microseconds per token, with a panel for each axis."""
     names = list(dict.fromkeys(line["axis"] for line in lines))
     rows = -(-len(names) // 2)
     figure = new_figure(PAGE, 2.1 * rows)
@@ -231,10 +227,14 @@ def draw(lines: Sequence[dict[str, Any]], path: Path) -> None:
 
 
 def main() -> None:
-    """Measure the axes, print their lines and draw them."""
-    parser = measure.new_parser("Measure what a token costs, and how that grows.", steps=5, rounds=3)
+    """Measure the axes, print their lines and draw the picture."""
+    parser = measure.new_parser("Measure the time per token and how it grows.", steps=5, rounds=3)
     parser.add_argument(
-        "--largest", type=int, default=10**6, metavar="N", help="value, such as the size of a corpus"
+        "--largest",
+        type=int,
+        default=10**6,
+        metavar="N",
+        help="largest value of an axis, such as the size of a corpus",
     )
     parser.add_argument("--picture", type=Path, default=Path("runs/scaling.png"), metavar="FILE")
     arguments = parser.parse_args()

@@ -1,9 +1,9 @@
-"""The yardstick: a sentence VAE as published code writes it, plainly.
+"""The reference for the benchmarks: a sentence VAE written plainly, as in published code.
 
-fp32, `nn.LSTM`, the logits of the whole batch, `F.cross_entropy`, padded batches, the importance weights of one
-sentence after another in chunks of 100 samples, and generation that reads the whole prefix again for each token. It is
-measured beside the package in one process, as machines drift; that both compute the same from the same weights is
-tested.
+It uses fp32, `nn.LSTM`, the logits of the whole batch, `F.cross_entropy` and padded batches. It computes the importance
+weights of one sentence after another in chunks of 100 samples, and its generation reads the whole prefix again for each
+token. The benchmarks run it beside the package in one process, because machines drift. Tests check that both compute
+the same from the same weights.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ from textvae.modules.decoders import DILATIONS
 
 
 class Encoder(nn.Module):
-    """An LSTM read to the end of the sentence.
+    """An LSTM encoder; its summary is the last state.
 
     Args:
-        vocabulary_size: V.
+        vocabulary_size: number of words, V.
         embedding_size: size of the word vectors.
-        hidden_size: D.
+        hidden_size: size of the states, D.
     """
 
     def __init__(self, vocabulary_size: int, embedding_size: int, hidden_size: int) -> None:
@@ -40,14 +40,14 @@ class Encoder(nn.Module):
 
 
 class LSTMDecoder(nn.Module):
-    """An LSTM with z in its first state and beside every word (Bowman et al. 2016; He et al. 2019).
+    """An LSTM that starts from z and reads z beside each word (Bowman et al. 2016; He et al. 2019).
 
     Args:
-        vocabulary_size: V.
+        vocabulary_size: number of words, V.
         embedding_size: size of the word vectors.
-        hidden_size: D.
-        latent_size: Z.
-        dropout: on the word vectors and the states.
+        hidden_size: size of the states, D.
+        latent_size: size of z, Z.
+        dropout: dropout rate on the word vectors and the states.
     """
 
     def __init__(
@@ -60,7 +60,7 @@ class LSTMDecoder(nn.Module):
         self.dropout = nn.Dropout(dropout)
 
     def forward(self, inputs: Tensor, z: Tensor) -> Tensor:
-        """States (B, T, D) behind each input (B, T), for z (B, Z)."""
+        """States (B, T, D) after each input (B, T), for z (B, Z)."""
         embedded = self.dropout(self.embedding(inputs))
         beside = z[:, None].expand(-1, inputs.shape[1], -1)
         cell = self.initial_cell(z)[None]
@@ -69,12 +69,12 @@ class LSTMDecoder(nn.Module):
 
 
 class CausalBlock(nn.Module):
-    """1x1 convolution, dilated causal convolution, 1x1 convolution, around them a residual connection.
+    """A 1x1 convolution, a dilated causal convolution and a 1x1 convolution, with a residual connection.
 
     Args:
-        channels: D.
-        dilation: steps from one input of the convolution to the next.
-        dropout: on what the block adds.
+        channels: number of channels, D.
+        dilation: distance between the inputs of the convolution, in steps.
+        dropout: dropout rate on the output of the block, before it is added.
     """
 
     def __init__(self, channels: int, dilation: int, dropout: float) -> None:
@@ -94,15 +94,15 @@ class CausalBlock(nn.Module):
 
 
 class ConvolutionDecoder(nn.Module):
-    """Dilated causal convolutions with z beside every word (Yang et al. 2017).
+    """Dilated causal convolutions that read z beside each word (Yang et al. 2017).
 
     Args:
-        vocabulary_size: V.
+        vocabulary_size: number of words, V.
         embedding_size: size of the word vectors.
-        hidden_size: channels, D.
-        latent_size: Z.
-        dropout: on the word vectors, in the blocks and on the states.
-        dilations: one for each block.
+        hidden_size: number of channels, D.
+        latent_size: size of z, Z.
+        dropout: dropout rate on the word vectors, in the blocks and on the states.
+        dilations: the dilation of each block.
     """
 
     def __init__(
@@ -122,7 +122,7 @@ class ConvolutionDecoder(nn.Module):
         self.dropout = nn.Dropout(dropout)
 
     def forward(self, inputs: Tensor, z: Tensor) -> Tensor:
-        """States (B, T, D) behind each input (B, T), for z (B, Z)."""
+        """States (B, T, D) after each input (B, T), for z (B, Z)."""
         embedded = self.dropout(self.embedding(inputs))
         beside = z[:, None].expand(-1, inputs.shape[1], -1)
         states = self.blocks(self.projection(torch.cat([embedded, beside], -1)))
@@ -130,10 +130,10 @@ class ConvolutionDecoder(nn.Module):
 
 
 class TextbookVAE(nn.Module):
-    """Encoder, Gaussian latent, decoder, output layer: of the architecture, and with the weights, of a `TextVAEModel`.
+    """Encoder, Gaussian latent, decoder and output layer, with the architecture and the weights of a `TextVAEModel`.
 
     Args:
-        model: with an LSTM encoder and a decoder of one layer.
+        model: a model with one-layer LSTMs, or a one-layer LSTM encoder and a dilated convolution.
     """
 
     def __init__(self, model: TextVAEModel) -> None:
@@ -160,7 +160,7 @@ class TextbookVAE(nn.Module):
         return self.mean(last), self.log_variance(last)
 
     def logits(self, inputs: Tensor, z: Tensor) -> Tensor:
-        """Logits (B, T, V) of what stands behind each input (B, T), for z (B, Z)."""
+        """Logits (B, T, V) of the token after each input (B, T), for z (B, Z)."""
         return self.output(self.decoder(inputs, z))
 
     def reconstruction(self, inputs: Tensor, targets: Tensor, mask: Tensor, z: Tensor) -> Tensor:
@@ -178,12 +178,12 @@ class TextbookVAE(nn.Module):
 
 
 def textbook_name(name: str) -> str:
-    """What a parameter of a `TextVAEModel` is called here."""
+    """The name that a parameter of a `TextVAEModel` has here."""
     return name.removeprefix("posterior.").replace("output_layer.linear.", "output.")
 
 
 def train_step(model: TextbookVAE, optimizer: torch.optim.Optimizer, batch: Mapping[str, Tensor]) -> float:
-    """The loss of one step of training, read back at once as published loops do."""
+    """Do one training step; returns its loss, read back at once as published loops do."""
     optimizer.zero_grad()
     loss = model.loss(batch)
     loss.backward()
@@ -194,7 +194,7 @@ def train_step(model: TextbookVAE, optimizer: torch.optim.Optimizer, batch: Mapp
 
 @torch.no_grad()
 def iw_nll(model: TextbookVAE, batch: Mapping[str, Tensor], samples: int, chunk: int = 100) -> list[float]:
-    """The importance-weighted bound on -log p(x) of each sentence in nats, one after the other."""
+    """The importance-weighted bound on -log p(x) of each sentence in nats, one sentence after another."""
     found = []
     for row, length in enumerate(batch["lengths"].tolist()):
         inputs, targets, mask = (
@@ -210,7 +210,7 @@ def iw_nll(model: TextbookVAE, batch: Mapping[str, Tensor], samples: int, chunk:
             nll = model.reconstruction(
                 inputs.expand(count, -1), targets.expand(count, -1), mask.expand(count, -1), z
             )
-            # log p(z) - log q(z | x): the constants cancel.
+            # log p(z) - log q(z | x); the constants cancel.
             ratio = 0.5 * (noise.square() - z.square()).sum(1) + scale.log().sum()
             log_weights.append(ratio - nll)
         found.append(math.log(samples) - torch.cat(log_weights).logsumexp(0).item())
@@ -219,10 +219,10 @@ def iw_nll(model: TextbookVAE, batch: Mapping[str, Tensor], samples: int, chunk:
 
 @torch.no_grad()
 def generate(model: TextbookVAE, z: Tensor, begin: int, tokens: int, beams: int = 1) -> Tensor:
-    """Ids (N, tokens) of beam search, or greedy with one beam, for z (N, Z); the end of a sentence is no end here."""
+    """Ids (N, tokens) of beam search, or greedy with one beam, for z (N, Z); EOS does not end a sentence here."""
     z = z.repeat_interleave(beams, 0)
     ids = torch.full((len(z), 1), begin, device=z.device)
-    # The beams of a sentence begin alike, so that all but one must not count yet.
+    # All beams of a sentence begin with the same prefix, so only one may count at the first step.
     scores = torch.full((len(z) // beams, beams), -math.inf, dtype=z.dtype, device=z.device)
     scores[:, 0] = 0
     first = torch.arange(0, len(z), beams, device=z.device)[:, None]

@@ -1,8 +1,8 @@
-"""Time the package against the textbook, in alternating rounds in one process; a line of JSON for each measurement.
+"""Time the package against the textbook in alternating rounds in one process; prints lines of JSON.
 
 python recipes/benchmarks/throughput.py --only 'train/lstm-1024/*' --rounds 5
 
-A measurement is called job/model/dtype; README.md says what each is, and how to read its line.
+A measurement is called job/model/dtype. README.md explains the names and the lines.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ from textvae.text.tokenizer import train_tokenizer
 
 
 def measured(job: Job, setting: Setting, rounds: int) -> dict[str, Any]:
-    """The numbers of a job's line."""
-    # Each alone in the process, which also warms it up. What one leaves behind counts for the next: ours is the last.
+    """Measure a job; returns the numbers of its line."""
+    # Each contender first runs alone, which also warms it up. Ours is last: memory that others leave counts against it.
     builders = reversed(job.contenders.items())
     peaks = {name: with_peak(build(), setting.device)[1] for name, build in builders}
     runs = {name: build() for name, build in job.contenders.items()}
@@ -52,10 +52,12 @@ def measured(job: Job, setting: Setting, rounds: int) -> dict[str, Any]:
 
 
 def main() -> None:
-    """Measure what is asked for, and print each line as soon as it is known."""
+    """Run the chosen measurements and print each line as soon as it is ready."""
     parser = measure.new_parser("Time the package against the textbook.", steps=20, rounds=5)
     parser.add_argument(
-        "--corpus", metavar="FILE", help="sentences; left out: random ones as long as those of PTB"
+        "--corpus",
+        metavar="FILE",
+        help="file of sentences; default: random sentences with the lengths of PTB",
     )
     arguments = parser.parse_args()
     measure.prepare(arguments)
@@ -72,7 +74,7 @@ def main() -> None:
 
 
 def read(arguments: argparse.Namespace) -> tuple[list[str], PreTrainedTokenizerBase]:
-    """The sentences to work on, and the tokenizer of their words."""
+    """Read or draw the sentences, and make a tokenizer of their words."""
     if arguments.corpus is None:
         texts = list(measure.random_sentences(arguments.steps * BATCH, VOCABULARY))
         return texts, measure.new_tokenizer(VOCABULARY)

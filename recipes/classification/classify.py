@@ -1,10 +1,10 @@
-"""Semi-supervised classification with few labels: a table of methods by numbers of labels.
+"""Compare methods of classification with few labels: a table of methods by numbers of labels.
 
 python recipes/classification/classify.py recipes/classification/agnews.yaml --labels 100 500 --seeds 0 1 2
 
 Methods: tfidf (TF-IDF and logistic regression), lstm (supervised), fine-tuned (the same, started as a language model),
 m1 (logistic regression on a VAE's vectors), m2 (the recipe), m1+m2 (M2 on a VAE's vectors). The models that they need
-are trained first, into the folder beside training.output_dir; what is finished is not repeated.
+are trained first, in folders beside training.output_dir. Finished models and measurements are not repeated.
 """
 
 from __future__ import annotations
@@ -25,8 +25,10 @@ from textvae.support.seeds import check_seed
 
 
 def main() -> None:
-    """Measure what is not measured yet, and print the table."""
-    parser = argparse.ArgumentParser(description="Accuracy of methods by numbers of labels.")
+    """Measure what has not been measured yet, and print the table."""
+    parser = argparse.ArgumentParser(
+        description="Compare methods of classification by their numbers of labels."
+    )
     parser.add_argument("recipe")
     parser.add_argument("overrides", nargs="*", metavar="section.key=value")
     parser.add_argument("--labels", nargs="+", type=int, default=[100, 500, 1_000, 2_000])
@@ -44,7 +46,7 @@ def main() -> None:
 
 
 def measure(bench: Bench, method: str) -> None:
-    """Put the accuracy of a method among the results, unless it is there."""
+    """Add the accuracy of a method to the results, unless it is already there."""
     where = {"method": method, "labels": bench.labels, "seed": bench.seed}
     if any(where.items() <= result.items() for result in read(bench.folder)):
         return
@@ -55,7 +57,7 @@ def measure(bench: Bench, method: str) -> None:
         f"{method}, {bench.labels} labels, seed {bench.seed}: {100 * accuracy:.1f} %, {minutes:.1f} minutes"
     )
     with replacing(bench.folder / "accuracy.json") as partial:
-        # Read again: another process may have measured another method meanwhile.
+        # Read again, because another process may have added the result of another method.
         results = [*read(bench.folder), where | {"accuracy": accuracy, "minutes": minutes}]
         partial.write_text(json.dumps(results, indent=2))
 
@@ -85,5 +87,5 @@ def table(results: list[dict[str, Any]], methods: list[str], labels: list[int]) 
 
 
 if __name__ == "__main__":
-    with program("run the same command again, which goes on where it was"):
+    with program("run the same command again to continue"):
         main()

@@ -1,4 +1,4 @@
-"""Methods of semi-supervised classification, each from a corpus of which few sentences have a label to an accuracy."""
+"""Methods of semi-supervised classification; each takes a corpus with few labels and returns an accuracy."""
 
 from __future__ import annotations
 
@@ -28,13 +28,13 @@ UNSUPERVISED = [
 
 
 class Bench:
-    """The corpus of one seed and number of labels, and the models trained on all of its text.
+    """A corpus with a seed and a number of labels, and the models trained on all of its text.
 
     Args:
-        path: the recipe.
-        overrides: of the recipe.
-        labels: sentences with a label.
-        seed: of everything.
+        path: path of the recipe.
+        overrides: changes to the recipe, "section.key=value".
+        labels: number of sentences with a label.
+        seed: seed of the corpus, of training and of all draws.
     """
 
     def __init__(self, path: str, overrides: list[str], labels: int, seed: int) -> None:
@@ -49,14 +49,14 @@ class Bench:
         return read_recipe(self.path, [*self.overrides, *own, *more])
 
     def model(self, name: str, *more: str) -> TextVAE:
-        """The model of a run, trained now or before."""
+        """The model of a run: trained now, or loaded if it is finished."""
         folder = self.folder / name / f"seed{self.seed}"
         run_once(self.read(*more, f"training.output_dir={folder}"), resume=folder.exists())
         return TextVAE.from_pretrained(folder)
 
     @property
     def labelled(self) -> Dataset:
-        """The sentences of train that have a label, each once."""
+        """The labelled sentences of the train split, each once."""
         return load_corpus(**{**self.recipe.corpus, "labelled_share": None})["train"].filter(
             lambda label: label is not None, input_columns="label"
         )
@@ -67,11 +67,11 @@ class Bench:
         return self.corpus["test"]
 
     def vae(self) -> TextVAE:
-        """M1: a VAE of all sentences without labels."""
+        """M1: a VAE trained on all sentences, without labels."""
         return self.model("vae", *UNSUPERVISED)
 
     def language_model(self) -> TextVAE:
-        """The same without z."""
+        """A language model with the same decoder, without z."""
         return self.model("language_model", *UNSUPERVISED, "model.latent_size=0")
 
 
@@ -130,4 +130,4 @@ METHODS: dict[str, Callable[[Bench], float]] = {
     "m2": m2,
     "m1+m2": m1_m2,
 }
-"""What `classify.py` can measure, by name."""
+"""The methods of `classify.py`, by name."""

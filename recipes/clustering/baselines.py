@@ -1,8 +1,9 @@
-"""Cluster a recipe's corpus without a VAE: what a clustering of latent vectors must beat.
+"""Cluster a recipe's corpus without a VAE: the baselines for clusters of latent vectors.
 
 python recipes/clustering/baselines.py recipes/clustering/agnews.yaml --seeds 3
 
-Fitted to the train split, scored on the test split, written to baselines.json in the run folder.
+Each method is fitted to the train split and scored on the test split. The scores are written to
+baselines.json in the run folder.
 """
 
 import argparse
@@ -28,7 +29,7 @@ COMPONENTS = 64
 
 
 def tfidf(seed: int) -> Pipeline:
-    """Texts become the directions of their first singular components."""
+    """TF-IDF, the first singular components, and normalisation to length 1."""
     return make_pipeline(
         TfidfVectorizer(sublinear_tf=True, **WORDS), TruncatedSVD(COMPONENTS, random_state=seed), Normalizer()
     )
@@ -49,7 +50,7 @@ def k_means(train: Sequence[str], test: Sequence[str], clusters: int, seed: int)
 
 
 def lda(train: Sequence[str], test: Sequence[str], clusters: int, seed: int) -> Any:
-    """The likeliest topic of latent Dirichlet allocation (Blei et al. 2003; online, Hoffman et al. 2010)."""
+    """The most probable topic of latent Dirichlet allocation (Blei et al. 2003; online, Hoffman et al. 2010)."""
     topics = make_pipeline(
         CountVectorizer(**WORDS),
         LatentDirichletAllocation(clusters, learning_method="online", max_iter=10, random_state=seed),
@@ -68,10 +69,14 @@ def main() -> None:
     """Cluster by each method with each seed and print the scores."""
     parser = argparse.ArgumentParser(description="Cluster a recipe's corpus without a VAE.")
     parser.add_argument("recipe", help="a YAML file whose corpus has labels")
-    parser.add_argument("overrides", nargs="*", metavar="section.key=value", help="replaces a value of it")
-    parser.add_argument("--method", action="append", choices=METHODS, help="again for more; left out: all")
-    parser.add_argument("--clusters", type=int, help="left out: as many as there are classes")
-    parser.add_argument("--seeds", type=int, default=3, metavar="N", help="the seeds 0 to N - 1")
+    parser.add_argument(
+        "overrides", nargs="*", metavar="section.key=value", help="override a value of the recipe"
+    )
+    parser.add_argument(
+        "--method", action="append", choices=METHODS, help="repeat for several methods; default: all"
+    )
+    parser.add_argument("--clusters", type=int, help="number of clusters; default: the number of classes")
+    parser.add_argument("--seeds", type=int, default=3, metavar="N", help="use the seeds 0 to N - 1")
     arguments = parser.parse_intermixed_args()
     recipe = read_recipe(arguments.recipe, arguments.overrides)
     check_run(recipe)

@@ -1,8 +1,8 @@
-"""Make train.jsonl and test.jsonl, with text and label, of corpora that are published in another form.
+"""Convert published corpora to train.jsonl and test.jsonl, with text and label.
 
 python recipes/clustering/prepare.py agnews FOLDER      # the CSV files of Zhang et al. and their classes.txt
 python recipes/clustering/prepare.py 20ng FOLDER        # JSON lines of whole messages
-python recipes/clustering/prepare.py yelp FOLDER        # sentences, one a line, in files that end in .0 and .1
+python recipes/clustering/prepare.py yelp FOLDER        # one sentence on each line, in files that end in .0 and .1
 """
 
 import argparse
@@ -26,12 +26,12 @@ Rows = list[dict[str, str]]
 
 
 def main() -> None:
-    """Read the files of a folder and write two."""
-    parser = argparse.ArgumentParser(description="Make train.jsonl and test.jsonl, with text and label.")
+    """Read the files of a folder and write a file for each split."""
+    parser = argparse.ArgumentParser(description="Convert a corpus to JSON lines with text and label.")
     parser.add_argument("corpus", choices=CORPORA)
-    parser.add_argument("folder", type=Path, help="where its files are")
+    parser.add_argument("folder", type=Path, help="folder with the corpus files")
     parser.add_argument(
-        "-o", "--output", type=Path, help="where they go; left out: a folder named as the corpus"
+        "-o", "--output", type=Path, help="output folder; default: a folder with the name of the corpus"
     )
     arguments = parser.parse_args()
     output = arguments.output or Path(arguments.corpus)
@@ -44,12 +44,12 @@ def main() -> None:
 
 
 def agnews(folder: Path) -> dict[str, Rows]:
-    """Title and description as one text; without the rows of train whose description stands in test."""
+    """Join title and description to one text; drop train rows whose description is also in test."""
     classes = the_file(folder, "classes.txt").read_text(encoding="utf-8").splitlines()
     cells = {}
     for split in ("train", "test"):
         with the_file(folder, f"{split}*.csv").open(encoding="utf-8", newline="") as lines:
-            # A header is the only row that does not begin with the number of a class.
+            # Every row begins with the number of a class, except a header.
             cells[split] = [row for row in csv.reader(lines) if row[0].isdecimal()]
     known = {description for _, _, description in cells["test"]}
     cells["train"] = [row for row in cells["train"] if row[2] not in known]
@@ -63,27 +63,27 @@ def agnews(folder: Path) -> dict[str, Rows]:
 
 
 def newsgroups(folder: Path) -> dict[str, Rows]:
-    """The messages without headers, quotations and signatures, as scikit-learn strips them, each as one line."""
+    """Strip headers, quotations and signatures as scikit-learn does, and write each message as one line."""
     return {split: stripped(the_file(folder, f"{split}.jsonl")) for split in ("train", "test")}
 
 
 def stripped(file: Path) -> Rows:
-    """The rows of a file, as far as a text remains."""
+    """The stripped rows of a file; rows without any remaining text are dropped."""
     rows = []
     with file.open(encoding="utf-8") as lines:
         for row in map(json.loads, lines):
             text = strip_newsgroup_quoting(strip_newsgroup_header(row["text"]))
-            # Joined lines, as a word at the beginning of a line would have other pieces than elsewhere.
+            # Join the lines: a word at the beginning of a line would get other pieces than elsewhere.
             rows.append({"text": " ".join(strip_newsgroup_footer(text).split()), "label": row["label"]})
     return [row for row in rows if row["text"]]
 
 
 SIZES = {"test": 10_000, "validation": 10_000, "train": 100_000}
-"""Of the splits of yelp-short (re-split)."""
+"""Sizes of the splits of yelp-short (re-split)."""
 
 
 def yelp(folder: Path) -> dict[str, Rows]:
-    """All files pooled, each sentence once and those of both sentiments not at all, split anew with a fixed seed."""
+    """Pool all files, keep each sentence once, drop those with both sentiments, and split with a fixed seed."""
     sentences = {
         label: {
             line.strip()
@@ -110,11 +110,11 @@ def yelp(folder: Path) -> dict[str, Rows]:
 
 
 CORPORA = {"agnews": agnews, "20ng": newsgroups, "yelp": yelp}
-"""What makes the splits of each corpus."""
+"""The function that makes the splits, for each corpus."""
 
 
 def the_file(folder: Path, pattern: str) -> Path:
-    """The only file of the folder that is named so."""
+    """The only file of the folder that matches the pattern."""
     found = sorted(folder.glob(pattern))
     if len(found) != 1:
         raise UserError(f"expected one file {pattern} in {folder}, found {len(found)}: check the folder")

@@ -1,9 +1,9 @@
-"""Train configurations of one recipe, each with several seeds, and compare what they are worth.
+"""Train several configurations of one recipe with several seeds and compare their results.
 
 python recipes/language_model/compare.py recipes/language_model/cures/grammar.yaml --processes 2
 
-What is finished is not repeated, and what was stopped or killed goes on from its last whole checkpoint. The table of
-all that is finished is written after each run, as table.md and table.json in the comparison's output_dir.
+Finished runs are not repeated; stopped or killed runs continue from their last complete checkpoint. After each run, the
+table of all finished runs is written to table.md and table.json in the comparison's output_dir.
 """
 
 import argparse
@@ -28,11 +28,11 @@ TRAIN = Path(__file__).with_name("train.py")
 
 
 def main(words: Sequence[str]) -> int:
-    """Run what is not finished, write the table after each run and print it; returns the exit code."""
+    """Train the unfinished runs, write the table after each, print it, and return the exit code."""
     arguments = read_arguments(words)
-    with program("run the same command again, which goes on from the last checkpoints"):
+    with program("run the same command again to continue from the last checkpoints"):
         if arguments.processes < 1:
-            raise UserError(f"expected --processes of 1 or more, got {arguments.processes}")
+            raise UserError(f"expected --processes of at least 1, got {arguments.processes}")
         comparison = read_comparison(arguments.comparison, arguments.overrides, arguments.seeds or ())
         check_folder(comparison.folder)
         chosen = [] if arguments.table_only else comparison.chosen(arguments.only, arguments.seeds)
@@ -44,14 +44,18 @@ def main(words: Sequence[str]) -> int:
 
 
 def read_arguments(words: Sequence[str]) -> argparse.Namespace:
-    """The arguments; overrides may stand anywhere, after ``--seeds 0 1`` too."""
+    """Parse the command line; overrides can be anywhere, even after ``--seeds 0 1``."""
     parser = argparse.ArgumentParser(description="Compare configurations of one recipe over several seeds.")
     parser.add_argument("comparison", help="a YAML file")
-    parser.add_argument("--processes", type=int, default=1, metavar="N", help="runs at once")
-    parser.add_argument("--seeds", type=int, nargs="+", metavar="SEED", help="run these only")
-    parser.add_argument("--only", nargs="+", metavar="NAME", help="run these configurations only")
-    parser.add_argument("--table-only", action="store_true", help="run nothing")
-    parser.add_argument("overrides", nargs="*", metavar="section.key=value", help="replaces a value in all")
+    parser.add_argument(
+        "--processes", type=int, default=1, metavar="N", help="number of runs at the same time"
+    )
+    parser.add_argument("--seeds", type=int, nargs="+", metavar="SEED", help="run only these seeds")
+    parser.add_argument("--only", nargs="+", metavar="NAME", help="run only these configurations")
+    parser.add_argument("--table-only", action="store_true", help="only write the table; train nothing")
+    parser.add_argument(
+        "overrides", nargs="*", metavar="section.key=value", help="override a value in all configurations"
+    )
     is_override = re.compile(r"[a-z_]+\.[\w.]+=").match
     arguments = parser.parse_intermixed_args([word for word in words if not is_override(word)])
     arguments.overrides += filter(is_override, words)
@@ -60,7 +64,7 @@ def read_arguments(words: Sequence[str]) -> argparse.Namespace:
 
 @dataclass
 class Training:
-    """A run in its process."""
+    """A run and the process that trains it."""
 
     run: Run
     process: subprocess.Popen
@@ -68,12 +72,12 @@ class Training:
 
     @property
     def minutes(self) -> str:
-        """Since it was started."""
+        """Time since the start, as text."""
         return f"{(time.monotonic() - self.begin) / 60:.1f} min"
 
 
 def run_all(runs: Sequence[Run], comparison: Comparison, processes: int) -> int:
-    """Run all, so many at once, and write the table after each; returns how many failed."""
+    """Train all runs, ``processes`` at a time, and write the table after each; return how many failed."""
     queue, running, failed = list(runs), list[Training](), 0
     try:
         while queue or running:
@@ -97,16 +101,16 @@ def run_all(runs: Sequence[Run], comparison: Comparison, processes: int) -> int:
 
 
 def start(run: Run, recipe: Path, processes: int) -> Training:
-    """Train in a process that has its share of the cores and writes to the log beside its run folder."""
+    """Train in a new process, with its share of the cores; its output goes to the log beside its run folder."""
     command = [sys.executable, str(TRAIN), str(recipe), *run.overrides, "--resume"]
     threads = max(1, (os.cpu_count() or 1) // processes)
     run.folder.parent.mkdir(parents=True, exist_ok=True)
     with log_of(run).open("a", encoding="utf-8") as log:
         try:
-            # Held by the process for as long as it lives, even after this one is killed.
+            # The child inherits the lock and holds it until it ends, even if this process is killed.
             fcntl.flock(log, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            raise UserError(f"{run} is being trained by another process: wait for it, or end it") from None
+            raise UserError(f"{run} is being trained by another process: wait for it or end it") from None
         print(f"$ {shlex.join(command)}", file=log, flush=True)
         process = subprocess.Popen(
             command,
@@ -121,17 +125,17 @@ def start(run: Run, recipe: Path, processes: int) -> Training:
 
 
 def fault_of(training: Training) -> str | None:
-    """Why a process that has ended left no finished run, with the last lines of its log, or None."""
+    """Why an ended process left no finished run, with the last lines of its log; None if the run is finished."""
     if code := training.process.returncode:
         tail = log_of(training.run).read_text(encoding="utf-8", errors="replace").splitlines()[-8:]
-        return "\n    ".join([f"exit code {code}, at the end of {log_of(training.run)}:", *tail])
+        return "\n    ".join([f"exit code {code}; the end of {log_of(training.run)}:", *tail])
     if difference := training.run.difference():
-        return f"the recipe was changed meanwhile ({difference}): delete {training.run.folder}"
+        return f"the recipe was changed during the run ({difference}): delete {training.run.folder}"
     return None if training.run.evaluation() else f"no evaluation.json in {training.run.folder}"
 
 
 def log_of(run: Run) -> Path:
-    """The log of a run, beside its folder."""
+    """The path of a run's log, beside its folder."""
     return run.folder.with_name(f"{run.folder.name}.log")
 
 

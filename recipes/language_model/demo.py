@@ -36,7 +36,7 @@ def main() -> None:
         description="Train a small sentence VAE on the embedded corpus and use it."
     )
     parser.add_argument(
-        "overrides", nargs="*", metavar="section.key=value", help="replaces a value of demo.yaml"
+        "overrides", nargs="*", metavar="section.key=value", help="override a value of demo.yaml"
     )
     recipe = read_recipe(RECIPE, parser.parse_args().overrides)
     check_run(recipe)
@@ -51,7 +51,7 @@ def main() -> None:
     title("Sentences sampled from the prior")
     print("\n".join(vae.sample(8, seed=1)))
 
-    title("Reconstruction: a held-out sentence, and what its latent vector decodes to")
+    title("Reconstruction: a held-out sentence, then the decoding of its latent vector")
     originals = test["text"][:4]
     for original, copy in zip(originals, vae.reconstruct(originals), strict=True):
         print(f"{original}\n    {copy}")
@@ -59,7 +59,7 @@ def main() -> None:
     title("Interpolation between two held-out sentences")
     print("\n".join(vae.interpolate(test["text"][4], test["text"][5], steps=7)))
 
-    title("What the latent vector knows: a linear classifier's accuracy, beside that of the commonest answer")
+    title("What the latent vector encodes: accuracy of a linear classifier, and of the most frequent answer")
     texts = test["text"][:]
     vectors = numpy.asarray(vae.encode(texts, show_progress_bar=False))
     for factor in Grammar.load().factors:
@@ -67,9 +67,7 @@ def main() -> None:
         right = cross_val_score(LogisticRegression(max_iter=1000), vectors, labels, cv=3).mean()
         print(f"{factor:10} {right:5.0%}   {numpy.bincount(labels).max() / len(labels):5.0%}")
 
-    title(
-        "Clusters of the latent vectors: characteristic words, nearest sentence, and what the centre decodes to"
-    )
+    title("Clusters of the latent vectors: characteristic words, nearest sentence, decoding of the centre")
     print(
         cluster_texts(vae, texts, clusters=5, words=8, nearest=1, draws=1, show_progress_bar=False).report()
     )
@@ -84,17 +82,17 @@ def main() -> None:
     title("Written")
     print(
         f"{recipe.folder}/   the run: model, tokenizer, recipe, evaluation\n"
-        f"{picture}   its latent space\n{page}   the same, to look around in"
+        f"{picture}   a map of its latent space\n{page}   the same map as a page to explore"
     )
 
 
 def title(words: str) -> None:
-    """A line above what follows."""
+    """Print a heading."""
     print(f"\n== {words}\n", flush=True)
 
 
 def draw_map(places: numpy.ndarray, test: Dataset, picture: Path) -> None:
-    """The places (n, 2) of the test sentences on a map, once for each of four factors."""
+    """Draw the positions (n, 2) of the test sentences, one panel for each of four factors."""
     figure, panels = pyplot.subplots(2, 2, figsize=(11, 8), layout="constrained")
     for axes, factor in zip(panels.flat, ("type", "register", "polarity", "tense"), strict=True):
         labels = numpy.array(test[factor])

@@ -1,4 +1,4 @@
-"""Print ways between random pairs of a run's test sentences, in Markdown, and how near the ends come to the sentences.
+"""Print interpolations between random pairs of test sentences, in Markdown, and the BLEU of their reconstructions.
 
 python recipes/language_model/interpolations.py runs/captions --pairs 10
 """
@@ -21,7 +21,7 @@ from textvae.training.recipe import read_recipe
 
 
 def main() -> None:
-    """Draw the pairs and decode the ways."""
+    """Draw the pairs, interpolate and print."""
     arguments = read_arguments()
     check_seed(arguments.seed, "--seed")
     recipe = read_recipe(arguments.run / "recipe.yaml")
@@ -30,8 +30,8 @@ def main() -> None:
     texts = list(islice(test.shuffle(seed=arguments.seed)["text"], max(wanted, 0)))
     if not 0 < wanted == len(texts):
         raise UserError(
-            "expected --pairs of 1 or more, and two test sentences for each, got "
-            f"{arguments.pairs} and {len(texts)} sentences"
+            f"expected --pairs of at least 1 and two test sentences for each pair, got {arguments.pairs} and "
+            f"{len(texts)} sentences: choose fewer pairs"
         )
     ends, decoded = [], []
     for a, b in zip(texts[::2], texts[1::2], strict=True):
@@ -44,17 +44,23 @@ def main() -> None:
         ends += [a, b]
         decoded += [sentences[0], sentences[-1]]
     score = BLEU().corpus_score(decoded, [ends])
-    print(f"-log p(x | z) in nats before each step. BLEU of the {len(ends)} ends: {score.score:.1f}")
+    print(
+        f"-log p(x | z) in nats before each step. BLEU of the {len(ends)} reconstructed ends: {score.score:.1f}"
+    )
 
 
 def read_arguments() -> argparse.Namespace:
-    """The arguments of the command line."""
-    parser = argparse.ArgumentParser(description="Print ways between test sentences of a run.")
+    """Parse the command line."""
+    parser = argparse.ArgumentParser(description="Print interpolations between test sentences of a run.")
     parser.add_argument("run", type=Path, help="a run folder")
-    parser.add_argument("--pairs", type=int, default=10, metavar="N", help="of test sentences")
-    parser.add_argument("--steps", type=int, default=5, metavar="N", help="of each way, the ends counted")
+    parser.add_argument(
+        "--pairs", type=int, default=10, metavar="N", help="number of pairs of test sentences"
+    )
+    parser.add_argument(
+        "--steps", type=int, default=5, metavar="N", help="sentences in each interpolation, with both ends"
+    )
     parser.add_argument("--path", choices=["linear", "spherical"], default="linear")
-    parser.add_argument("--seed", type=int, default=0, help="of the pairs")
+    parser.add_argument("--seed", type=int, default=0, help="seed for drawing the pairs")
     return parser.parse_args()
 
 

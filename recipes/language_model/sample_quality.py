@@ -1,11 +1,12 @@
-"""Measure how good and how various a run's samples are, from its prior and from one that is fitted afterwards.
+"""Measure the quality and diversity of a run's samples, from its own prior and from a fitted prior.
 
 python recipes/language_model/sample_quality.py runs/demo --samples 10000
 
-Language models of one size, with the run's tokenizer, are trained on as many sentences of the run's training data, of
-samples from its prior, and of samples from the fitted prior. Forward perplexity is that of samples under the model of
-the data, reverse perplexity that of held-out data under the model of samples (`textvae.evaluation.sample_quality`).
-What was stopped or killed goes on where it was; RUN/sample_quality/ has everything, the numbers in quality.json.
+The script trains language models of the same size on equally many sentences: from the run's training data, from its
+prior, and from the fitted prior. Forward perplexity is the perplexity of samples under the model of the data. Reverse
+perplexity is the perplexity of held-out data under the model of the samples (`textvae.evaluation.sample_quality`). If
+the script was stopped or killed, repeat it: it continues. Everything is written to RUN/sample_quality/, the numbers to
+quality.json.
 """
 
 import argparse
@@ -32,15 +33,15 @@ from textvae.training.run import run
 from textvae.training.schema import EvaluationOptions, ModelOptions
 
 COMPARED = 500
-"""Samples of which self-BLEU is taken; its cost grows with their square."""
+"""Number of samples for self-BLEU, whose cost grows with the square of this number."""
 
-# Of the language models.
+# Settings of the language models.
 MODEL = {"latent_size": 0, "embedding_size": 128, "hidden_size": 256, "initial_range": None}
 TRAINING = {"learning_rate": 4e-3, "lr_scheduler_type": "linear", "max_grad_norm": 5.0}
 
 
 def main() -> None:
-    """Draw, train, measure, print and write."""
+    """Draw samples, train language models, measure, print and write."""
     arguments = read_arguments()
     check_seed(arguments.seed, "--seed")
     recipe = read_recipe(arguments.run / "recipe.yaml")
@@ -72,21 +73,27 @@ def main() -> None:
 
 
 def read_arguments() -> argparse.Namespace:
-    """The arguments of the command line."""
+    """Parse the command line."""
     parser = argparse.ArgumentParser(description="Measure the samples of a run.")
     parser.add_argument("run", type=Path, help="a run folder")
-    parser.add_argument("--samples", type=int, default=10_000, metavar="N", help="sentences of each set")
-    parser.add_argument("--kind", choices=["mixture", "flow"], default="mixture", help="of the fitted prior")
-    parser.add_argument("--greedy", action="store_true", help="take the likeliest words, in place of draws")
-    parser.add_argument("--epochs", type=int, default=10, metavar="N", help="of the language models")
-    parser.add_argument("--seed", type=int, default=0, help="of all draws")
+    parser.add_argument(
+        "--samples", type=int, default=10_000, metavar="N", help="number of sentences in each set"
+    )
+    parser.add_argument(
+        "--kind", choices=["mixture", "flow"], default="mixture", help="kind of the fitted prior"
+    )
+    parser.add_argument(
+        "--greedy", action="store_true", help="take the most probable words instead of drawing them"
+    )
+    parser.add_argument("--epochs", type=int, default=10, metavar="N", help="epochs of the language models")
+    parser.add_argument("--seed", type=int, default=0, help="seed for all draws")
     return parser.parse_args()
 
 
 def sentences(
     vae: TextVAE, recipe: Recipe, arguments: argparse.Namespace
 ) -> tuple[dict[str, list[str]], list[str]]:
-    """As many training sentences, samples of the prior and samples of the fitted prior; and the test sentences."""
+    """Equally many training sentences, samples from the prior and from the fitted prior; and the test sentences."""
     corpus = load_corpus(**recipe.corpus)
     shuffled = corpus["train"].shuffle(seed=arguments.seed)
     data = [row["text"] for row in islice(shuffled, arguments.samples)]
@@ -103,7 +110,7 @@ def sentences(
 def language_model(
     texts: list[str], test: list[str], folder: Path, source: Recipe, arguments: argparse.Namespace
 ) -> Recipe:
-    """The recipe of a language model of ``texts``, cut as in the run's own recipe, measured on ``test``."""
+    """The recipe of a language model trained on ``texts``, cut as in the run's recipe, and measured on ``test``."""
     return replace(
         source,
         corpus={"train": Dataset.from_dict({"text": texts}), "test": Dataset.from_dict({"text": test})},
@@ -117,5 +124,5 @@ def language_model(
 
 
 if __name__ == "__main__":
-    with program("run the same command again, which goes on where it was"):
+    with program("run the same command again to continue"):
         main()

@@ -1,4 +1,4 @@
-"""The demo of translation: train a model on the embedded corpus, English to German, measure it, and use it.
+"""The translation demo: train an English-to-German model on the embedded corpus, measure it, and use it.
 
 make demo-translation
 """
@@ -18,7 +18,7 @@ from textvae.training.run import run
 RECIPE = Path(__file__).with_name("grammar.yaml")
 
 SENTENCES = 5
-"""That are shown."""
+"""Number of translations to print."""
 
 
 def main() -> None:
@@ -27,7 +27,7 @@ def main() -> None:
         description="Train a translation model on the embedded corpus and use it."
     )
     parser.add_argument(
-        "overrides", nargs="*", metavar="section.key=value", help="replaces a value of grammar.yaml"
+        "overrides", nargs="*", metavar="section.key=value", help="override a value of grammar.yaml"
     )
     print(f"\n== Training on pairs of the embedded corpus ({RECIPE.name})\n", flush=True)
     recipe = read_recipe(RECIPE, parser.parse_args().overrides)
@@ -38,7 +38,7 @@ def main() -> None:
 
     print(f"\n== Held-out pairs\n\n{report(result)}")
 
-    print("\n== Translations; where they differ, the reference below\n")
+    print("\n== Translations; if one differs from the reference, the reference follows\n")
     sources, references = pairs["source"][:], pairs["target"][:]
     translations = translator.translate(sources)
     for source, translation, reference in zip(sources, translations, references, strict=True):
@@ -48,7 +48,7 @@ def main() -> None:
     pair = sources[0], translations[0]
     of_source, of_target = translator.tokens(*pair)
     draw_attention(translator.attention(*pair), of_source, of_target, picture)
-    print(f"\n== Written\n\n{recipe.folder}/   the run\n{picture}   where the first translation looks")
+    print(f"\n== Written\n\n{recipe.folder}/   the run\n{picture}   the attention of the first translation")
 
 
 if __name__ == "__main__":

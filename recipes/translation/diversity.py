@@ -1,10 +1,11 @@
-"""Compare three ways to several translations of each source: draws of z, the best of a beam, and draws of the words.
+"""Compare three ways to get several translations of a source: draws of z, the best of a beam, draws of the words.
 
 python recipes/translation/diversity.py runs/multi30k_vnmt --sources 1000
 
-Draws of z are the likeliest translation of each z. Words are drawn at several temperatures with z the prior's mean, and
-the one whose BLEU is nearest to that of the draws of z (of the beam, for a model without z) is compared: more diversity
-is no art if the translations may be worse. RUN/diversity/ has the numbers, the picture and the translations.
+For each draw of z, a beam search finds the translation. Words are drawn at several temperatures, with z at the prior's
+mean. The temperature whose BLEU is nearest to the BLEU of the draws of z is compared (for a model without z: nearest to
+the beam), because diversity is easy to get with worse translations. RUN/diversity/ gets the numbers, the picture and
+the translations.
 """
 
 import argparse
@@ -30,7 +31,7 @@ Sets = list[list[str]]
 
 
 def main() -> None:
-    """Translate, measure, draw, print and write."""
+    """Translate, measure, draw the picture, print and write."""
     arguments = read_arguments()
     folder = arguments.run / "diversity"
     check_seed(arguments.seed, "--seed")
@@ -58,30 +59,38 @@ def main() -> None:
             f"{getattr(own, name):13.3f}" for name in COLUMNS
         )
         print(line)
-    print(f"\n* in the picture, {folder}/diversity.png")
+    print(f"\n* drawn in {folder}/diversity.png")
 
 
 def read_arguments() -> argparse.Namespace:
-    """The arguments of the command line."""
-    parser = argparse.ArgumentParser(description="Measure how various the translations of a run are.")
+    """Parse the command line."""
+    parser = argparse.ArgumentParser(description="Measure the diversity of a run's translations.")
     parser.add_argument("run", type=Path, help="a run folder")
-    parser.add_argument("--translations", type=int, default=10, metavar="N", help="of each source")
     parser.add_argument(
-        "--sources", type=int, default=None, metavar="N", help="of the test split; all, if left out"
+        "--translations", type=int, default=10, metavar="N", help="translations of each source"
     )
-    parser.add_argument("--beam", type=int, default=5, metavar="N", help="of the search for each z")
+    parser.add_argument(
+        "--sources",
+        type=int,
+        default=None,
+        metavar="N",
+        help="number of sources from the test split; default: all",
+    )
+    parser.add_argument("--beam", type=int, default=5, metavar="N", help="beams of the search for each z")
     parser.add_argument(
         "--temperatures", type=float, nargs="+", default=[0.2, 0.4, 0.6, 0.8, 1.0], metavar="T"
     )
-    parser.add_argument("--batch-size", type=int, default=32, metavar="N", help="sources at once")
-    parser.add_argument("--seed", type=int, default=0, help="of all draws")
+    parser.add_argument(
+        "--batch-size", type=int, default=32, metavar="N", help="number of sources in a batch"
+    )
+    parser.add_argument("--seed", type=int, default=0, help="seed for all draws")
     return parser.parse_args()
 
 
 def translations(
     translator: Translator, sources: list[str], arguments: argparse.Namespace
 ) -> dict[str, Sets]:
-    """Several translations of each source, by the way they were found."""
+    """Several translations of each source, for each way of finding them."""
     n = arguments.translations
     ways: dict[str, dict[str, Any]] = {}
     if translator.model.config.latent_size:
@@ -94,7 +103,7 @@ def translations(
 
 
 def compared(found: Mapping[str, Diversity]) -> list[str]:
-    """The ways of about one BLEU: of those that draw words the one that comes nearest."""
+    """The ways with similar BLEU: all, but of those that draw words only the nearest one."""
     wanted = found["z" if "z" in found else "beam"].bleu
     words = [way for way in found if way.startswith("words")]
     nearest = min(words, key=lambda way: abs(found[way].bleu - wanted))

@@ -1,4 +1,4 @@
-"""Train a variational translation model, or the one without z, and measure it.
+"""Train a translation model, with or without z, and measure it.
 
 python recipes/translation/train.py recipes/translation/grammar.yaml training.max_steps=100
 """
@@ -6,4 +6,4 @@ python recipes/translation/train.py recipes/translation/grammar.yaml training.ma
 from textvae.training.script import train
 
 if __name__ == "__main__":
-    train("Train a variational translation model, or the one without z, and measure it.")
+    train("Train a translation model, with or without z, and measure it.")

@@ -1,4 +1,4 @@
-"""The way between two sentences is printed and drawn as the package decodes it."""
+"""The interpolation between two sentences is printed and drawn as the package decodes it."""
 
 import pytest
 import tiny
@@ -25,7 +25,7 @@ def test_the_way_is_printed_and_drawn(example, run, tmp_path, path):
     sentences = vae.decode(z)
     scores = vae.score(sentences, z)
     assert lines == [f"{-score:6.1f}  {text}" for text, score in zip(sentences, scores, strict=True)]
-    assert last.endswith(f"the picture: {picture}")
+    assert last.endswith(f"picture: {picture}")
     draw_strip(sentences, scores, expected)
     assert picture.read_bytes() == expected.read_bytes()
 

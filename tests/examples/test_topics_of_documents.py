@@ -1,4 +1,4 @@
-"""Documents are clustered by an embedder in a pipeline, and each cluster has its words."""
+"""An embedder in a pipeline clusters the documents, and each cluster gets its own words."""
 
 import re
 
@@ -9,7 +9,7 @@ TINY = ("--latent-size", 2, "--epochs", 1)
 
 @pytest.fixture
 def documents(apart, tmp_path):
-    """A file of 40 documents, 20 of each of two topics that share no word."""
+    """A file of 40 documents: 20 for each of two topics that share no word."""
     file = tmp_path / "documents.txt"
     topics = ["dog cat horse sheep", "bank loan money debt"]
     file.write_text("".join(f"{' '.join(topic.split()[i % 4 :])}\n" for topic in topics for i in range(20)))

@@ -1,4 +1,4 @@
-"""The VAE of the example is the package's: its bounds, its text, its weights' names; and it learns."""
+"""The example's VAE has the bounds, the text and the parameter names of the package's; and it learns."""
 
 import math
 import re
@@ -18,7 +18,7 @@ SIZES = {"E": 6, "D": 8, "Z": 3}
 
 @pytest.fixture(scope="module")
 def parts():
-    """What the example defines, by name."""
+    """The names that the example defines."""
     return runpy.run_path(str(FILE))
 
 
@@ -84,7 +84,7 @@ def test_its_text_is_the_package_s(pair):
 @pytest.mark.parametrize("columns", [1, 4])
 def test_padding_changes_nothing(parts, pair, ids, columns):
     batch = parts["collate"](ids)
-    # Any id stands where the mask is False, so these are words.
+    # Where the mask is False any id may stand, so these are words.
     words = torch.randint(4, tiny.VOCABULARY, (2, len(ids), columns))
     longer = parts["Batch"](
         torch.cat([batch.inputs, words[0]], 1),
@@ -133,7 +133,7 @@ SENTENCES = ["a b c .", "d e f g !", "h i ?", "k l m n o"]
 
 @pytest.fixture
 def corpus(apart, tmp_path):
-    """A file with four sentences, 16 times each, and one that is longer."""
+    """A file with four sentences, 16 times each, and one longer sentence."""
     file = tmp_path / "corpus.txt"
     file.write_text("\n".join([*SENTENCES * 16, "too long " * 4]))
     return file
@@ -146,14 +146,14 @@ def test_it_learns(example, corpus):
     rows = re.findall(r"beta (\S+) +-ELBO +(\S+) +KL +(\S+)", epochs)
     bound, kl = [float(row[1]) for row in rows], float(rows[-1][2])
     assert len(bound) == 12
-    # Of four sentences, equally likely, no model knows more than their entropy, log 4; what it knows comes through z.
+    # No model can be better than the entropy of four equally likely sentences, log 4; this one gets near it by z.
     assert math.log(4) < bound[-1] < 0.5 * bound[0]
     assert kl > 0.5 * math.log(4)
     known = {sentence.replace(" .", ".").replace(" !", "!").replace(" ?", "?") for sentence in SENTENCES}
     drawn, way = ([line.strip() for line in part.splitlines()[1:]] for part in (drawn, way))
     assert (len(drawn), len(way)) == (8, 9)
     assert len(known & set(drawn)) > 1, "more than one z says something"
-    # The first and last are held-out sentences, and those beside them what their posterior means decode to.
+    # The first and the last line are held-out sentences; beside them are the decodings of their posterior means.
     assert way[:2] == [way[0]] * 2
     assert way[-2:] == [way[-1]] * 2
 

@@ -13,7 +13,7 @@ def script(monkeypatch, capsys):
 
 @pytest.fixture
 def run_folder(tmp_path):
-    """Makes a run folder of a tiny model that was trained, says its recipe, on the texts."""
+    """Makes the run folder of a tiny model whose recipe says that it was trained on the texts."""
 
     def make(texts):
         TextVAE(tiny.model(), tiny.tokenizer()).save_pretrained(tmp_path)

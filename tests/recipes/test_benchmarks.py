@@ -1,4 +1,4 @@
-"""The yardstick computes what the package computes, the counts are right, and the scripts print what they promise."""
+"""The textbook computes the same as the package, the counts are right, and the scripts print what they promise."""
 
 import importlib
 import json
@@ -87,7 +87,7 @@ def test_a_step_of_the_textbook_goes_down_the_clipped_gradient(scripts):
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("chunk", [100, 4])
 def test_importance_weighted_bounds_are_those_of_the_textbook(scripts, kind, chunk):
-    """Torch draws sixteen numbers at once: four samples of four are a block, so that chunks of them draw alike."""
+    """Torch draws sixteen numbers at once. Four samples of size four are one block, so chunks of them draw the same."""
     ours, textbook = pair(scripts, kind)
     batch = tiny.batch()
     for row in range(len(batch.inputs)):
@@ -122,7 +122,7 @@ def test_the_textbook_writes_the_same_text(scripts, kind, beams):
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_flops_are_those_that_torch_counts(scripts, kind):
-    """In double precision, for which oneDNN has no LSTM, torch sees every product; here there are no pads to count."""
+    """oneDNN has no LSTM in double precision, so torch counts every product; without padding the counts must agree."""
     model, textbook = pair(scripts, kind)
     batch = tiny.batch(30, 30)
     work, twice = (2, 2 * 31), (4, 4 * 31)
@@ -137,8 +137,8 @@ def test_flops_are_those_that_torch_counts(scripts, kind):
             model.config, work
         )
         assert counted(lambda: model(**batch, samples=2)) == scripts.measure.flops(model.config, work, twice)
-    # The encoder's first state is no variable: its share of the gradient, one position in 31, is missing. (Of our
-    # output layer torch does not count what is added in place.)
+    # The encoder's first state is constant, so its part of the gradient, one position in 31, is missing. (Torch does not
+    # count the products that our output layer adds in place.)
     trained = counted(lambda: textbook.loss(batch).backward())
     assert trained == pytest.approx(3 * scripts.measure.flops(model.config, work, work), rel=0.01)
 
@@ -234,7 +234,7 @@ def test_throughput_reads_a_corpus(lines, tmp_path):
 def test_an_unknown_name_is_refused(lines, capsys):
     with pytest.raises(SystemExit, match="2"):
         lines("throughput", "--only", "trian/*")
-    assert "expected --only to fit one of train/lstm-256/fp32, " in capsys.readouterr().err
+    assert "expected --only to match one of train/lstm-256/fp32, " in capsys.readouterr().err
 
 
 def test_scaling_prints_a_line_for_each_point_and_draws_them(scripts, lines, monkeypatch, tmp_path):

@@ -1,4 +1,4 @@
-"""Every method of the classification recipe, for a few steps on a stand-in for its corpus."""
+"""Every method of the classification recipe runs for a few steps on a substitute for its corpus."""
 
 import importlib
 import json
@@ -26,7 +26,7 @@ SMALL = [
 
 @pytest.fixture
 def corpus(tmp_path) -> list[str]:
-    """Overrides that put two classes, which share no word, in the place of a corpus."""
+    """Overrides that replace the corpus by two classes that share no word."""
     file = tmp_path / "rows.jsonl"
     words = {"beasts": "cat dog cow hen", "news": "bank vote film race"}
     texts = [(f"{ws} {label}{i}", label) for label, ws in words.items() for i in range(40)]

@@ -1,4 +1,4 @@
-"""The clustering recipes as they stand, for three steps on a stand-in for their corpora, and what they write."""
+"""The clustering recipes run unchanged for three steps on a substitute for their corpora, and write their results."""
 
 import json
 import re
@@ -27,10 +27,10 @@ SMALL = [
 
 @pytest.fixture(scope="module")
 def corpus(tmp_path_factory) -> list[str]:
-    """Overrides that put two topics, which share no word, in the place of a corpus."""
+    """Overrides that replace the corpus by two topics that share no word."""
     file = tmp_path_factory.mktemp("corpus") / "rows.jsonl"
     words = {"beasts": "cat dog cow hen", "news": "bank vote film race"}
-    # As many words as the baselines' singular components, each in three texts.
+    # As many words as the baselines have singular components, each in three texts.
     texts = [(f"{ws} {label}{i}", label) for label, ws in words.items() for i in range(40)] * 3
     file.write_text("\n".join(json.dumps({"text": text, "label": label}) for text, label in texts))
     splits = [f"corpus.{split}={file}" for split in ("train", "validation", "test")]

@@ -1,4 +1,4 @@
-"""The comparison: its table by hand, its faults before any run, and its runs, most of them by a stand-in."""
+"""The comparison: its table is checked by hand, faults are found before any run, and most runs use a substitute."""
 
 import importlib.util
 import json
@@ -20,7 +20,7 @@ from textvae.training.comparison import read_comparison, rows, write_table
 FOLDER = Path(__file__).parents[2] / "recipes" / "language_model"
 COMPARISONS = sorted((FOLDER / "cures").glob("*.yaml"))
 
-# Does what train.py does to its run folder, and notes that it was called.
+# Does the same to its run folder as train.py, and records that it was called.
 STAND_IN = """
 import json, os, pathlib, sys, time
 import yaml
@@ -81,7 +81,7 @@ def write(tmp_path):
 
 @pytest.fixture
 def stand_in(compare, tmp_path, monkeypatch):
-    """In the place of train.py; returns the calls of a configuration: run, whether it resumes, threads, process."""
+    """Replaces train.py; returns the calls of a configuration: run, whether it resumes, threads, process."""
     (tmp_path / "train.py").write_text(STAND_IN)
     monkeypatch.setattr(compare, "TRAIN", tmp_path / "train.py")
 
@@ -93,7 +93,7 @@ def stand_in(compare, tmp_path, monkeypatch):
 
 
 def finish(run, **evaluation):
-    """What a finished run leaves."""
+    """The files that a finished run leaves."""
     run.folder.mkdir(parents=True)
     (run.folder / "recipe.yaml").write_text(yaml.safe_dump(run.source), encoding="utf-8")
     (run.folder / "evaluation.json").write_text(json.dumps(evaluation), encoding="utf-8")
@@ -267,7 +267,7 @@ def test_a_recipe_that_changes_meanwhile_is_not_mixed_in(
     monkeypatch.setattr(compare, "start", change_and_start)
     assert compare.main([str(write()), "--only", "none", "--seeds", "3"]) == 1
     said = capsys.readouterr().out
-    assert "the recipe was changed meanwhile (training.max_steps 9, now 3)" in said
+    assert "the recipe was changed during the run (training.max_steps 9, now 3)" in said
     assert "| none          |      — |" in said
 
 
@@ -320,7 +320,7 @@ def test_its_end_is_that_of_its_processes_and_it_goes_on(compare, write, stand_i
     assert resumes == "True"
     assert not alive(int(number))
 
-    # The stand-in sleeps no longer, and the folder is gone on with.
+    # The substitute no longer sleeps, and the run in the folder continues.
     (tmp_path / "train.py").write_text(STAND_IN.replace("== 666", "== 667"))
     assert compare.main([str(path)]) == 0
     assert [call[0] for call in stand_in("long")] == ["seed0", "seed0"]
@@ -350,7 +350,7 @@ def test_the_real_script_trains_and_goes_on_from_a_checkpoint(compare, tmp_path,
     first = json.loads((folder / "evaluation.json").read_text())
     assert f"{first['iw_nll']:.2f}" in (tmp_path / "out" / "table.md").read_text()
 
-    # As if it had been killed while it wrote the last checkpoint.
+    # As if the run had been killed while it wrote the last checkpoint.
     (folder / "evaluation.json").unlink()
     (folder / "model.safetensors").unlink()
     (folder / "checkpoint-3" / "trainer_state.json").unlink()

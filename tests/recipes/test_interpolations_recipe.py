@@ -1,4 +1,4 @@
-"""Ways between test sentences are printed, whole and from end to end."""
+"""Interpolations between test sentences are printed completely, from one end to the other."""
 
 import pytest
 
@@ -25,11 +25,11 @@ def test_ways_lead_from_one_test_sentence_to_another(script, run):
     vae = TextVAE.from_pretrained(run)
     decoded = [sentence for _, *(sentence,) in steps]
     assert decoded[::3] + decoded[2::3] == vae.reconstruct([*ends[::2], *ends[1::2]])
-    assert lines[-1].startswith("-log p(x | z) in nats before each step. BLEU of the 4 ends: ")
+    assert lines[-1].startswith("-log p(x | z) in nats before each step. BLEU of the 4 reconstructed ends: ")
 
 
 @pytest.mark.parametrize(("pairs", "found"), [(-1, 0), (0, 0), (5, 9)])
 def test_pairs_that_cannot_be_drawn_are_named(script, run, pairs, found):
     result = script(SCRIPT, run, "--pairs", pairs)
     assert (result.code, result.err.count("\n")) == (2, 1)
-    assert f"two test sentences for each, got {pairs} and {found} sentences" in result.err
+    assert f"two test sentences for each pair, got {pairs} and {found} sentences" in result.err

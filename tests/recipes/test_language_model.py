@@ -1,4 +1,4 @@
-"""Every recipe is read as it stands and runs for three steps on a stand-in for its corpus."""
+"""Every recipe is valid unchanged and runs for three steps on a substitute for its corpus."""
 
 import json
 from pathlib import Path
@@ -36,7 +36,7 @@ SMALL = [
 
 @pytest.fixture(scope="module")
 def corpus(tmp_path_factory) -> list[str]:
-    """Overrides that put 40 sentences in the place of a corpus."""
+    """Overrides that replace the corpus by 40 sentences."""
     file = tmp_path_factory.mktemp("corpus") / "sentences.txt"
     nouns = ["cat", "dog", "nurse", "singer", "boat"]
     lines = [f"the {a} saw the {b} {when}" for a in nouns for b in nouns for when in ("today", "twice")]

@@ -1,4 +1,4 @@
-"""The recipe runs, on a tiny model and a few sentences, and goes on where it was."""
+"""The recipe runs on a tiny model and a few sentences, and continues if it is repeated."""
 
 import json
 

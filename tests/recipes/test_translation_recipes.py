@@ -1,4 +1,4 @@
-"""Every recipe is read as it stands and runs for three steps on a stand-in for its corpus."""
+"""Every recipe is valid unchanged and runs for three steps on a substitute for its corpus."""
 
 import json
 from pathlib import Path
@@ -25,7 +25,7 @@ SMALL = [
 
 @pytest.fixture(scope="module")
 def corpus(tmp_path_factory) -> list[str]:
-    """Overrides that put 45 pairs in the place of a corpus."""
+    """Overrides that replace the corpus by 45 pairs."""
     folder = tmp_path_factory.mktemp("corpus")
     words = {"cat": "Katze", "dog": "Hündin", "nurse": "Schwester", "singer": "Sängerin", "boat": "Fähre"}
     whens = {"today": "heute", "twice": "zweimal", "": "gestern"}
@@ -45,7 +45,7 @@ def corpus(tmp_path_factory) -> list[str]:
 
 @pytest.fixture(scope="module")
 def baseline(corpus, tmp_path_factory) -> Path:
-    """A run of the model without z, from which others start."""
+    """A run of the model without z, from which other runs start."""
     folder = tmp_path_factory.mktemp("baseline")
     overrides = [*SMALL, *corpus, f"training.output_dir={folder}"]
     run(read_recipe(FOLDER / "multi30k_baseline.yaml", overrides))
@@ -58,7 +58,7 @@ def test_the_recipe_runs(path, corpus, baseline, tmp_path):
     start = read_recipe(path, overrides).model.start_from
     if start:
         assert start == "runs/multi30k_baseline"
-        # A z that starts as the context is as large as the states.
+        # If z starts as the context, it must be as large as the states.
         overrides += [f"model.start_from={baseline}", "model.latent_size=8"]
     recipe = read_recipe(path, overrides)
     result = run(recipe)
