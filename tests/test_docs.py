@@ -200,7 +200,11 @@ def test_the_index_lists_every_page():
         (unknown_names, "```python\nfrom textvae.support.errors import UserError, None_\n```\n",
          ["textvae.support.errors.None_"]),
         (unknown_names, "```python\nimport textvae\ntextvae.TextVAE, textvae.Texts\n```\n", ["textvae.Texts"]),
-        (unknown_names, "    >>> from textvae.interfaces.ray import write_vectors\n", ["textvae.interfaces.ray.write_vectors"]),
+        (
+            unknown_names,
+            "    >>> from textvae.interfaces.ray import writes\n",
+            ["textvae.interfaces.ray.writes"],
+        ),
         (unknown_names, "`textvae.pictures` and `textvae.paintings`", ["textvae.paintings"]),
         (lambda text: unknown_files(text, ROOT), "`modules/encoders.py` `tests/none.py`", ["tests/none.py"]),
         (lambda text: unknown_options_of_scripts(shell(text)), "    python recipes/clustering/none.py",

@@ -7,7 +7,7 @@ from textvae.interfaces.batching import at_once, batches_of, decoding
 
 
 def with_lengths(rows):
-    """The rows as they are prepared, with the numbers of their tokens, EOS counted."""
+    """The rows as `Fields.prepare` makes them, with their lengths in tokens, EOS included."""
     counted = {"length": "ids", "source_length": "source_ids"}
     return [row | {name: len(row[ids]) + 1 for name, ids in counted.items()} for row in rows]
 
@@ -23,7 +23,7 @@ def test_batches_hold_like_lengths_and_know_their_places():
 
 
 def test_without_a_size_a_batch_has_so_many_tokens(monkeypatch):
-    """Pads, ends of sentences and sources counted; what is longer is a batch alone."""
+    """Padding, EOS and sources count as tokens. A row longer than the limit is a batch of its own."""
     monkeypatch.setattr(batching, "TOKENS", 12)
     rows = with_lengths(tiny.pairs(lengths=(5, 1, 2, 1, 30), source_lengths=(4, 2, 2, 1, 3)))
     found = [

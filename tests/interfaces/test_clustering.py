@@ -1,4 +1,4 @@
-"""Clusters of texts, with a model that writes of what it has read: fruit or beasts."""
+"""Clustering of texts, with a model of sentences about two topics: fruit and animals."""
 
 import json
 from string import ascii_lowercase
@@ -25,7 +25,7 @@ def vae():
 
 @pytest.fixture(scope="module")
 def with_prior():
-    """A model whose prior has a component at the vector of "b b b" and one at that of "y y y"."""
+    """A model whose prior has one component at the vector of "b b b" and one at the vector of "y y y"."""
     torch.manual_seed(1)
     vae = TextVAE(tiny.model(initial_range=1.0, prior_components=3), tiny.tokenizer())
     far = np.full((1, 3), 50.0)

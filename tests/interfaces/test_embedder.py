@@ -1,4 +1,4 @@
-"""The scikit-learn face: its contract, its way around a fitted model, and the tools that take vectors."""
+"""The scikit-learn interface: its contract, the methods of a fitted estimator, and other tools that use it."""
 
 import copy
 import pickle
@@ -157,7 +157,7 @@ def test_of_few_texts_nothing_is_chosen():
     assert estimator.vae_.model.config.latent_size == 32
 
 
-# ---- what a fitted estimator gives
+# ---- the methods of a fitted estimator
 
 
 def test_transform_encodes_and_inverse_transform_decodes(fitted, texts):
@@ -230,9 +230,9 @@ def test_it_works_in_pipelines_and_searches(rows, texts):
 
 
 class OfNumbers(TextVAEEmbedder):
-    """The estimator with rows of numbers for texts, as the checks have no strings and leave out what takes them.
+    """The estimator with rows of numbers as texts, because scikit-learn's checks skip estimators of strings.
 
-    What is checked is all but how X is read, which is scikit-learn's `validate_data` here.
+    The checks cover everything except how X is read, for which this class uses scikit-learn's `validate_data`.
     """
 
     def __sklearn_tags__(self):
@@ -254,8 +254,8 @@ def _words(rows):
     return [" ".join(f"{place}:{value:.0f}" for place, value in enumerate(row)) for row in rows]
 
 
-EXCLUDED = {"check_fit2d_1sample": "our message speaks of texts, it looks for samples"}
-"""The checks that must fail, and why."""
+EXCLUDED = {"check_fit2d_1sample": "the check expects the word samples in the message, ours says texts"}
+"""The checks that are expected to fail, and why."""
 
 INSTANT = {
     "check_estimator_cloneable",
@@ -271,7 +271,7 @@ INSTANT = {
     "check_estimators_unfitted",
     "check_transformers_unfitted",
 }
-"""The checks that take no time; each of the others trains one model or more."""
+"""The quick checks; each of the others trains at least one model."""
 
 
 def checks():
@@ -285,15 +285,15 @@ def checks():
 @pytest.mark.parametrize(("estimator", "check"), list(checks()))
 @pytest.mark.filterwarnings("ignore")
 def test_the_checks_of_scikit_learn(estimator, check):
-    check(estimator)  # raises if the estimator does not keep the rule
+    check(estimator)  # raises an error if the estimator breaks the rule
 
 
-# ---- tools that take an embedding model
+# ---- tools that use an embedding model
 
 
 @pytest.mark.filterwarnings("ignore")
 def test_bertopic_takes_it_in_a_pipeline(fitted, texts):
-    """BERTopic knows its backends by their classes; a scikit-learn pipeline is one of those."""
+    """BERTopic chooses its backend by the class of the embedding model and accepts a scikit-learn pipeline."""
     bertopic = pytest.importorskip("bertopic")
     topics = bertopic.BERTopic(
         embedding_model=make_pipeline(fitted),

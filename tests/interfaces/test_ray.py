@@ -1,4 +1,4 @@
-"""Vectors on Ray: each text once, whatever the pieces, and whoever dies."""
+"""Vectors on Ray: each text is encoded once, for all sizes of pieces and after the death of any process."""
 
 import gzip
 import os
@@ -31,7 +31,7 @@ def run(tmp_path_factory):
 
 
 def lines_of(path, size, monkeypatch):
-    """The lines of a file by pieces of so many bytes."""
+    """The lines of a file in each piece of ``size`` bytes."""
     monkeypatch.setattr(on_ray, "TEXT_BYTES", size)
     local = fs.LocalFileSystem()
     return [
@@ -117,7 +117,7 @@ ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False, object_store_
 textvae.interfaces.ray.TEXT_BYTES = 4096
 print(textvae.interfaces.ray.write_vectors(*sys.argv[1:], batch_size=1))
 """
-"""A process of its own, because Ray leaves processes behind that Python warns of."""
+"""A separate program, because Ray leaves processes behind, about which Python warns."""
 
 
 def started(run, source, folder):
@@ -127,16 +127,16 @@ def started(run, source, folder):
 
 
 def finished(driver):
-    """The number of rows that the call returned."""
+    """Wait for the program; returns the number of rows that `write_vectors` returned."""
     out = driver.communicate(timeout=300)[0]
     assert driver.returncode == 0
-    # Ray writes there, too.
+    # Ray writes to standard output too.
     (rows,) = filter(str.isdigit, out.splitlines())
     return int(rows)
 
 
 def first_file_in(folder, driver):
-    """Wait for it."""
+    """Wait until the folder has a file of vectors; returns the file."""
     while not (found := list(folder.glob("0*.parquet"))):
         assert driver.poll() is None
         time.sleep(0.05)
@@ -145,7 +145,7 @@ def first_file_in(folder, driver):
 
 @pytest.fixture(scope="module")
 def source(tmp_path_factory):
-    """Some thousand texts in some fifty pieces."""
+    """8,000 texts, which make about fifty pieces."""
     draw = np.random.default_rng(0).choice
     path = tmp_path_factory.mktemp("source") / "texts.txt"
     path.write_text("\n".join(" ".join(draw(list("abcdefgh"), 12)) for _ in range(8000)), encoding="utf-8")
@@ -154,14 +154,14 @@ def source(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def undisturbed(run, source, tmp_path_factory):
-    """The vectors of a call that nothing happens to."""
+    """The vectors written by a call without interruption."""
     folder = tmp_path_factory.mktemp("undisturbed")
     assert finished(started(run, source, folder)) == 8000
     return folder
 
 
 def same(folder, other):
-    """Whether two folders hold the same tables, each in the files of the same names."""
+    """Whether two folders hold files with the same names and the same tables."""
     names = [sorted(path.name for path in each.glob("*.parquet")) for each in (folder, other)]
     return names[0] == names[1] and all(
         parquet.read_table(folder / name).equals(parquet.read_table(other / name)) for name in names[0]
@@ -209,12 +209,12 @@ def test_vectors_of_another_call_are_refused(tmp_path):
     local = fs.LocalFileSystem()
     on_ray._claim(local, str(tmp_path), settings)
     on_ray._claim(local, str(tmp_path), settings)
-    with pytest.raises(UserError, match=r"got another deviations: repeat the call"):
+    with pytest.raises(UserError, match=r"got different values of deviations: repeat the first call"):
         on_ray._claim(local, str(tmp_path), settings | {"deviations": False})
 
 
 def test_a_piece_without_a_line_has_a_file_without_rows(run, tmp_path):
-    """Or a repeated call would do it again, and never end."""
+    """Otherwise each repeated call would find the piece missing and encode it again."""
     (tmp_path / "a.txt").write_text("a b c\n")
     writer = on_ray._PieceWriter(str(tmp_path / "z"), model=run, column="text")
     (tmp_path / "z").mkdir()

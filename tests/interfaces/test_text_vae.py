@@ -1,4 +1,4 @@
-"""The class for people with strings: order, agreement with what it is made of, and its error messages."""
+"""`TextVAE`: the order of results, agreement with the model and the tokenizer, and error messages."""
 
 import copy
 import inspect
@@ -54,7 +54,7 @@ def saved(vae, tmp_path_factory):
 
 @pytest.fixture
 def run(saved, tmp_path):
-    """A copy that a test may damage."""
+    """A copy of the run that a test may change."""
     return shutil.copytree(saved, tmp_path / "run")
 
 
@@ -119,7 +119,7 @@ def test_encode_takes_what_sentence_transformers_take_in_their_order(vae):
         "output_value": "token_embeddings",
         "precision": "int8",
     }.items():
-        with pytest.raises(UserError, match=f"expected {name}=.* the only one there is, got '{value}'"):
+        with pytest.raises(UserError, match=f"expected {name}=.* the only supported value, got '{value}'"):
             vae.encode(["b"], **{name: value})
     with pytest.raises(TypeError, match="unexpected keyword argument 'batchsize'"):
         vae.encode(["b"], batchsize=3)
@@ -135,7 +135,7 @@ def test_encode_takes_batches_with_what_mteb_says_of_its_task(vae, texts):
 
 @pytest.fixture
 def short():
-    """A model of sentences of at most three words and their end."""
+    """A model with a maximum length of three words and EOS."""
     torch.manual_seed(1)
     vae = TextVAE(tiny.model(initial_range=1.0), copy.deepcopy(tiny.tokenizer()))
     vae.tokenizer.model_max_length = 4
@@ -200,7 +200,7 @@ def test_a_bar_only_where_asked_for(vae, capsys):
     assert "encoding" in capsys.readouterr().err
 
 
-# ---- decode and what is made of it
+# ---- decode, and the methods that use it
 
 
 def test_decoding_a_batch_is_decoding_one_by_one(vae, texts):
@@ -236,7 +236,7 @@ def test_a_temperature_means_that_words_are_drawn(vae):
 
 
 def test_words_are_drawn_from_the_whole_vocabulary():
-    """`generate` would draw from the 50 likeliest only."""
+    """By default `generate` would sample from the 50 likeliest words only."""
     torch.manual_seed(0)
     words = [f"v{number}" for number in range(200)]
     tokenizer = train_tokenizer([" ".join(words)], "words")
@@ -271,7 +271,7 @@ def test_samples_follow_their_seed(vae):
     assert vae.sample(6, seed=3, maximum_length=9) == vae.sample(6, seed=3, maximum_length=9)
     assert vae.sample(6, seed=3, maximum_length=9) != vae.sample(6, seed=4, maximum_length=9)
     assert vae.sample(6, maximum_length=9) != vae.sample(6, maximum_length=9)
-    with pytest.raises(UserError, match="1 or more, got 0"):
+    with pytest.raises(UserError, match="expected 1 sentence or more, got 0"):
         vae.sample(0)
 
 
@@ -282,7 +282,7 @@ def test_samples_are_decoded_draws_of_the_prior(vae):
 
 @pytest.mark.parametrize("options", [{}, {"temperature": 1.0}], ids=["greedy", "drawn"])
 def test_threads_sample_alike(vae, options):
-    """No thread draws another's numbers, or leaves another without the evaluation mode."""
+    """No thread uses the random numbers of another, or ends the evaluation mode of another."""
     alone, other = (vae.sample(4, seed=seed, **options) for seed in (1, 2))
     assert alone != other
     with ThreadPoolExecutor(4) as pool:
@@ -298,7 +298,7 @@ def test_log_likelihood_is_that_of_evaluate_in_the_order_of_the_texts(vae, texts
     loader = evaluation_loader(tokens, vae.fields, 3)
     scores = vae.log_likelihood(texts, samples=400)
     assert scores.shape == (8,)
-    # The draws are others, so it is only about the same; the lengths tell the rows apart.
+    # The samples differ, so the scores agree only roughly; the rows differ more, because their lengths do.
     assert -scores.mean() == pytest.approx(evaluate(vae.model, loader, samples=400).iw_nll, abs=0.1)
     alone = [vae.log_likelihood(text, samples=400)[0] for text in texts]
     np.testing.assert_allclose(scores, alone, atol=0.5)
@@ -421,7 +421,7 @@ def test_blanks_are_filled_with_words(vae):
     assert vae.fill("a b c", particles=10) == [("a b c", pytest.approx(1))]
 
 
-# ---- leaving no trace
+# ---- no side effects
 
 
 def test_neither_mode_nor_random_state_change(texts):
@@ -535,7 +535,7 @@ def test_weights_of_other_sizes_are_named(run, capfd):
 
 def test_the_tokenizer_must_be_the_models(run):
     train_tokenizer(["a b c"], "words").save_pretrained(run)
-    with pytest.raises(UserError, match=r"of 30 tokens \(vocab_size\), got one of 7"):
+    with pytest.raises(UserError, match=r"has 30 tokens \(vocab_size\), got one with 7"):
         TextVAE.from_pretrained(run)
 
 

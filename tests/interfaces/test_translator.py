@@ -1,4 +1,4 @@
-"""Strings in, strings out: order, blanks, samples, scores, and what is refused."""
+"""`Translator`: the order of results, blank texts, samples, scores, and error messages."""
 
 import itertools
 
@@ -25,7 +25,7 @@ def translator():
 
 @pytest.fixture(scope="module")
 def plain():
-    """Without z, so that its likelihoods are exact."""
+    """A translator without z, whose likelihoods are exact."""
     return make(latent_size=0)
 
 
@@ -47,7 +47,7 @@ def test_a_blank_text_stays_blank(translator):
 
 
 def test_text_comes_back_as_it_was_written():
-    """Whatever the model writes, blanks and all Unicode are the text's own."""
+    """Decoding keeps the spaces and all Unicode characters of a text."""
     text = "  Ein schöner Tag, <s> 🌞 ▁ …"
     pieces = train_tokenizer(["Ein schöner Tag, nicht?", "Kein schöner Tag."], vocabulary_size=None)
     config = Seq2SeqVAEConfig(
@@ -100,7 +100,7 @@ def test_a_model_without_z_takes_its_samples_from_the_beam(plain):
 
 
 def test_z_says_something(translator):
-    """At 0 and with another sentence's mean the translations differ, or BLEU at these would say nothing."""
+    """Translations differ if z is 0 or another sentence's mean; otherwise BLEU with such z would be meaningless."""
     found = [
         translator.translate(SOURCES, latent=latent, num_beams=1) for latent in ("mean", "zero", "shuffled")
     ]
@@ -132,7 +132,7 @@ def test_the_bound_rises_with_the_samples(translator):
 
 
 def test_rescoring_orders_by_the_bound_for_the_length(plain):
-    """Exact here; of texts of several lengths, so that the length penalty changes the order."""
+    """The bound is exact without z. The texts differ in length, so the length penalty changes the order."""
     drawn = {"samples": 6, "temperature": 2.0, "maximum_length": 30, "seed": 0}
     found = plain.translate(SOURCES, **drawn)
     orders = []
@@ -166,7 +166,7 @@ def test_attention_has_a_row_for_each_token(translator):
     assert weights.std(0).max() > 1e-3
 
 
-# ---- folders and mistakes
+# ---- folders and errors
 
 
 def test_a_folder_keeps_both_tokenizers(translator, tmp_path):
@@ -193,7 +193,7 @@ def test_runs_of_the_other_kind_are_named(translator, tmp_path):
 
 def test_mistakes_are_named(translator):
     with pytest.raises(
-        UserError, match=r"of 30 tokens \(source_vocab_size\), got one of 5: take both from one run"
+        UserError, match=r"has 30 tokens \(source_vocab_size\), got one with 5: take both from the same run"
     ):
         Translator(translator.model, translator.tokenizer, train_tokenizer(["x"], "words"))
     with pytest.raises(UserError, match="expected strings, got 3"):

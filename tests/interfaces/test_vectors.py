@@ -1,4 +1,4 @@
-"""Files of vectors: the right rows in the right order, whole or not there, and the same however often interrupted."""
+"""Files of vectors: rows in order, complete or absent, and the same after any number of interruptions."""
 
 import json
 import os
@@ -35,11 +35,11 @@ def small_parts(monkeypatch):
 
 
 class Killed(BaseException):
-    """Stands for the end of the process."""
+    """Simulates the end of the process."""
 
 
 def killed_after(count):
-    """The texts up to one that is never given."""
+    """The first ``count`` texts, then `Killed` in place of the next."""
     yield from islice(TEXTS, count)
     raise Killed
 
@@ -113,7 +113,7 @@ def test_interruptions_change_no_byte(vae, tmp_path, monkeypatch, name, count):
 
 @pytest.mark.parametrize("where", ["part", "manifest", "file"])
 def test_a_write_that_is_cut_short_does_no_harm(vae, tmp_path, monkeypatch, where):
-    """As a kill does, each leaves the file half written."""
+    """In each case the file is half written, as after a kill."""
     write_vectors(vae, TEXTS, tmp_path / "whole.npy")
     path = tmp_path / "z.npy"
     path.write_text("old")
@@ -141,20 +141,20 @@ def test_parts_of_something_else_are_refused(vae, tmp_path):
     path = tmp_path / "z.npy"
     interrupted(vae, path, 5)
     other = TextVAE(tiny.model(initial_range=1.0), tiny.tokenizer())
-    message = r"expected to go on with .*z\.npy\.parts, got another call .* \({}\): repeat that, or delete the folder"
-    with pytest.raises(UserError, match=message.format("its model")):
+    message = r"expected the interrupted call that left .*z\.npy\.parts, got one with {}: repeat that call, or delete"
+    with pytest.raises(UserError, match=message.format("a different model")):
         write_vectors(other, TEXTS, path)
-    with pytest.raises(UserError, match=message.format("its batch_size and normalize")):
+    with pytest.raises(UserError, match=message.format("a different batch_size and normalize")):
         write_vectors(vae, TEXTS, path, batch_size=3, normalize=True)
-    with pytest.raises(UserError, match=message.format("its texts from row 2 on")):
+    with pytest.raises(UserError, match=message.format("different texts from row 2 on")):
         write_vectors(vae, [*TEXTS[:3], "other"], path)
-    with pytest.raises(UserError, match=message.format("the number of its texts")):
+    with pytest.raises(UserError, match=message.format("fewer texts")):
         write_vectors(vae, TEXTS[:2], path)
     assert write_vectors(vae, TEXTS, path) == 9
 
 
 def test_mistakes_leave_nothing_behind(vae, tmp_path):
-    with pytest.raises(UserError, match=r"expected a file \.npy or \.parquet, got .*z\.txt: name it z\.npy"):
+    with pytest.raises(UserError, match=r"expected a \.npy or \.parquet file, got .*z\.txt: name it z\.npy"):
         write_vectors(vae, TEXTS, tmp_path / "z.txt")
     with pytest.raises(UserError, match="expected a file to write to, got the folder"):
         write_vectors(vae, TEXTS, tmp_path)

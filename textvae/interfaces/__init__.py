@@ -1,1 +1,1 @@
-"""A trained model for people with strings, for scikit-learn, for files of vectors, for Ray."""
+"""Ways to use a trained model: on strings, in scikit-learn, to write files of vectors, on Ray."""

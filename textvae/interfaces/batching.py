@@ -1,4 +1,4 @@
-"""What `TextVAE` and `Translator` share: strings in, batches of like length, options of decoding, bars."""
+"""Helpers of `TextVAE` and `Translator`: batches of similar length, decoding options, progress bars."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from textvae.text.fields import Fields
 from textvae.text.samplers import alike
 
 TOKENS, HYPOTHESES = 4096, 256
-"""So many tokens are read, and so many sentences are written, at once where no batch size is given: enough for products
-of matrices to be fast, and little memory."""
+"""Tokens encoded at once, and sentences decoded at once, if no batch size is given. These numbers are large enough for
+fast matrix products and need little memory."""
 
 STOCHASTIC = ("temperature", "top_k", "top_p", "min_p", "typical_p")
-"""Options of `GenerationMixin.generate` that mean nothing unless words are drawn."""
+"""Options of `GenerationMixin.generate` that only have an effect if words are sampled."""
 
 
 def batches_of(
@@ -30,16 +30,16 @@ def batches_of(
     what: str,
     tokens: int | None = None,
 ) -> Iterator[tuple[list[int], Batch]]:
-    """Examples of like length together, each batch with the places that its rows have among ``examples``.
+    """Batches of examples of similar length, each with the indices of its rows in ``examples``.
 
     Args:
-        examples: prepared, see `Fields.prepare`.
-        fields: what makes the batches.
-        batch_size: examples at once; None: as many as have this many ``tokens`` together.
-        device: where the batches go.
+        examples: rows as `Fields.prepare` makes them.
+        fields: the fields that collate the batches.
+        batch_size: examples per batch; None: as many as make ``tokens`` tokens.
+        device: the device of the batches.
         show_progress_bar: None: only on a terminal.
-        what: is done, for the bar.
-        tokens: in a batch if there is no batch size, pads and sources counted; None: `TOKENS`.
+        what: the label of the progress bar, such as "encoding".
+        tokens: tokens per batch if ``batch_size`` is None, including padding and sources; None: `TOKENS`.
     """
     if not examples:
         return
@@ -52,14 +52,15 @@ def batches_of(
 
 
 def decoding(options: Mapping[str, Any], **defaults: Any) -> dict[str, Any]:
-    """Options of `GenerationMixin.generate` with what they imply; what the user says, here or in a config, stays.
+    """Options of `GenerationMixin.generate`, completed with what they imply. Values set by the user are kept.
 
-    A ``temperature``, ``top_k`` or ``top_p`` implies ``do_sample``, and words are drawn from the model's own
-    distribution, not from its 50 likeliest words, unless ``top_k`` says so.
+    A ``temperature``, ``top_k`` or ``top_p`` implies ``do_sample``. Words are then sampled from the model's whole
+    distribution, not from its 50 likeliest words, unless ``top_k`` is set.
 
     Args:
-        options: what the user says; what a ``generation_config`` among them sets counts as said, less than the others.
-        **defaults: what holds where the user says nothing.
+        options: the user's options. The values that a ``generation_config`` sets count too; an option given directly
+            takes precedence over them.
+        **defaults: values of options that the user does not set.
 
     Example:
         >>> decoding({"num_beams": 4}), decoding({"temperature": 0.5})
@@ -75,7 +76,7 @@ def decoding(options: Mapping[str, Any], **defaults: Any) -> dict[str, Any]:
 
 
 def said_in(options: Mapping[str, Any]) -> dict[str, Any]:
-    """What options say, those that a ``generation_config`` sets among them."""
+    """The options that are set, including those set in a ``generation_config``."""
     config = options.get("generation_config")
     found = {} if config is None else {name: getattr(config, name, None) for name in config.to_diff_dict()}
     found.pop("transformers_version", None)
@@ -84,14 +85,14 @@ def said_in(options: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def at_once(each: int) -> int:
-    """How many sentences are written at once where no batch size is given.
+    """The number of sentences to decode at once if no batch size is given.
 
     Args:
-        each: hypotheses of one: its beams, or its draws.
+        each: hypotheses per sentence: its beams or its samples.
     """
     return max(1, HYPOTHESES // each)
 
 
 def progress(total: int, show: bool | None, what: str) -> tqdm:
-    """A bar of so many sentences; ``show`` None: only on a terminal."""
+    """A progress bar over ``total`` sentences; ``show`` None: only on a terminal."""
     return tqdm(total=total, desc=what, unit=" sentences", disable=hidden_bar(show))

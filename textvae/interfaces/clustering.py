@@ -1,4 +1,4 @@
-"""Clusters of texts, each described by words, documents and sentences."""
+"""Cluster texts, and describe each cluster by words, texts and decoded sentences."""
 
 from __future__ import annotations
 
@@ -21,19 +21,19 @@ from textvae.text.keywords import characteristic_words
 Method = Literal[latent.Method, "prior"]
 
 WIDTH = 100
-"""Characters of a text in the report."""
+"""Maximum characters of a text in the report."""
 
 
 @dataclass(frozen=True)
 class TextCluster:
-    """A cluster in words.
+    """The description of a cluster.
 
     Attributes:
-        size: number of texts in it.
-        words: its most characteristic ones (`characteristic_words`).
-        nearest: the texts of it that are nearest to the centre, the nearest first.
+        size: number of texts in the cluster.
+        words: the most characteristic words (`characteristic_words`).
+        nearest: the texts of the cluster that are nearest to the centre, nearest first.
         centre: the sentence decoded from the centre.
-        draws: sentences decoded from draws of the cluster's Gaussian.
+        draws: sentences decoded from samples of the cluster's Gaussian.
     """
 
     size: int
@@ -45,13 +45,13 @@ class TextCluster:
 
 @dataclass(frozen=True, eq=False)
 class TextClusters:
-    """What `cluster_texts` finds.
+    """The result of `cluster_texts`.
 
     Attributes:
-        clusters: the k clusters in words.
+        clusters: the descriptions of the k clusters.
         labels: the cluster of each text, (n,).
-        probabilities: of each text, that it belongs to each cluster, (n, k).
-        fitted: the clusters as Gaussians, which predict those of other vectors, and can be saved.
+        probabilities: the probability that each text belongs to each cluster, (n, k).
+        fitted: the clusters as Gaussians, which can predict the clusters of other vectors and can be saved.
     """
 
     clusters: list[TextCluster]
@@ -60,7 +60,7 @@ class TextClusters:
     fitted: Clusters
 
     def to_dict(self) -> dict[str, Any]:
-        """The clusters in words, and of each text its cluster and the probability of that, for JSON."""
+        """The descriptions, the cluster of each text and its probability, in a form that JSON can hold."""
         return {
             "clusters": [asdict(cluster) for cluster in self.clusters],
             "labels": self.labels.tolist(),
@@ -68,7 +68,7 @@ class TextClusters:
         }
 
     def report(self) -> str:
-        """The clusters in words, a paragraph each."""
+        """The descriptions of the clusters as text, one paragraph each."""
         return "\n\n".join(self._paragraph(number, cluster) for number, cluster in enumerate(self.clusters))
 
     def _paragraph(self, number: int, cluster: TextCluster) -> str:
@@ -98,55 +98,64 @@ def cluster_texts(
     maximum_length: int = 100,
     show_progress_bar: bool | None = None,
 ) -> TextClusters:
-    """Clusters of the texts' posterior means, and what they are about.
+    """Cluster the posterior means of texts, and describe each cluster.
 
-    Each cluster is described by its most characteristic words, by the texts nearest to its centre, and by sentences
-    that the model decodes, greedily, from the centre and from draws around it.
+    The description of a cluster has its most characteristic words, the texts nearest to its centre, and sentences
+    that the model decodes greedily from the centre and from samples of the cluster's Gaussian.
 
     Args:
         vae: a trained model.
-        texts: n of them, in anything that `given.as_list` takes.
-        clusters: k; None: chosen by BIC.
-        method: of `find_clusters`.
-        seed: of the fit and the draws.
-        words: how many describe a cluster.
-        nearest: how many texts describe it; one that occurs several times counts once.
-        draws: how many decoded draws describe it.
-        batch_size: sentences at once; None: as many as are fast in little memory.
-        maximum_length: decoded sentences end after so many tokens at the latest.
+        texts: n texts, in any form that `given.as_list` takes.
+        clusters: k, the number of clusters; None: choose it by BIC.
+        method: the method of `find_clusters`.
+        seed: seed of the fit and the samples.
+        words: number of words for each cluster.
+        nearest: number of nearest texts for each cluster; duplicates count once.
+        draws: number of decoded samples for each cluster.
+        batch_size: sentences at once; None: a fast number that needs little memory.
+        maximum_length: maximum tokens of a decoded sentence.
         show_progress_bar: None: only on a terminal.
 
     Raises:
-        UserError: if the model has no latent, or as `find_clusters` says.
+        UserError: if the model has no latent code; see also `find_clusters`.
 
     Example:
         >>> vae = TextVAE.from_pretrained("runs/demo")                          # doctest: +SKIP
         >>> print(cluster_texts(vae, texts, clusters=None).report())            # doctest: +SKIP
     """
     check_seed(seed)
-    texts = as_list(texts)  # a Series would be indexed by its own numbers
+    texts = as_list(texts)  # so that a Series is indexed by position
     shown: dict[str, Any] = {"batch_size": batch_size, "show_progress_bar": show_progress_bar}
     vectors = np.asarray(vae.encode(texts, **shown))
     fitted = find_clusters(vae, vectors, clusters, method, seed=seed, show_progress_bar=show_progress_bar)
     probabilities = fitted.probabilities(vectors)
     labels = probabilities.argmax(1)
     keywords = characteristic_words(texts, labels, words)
+    examples = _nearest_texts(texts, vectors, labels, fitted.centres, nearest)
     z = [np.vstack([centre, fitted.draw(c, draws, seed)]) for c, centre in enumerate(fitted.centres)]
-    written = vae.decode(np.concatenate(z), maximum_length=maximum_length, **shown)
-    described = []
-    for c, centre in enumerate(fitted.centres):
+    decoded = vae.decode(np.concatenate(z), maximum_length=maximum_length, **shown)
+    sentences = [decoded[start : start + draws + 1] for start in range(0, len(decoded), draws + 1)]
+    described = [
+        TextCluster(int((labels == c).sum()), keywords.get(c, []), examples[c], centre=centre, draws=drawn)
+        for c, (centre, *drawn) in enumerate(sentences)
+    ]
+    return TextClusters(described, labels, probabilities, fitted)
+
+
+def _nearest_texts(
+    texts: list[str],
+    vectors: NDArray[np.floating],
+    labels: NDArray[np.integer],
+    centres: NDArray[np.floating],
+    nearest: int,
+) -> list[list[str]]:
+    """For each cluster, up to ``nearest`` different texts of the cluster, the one nearest to the centre first."""
+    found = []
+    for c, centre in enumerate(centres):
         members = np.flatnonzero(labels == c)
         order = members[np.linalg.norm(vectors[members] - centre, axis=1).argsort(kind="stable")]
-        described.append(
-            TextCluster(
-                size=len(members),
-                words=keywords.get(c, []),
-                nearest=list(dict.fromkeys(texts[i] for i in order))[:nearest],
-                centre=written[c * (draws + 1)],
-                draws=written[c * (draws + 1) + 1 : (c + 1) * (draws + 1)],
-            )
-        )
-    return TextClusters(described, labels, probabilities, fitted)
+        found.append(list(dict.fromkeys(texts[i] for i in order))[:nearest])
+    return found
 
 
 def find_clusters(
@@ -159,20 +168,19 @@ def find_clusters(
     restarts: int = 3,
     show_progress_bar: bool | None = None,
 ) -> Clusters:
-    """Clusters of a model's vectors: fitted to them, or those of its prior.
+    """Clusters of a model's vectors: fitted to the vectors, or taken from the model's prior.
 
     Args:
         vae: a trained model.
-        vectors: (n, Z), from its ``encode``.
-        clusters: k; None: chosen by BIC. A prior has as many as it has components.
-        method: of `fit_clusters`; or "prior", the components of a prior that is a mixture (`MixturePrior`), in place
-            of a fit.
-        seed: of the fit.
-        restarts: of the fit, of which the best is kept.
-        show_progress_bar: over the candidates of BIC; None: only on a terminal.
+        vectors: posterior means from ``vae.encode``, (n, Z).
+        clusters: k, the number of clusters; None: choose it by BIC. Unused if ``method`` is "prior".
+        method: a method of `fit_clusters`, or "prior" to take the components of the model's `MixturePrior`.
+        seed: seed of the fit.
+        restarts: number of fits, of which the best is kept.
+        show_progress_bar: whether to show the progress of the search by BIC; None: only on a terminal.
 
     Raises:
-        UserError: if the prior is no mixture, or as `fit_clusters` says.
+        UserError: if ``method`` is "prior" and the prior is not a mixture; see also `fit_clusters`.
     """
     if method != "prior":
         return fit_clusters(
@@ -186,7 +194,7 @@ def find_clusters(
     prior = vae.model.prior
     if not isinstance(prior, MixturePrior):
         raise UserError(
-            "expected a model whose prior is a mixture, got one whose prior is N(0, I): take another method, or "
+            "expected a model whose prior is a mixture, got one whose prior is N(0, I): choose another method, or "
             "train with model.prior.kind=mixture model.prior.components=10"
         )
     mixture = prior(1, prior.means.double())

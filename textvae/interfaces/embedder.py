@@ -1,4 +1,4 @@
-"""The scikit-learn face: an estimator that learns a text VAE from strings and gives their vectors."""
+"""The scikit-learn interface: an estimator that trains a text VAE on strings and encodes strings as vectors."""
 
 from __future__ import annotations
 
@@ -58,46 +58,47 @@ FEW = {
 """What is taken where the texts are too few to choose by."""
 
 HELD_OUT = 0.05
-"""Share of the texts, at most 5,000, on which the best epoch is chosen and the model is measured."""
+"""Fraction of the texts, at most 5,000 texts, that is held out to choose the best epoch and to evaluate the model."""
 
 ENOUGH = 20
-"""Held-out texts from which on a verdict on the vectors means something."""
+"""Minimum number of held-out texts for a reliable diagnosis of posterior collapse."""
 
 PARAMETERS = "embedder.json"
 
 
 class TextVAEEmbedder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
-    """Vectors of texts, learnt from the texts: the posterior means of a text VAE.
+    """Learn vectors of texts: the posterior means of a text VAE.
 
-    `fit` trains a tokenizer and a model; `transform` encodes, `inverse_transform` decodes. To use a model that was
-    trained by a recipe, `load` its run.
+    `fit` trains a tokenizer and a model, `transform` encodes, `inverse_transform` decodes. `load` gives the estimator
+    of a model that was trained with a recipe.
 
     What is "auto" is chosen by what the texts are like, their number, length and vocabulary, by the same rules as in
     ``textvae train``; the same texts give the same choice on every machine unless ``minutes`` are given.
 
     Args:
         latent_size: size of the vectors, or "auto".
-        hidden_size: of encoder and decoder, or "auto".
-        encoder: a kind of `ENCODERS`, such as "convolution", which learns sooner, or "bag_of_words", for the topics of
-            documents.
-        decoder: a kind of `DECODERS`.
-        vocabulary_size: number of tokens, or "auto"; None: 8,000 pieces, or fewer if the texts have fewer.
-        maximum_length: longer texts are cut to so many tokens in training, and read in chunks by `transform`; or
-            "auto"; None: neither.
-        epochs: how often all texts are seen, or "auto".
-        minutes: about how long training may take on this machine, where ``epochs`` is "auto"; None: about five minutes
-            on a usual CPU core, and less if more would only overfit.
-        recipe: what else differs, in the sections of a recipe: ``{"objective": {"target_rate": 15.0}, "training":
-            {"learning_rate": 0.001}}``; goes over all of the above.
-        random_state: of the weights, the batches, the draws, and the choice of the held-out texts.
+        hidden_size: hidden size of encoder and decoder, or "auto".
+        encoder: a key of `ENCODERS`, such as "convolution", which learns quickly, or "bag_of_words", which captures
+            the topics of documents.
+        decoder: a key of `DECODERS`.
+        vocabulary_size: number of tokens, or "auto"; None: 8,000, or fewer if the texts have fewer.
+        maximum_length: training cuts texts to this many tokens, `transform` reads longer texts in chunks; or "auto";
+            None: no limit.
+        epochs: number of passes over the texts, or "auto".
+        minutes: about how long training may take on this machine if ``epochs`` is "auto"; None: about five minutes on
+            a common CPU core, or less if more would only overfit.
+        recipe: further options as sections of a recipe, such as ``{"objective": {"target_rate": 15.0}, "training":
+            {"learning_rate": 0.001}}``; they override the arguments above.
+        random_state: seed for the weights, the batches, the samples of z and the choice of the held-out texts.
         verbose: whether to show what was chosen and the progress of training.
 
     Attributes:
-        vae_: the `TextVAE`.
-        evaluation_: the `Evaluation` on the held-out texts, 5 % of those given, which are not trained on; its KL and
-            mutual information tell how far the vectors are used. A loaded estimator has none.
-        plan_: the `Plan` that has chosen what is "auto", with reasons; None of texts that are too few to choose by. A
-            loaded estimator has none.
+        vae_: the trained `TextVAE`.
+        evaluation_: the `Evaluation` on the held-out texts (5 % of the texts given to `fit`, excluded from training).
+            Its KL and mutual information show how much information the vectors carry. A loaded estimator has no
+            ``evaluation_``.
+        plan_: the `Plan` that chose the values of "auto", with its reasons; None if the texts are too few to choose
+            by. A loaded estimator has no ``plan_``.
 
     Example:
         >>> from textvae import TextVAEEmbedder, load_corpus
@@ -139,11 +140,11 @@ class TextVAEEmbedder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
         """Train a tokenizer and a model on texts.
 
         Args:
-            X: two texts or more, in anything that `given.as_list` takes, such as a list, a Series or a table.
+            X: at least two texts, in any form that `given.as_list` takes, such as a list, a Series or a table.
             y: ignored.
 
         Raises:
-            UserError: if there are no two texts, a parameter is not one that a recipe may have, or the random state is
+            UserError: if there are fewer than two texts, a parameter is not valid in a recipe, or the random state is
                 out of range.
         """
         texts = _checked(X)
@@ -172,13 +173,13 @@ class TextVAEEmbedder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
         """The posterior means of n texts, (n, latent_size).
 
         Args:
-            X: n texts, of any length, as for `fit`.
+            X: n texts of any length, in any form that `fit` takes.
         """
         check_is_fitted(self)
         return self.vae_.encode(_checked(X), show_progress_bar=self.verbose)
 
     def inverse_transform(self, X: ArrayLike) -> list[str]:
-        """The likeliest text of each of n vectors, as greedy decoding finds it.
+        """The text that greedy decoding finds for each of n vectors.
 
         Args:
             X: vectors, (n, latent_size).
@@ -187,7 +188,7 @@ class TextVAEEmbedder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
         return self.vae_.decode(np.asarray(X), maximum_length=self.vae_.maximum_length or 100)
 
     def score(self, X: Any, y: Any = None) -> float:
-        """The mean of the importance-weighted bound on log p(x), K = 10, in nats per text; higher is better.
+        """The mean importance-weighted bound on log p(x), K = 10, in nats per text; higher is better.
 
         Args:
             X: n texts.
@@ -197,12 +198,12 @@ class TextVAEEmbedder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
         return float(self.vae_.log_likelihood(_checked(X), samples=10).mean())
 
     def save(self, folder: str | Path) -> None:
-        """Write the model as a run folder, which `TextVAE.from_pretrained` reads too, with the parameters as JSON.
+        """Write the model and the parameters to a folder, which `TextVAE.from_pretrained` can read too.
 
-        The files are JSON and safetensors; none is a pickle. A ``random_state`` that is no number is left out.
+        The files are JSON and safetensors, none is a pickle. A ``random_state`` that is not a number is not saved.
 
         Args:
-            folder: made if there is none.
+            folder: the folder, which is created if it does not exist.
         """
         check_is_fitted(self)
         self.vae_.save_pretrained(folder)
@@ -214,13 +215,13 @@ class TextVAEEmbedder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
 
     @classmethod
     def load(cls, folder: str | Path) -> TextVAEEmbedder:
-        """The estimator in a folder that `save` wrote, or one of any run or model on the Hub, fitted.
+        """A fitted estimator, loaded from a folder written by `save`, from a run folder, or from the Hub.
 
         Args:
-            folder: a folder, or the Hub's ``owner/name``.
+            folder: a folder, or ``owner/name`` on the Hub.
 
         Raises:
-            UserError: as `TextVAE.from_pretrained` says.
+            UserError: see `TextVAE.from_pretrained`.
         """
         vae = TextVAE.from_pretrained(folder)
         file = Path(folder).expanduser() / PARAMETERS
@@ -242,18 +243,18 @@ class TextVAEEmbedder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
 
     @property
     def _n_features_out(self) -> int:
-        """How many names `get_feature_names_out` gives."""
+        """The number of names that `get_feature_names_out` returns."""
         return self.vae_.model.vector_size
 
     def __sklearn_tags__(self) -> Tags:
-        """What scikit-learn is told: strings go in, and single precision comes out whatever they are."""
+        """Tell scikit-learn that the inputs are strings and that the output is always float32."""
         tags = super().__sklearn_tags__()
         tags.input_tags.string, tags.input_tags.two_d_array = True, False
         tags.transformer_tags.preserves_dtype = []
         return tags
 
     def __getstate__(self) -> dict[str, Any]:
-        """What a pickle holds: of the model the bytes of its files, as joblib's processes need them."""
+        """The state to pickle, for joblib's processes; the model is stored as the bytes of its files."""
         state = dict(super().__getstate__())
         if "vae_" in state:
             with tempfile.TemporaryDirectory() as folder:
@@ -262,7 +263,7 @@ class TextVAEEmbedder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
         return state
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        """Read the model from the bytes of its files."""
+        """Restore the state, and load the model from the bytes of its files."""
         state = dict(state)
         if "vae_" in state:
             with tempfile.TemporaryDirectory() as folder:
@@ -323,7 +324,7 @@ class TextVAEEmbedder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
 
 
 def _checked(texts: Any) -> list[str]:
-    """The texts as a list, those of a table among them."""
+    """The texts as a list; a table must have a column of texts."""
     if isinstance(texts, str) or (getattr(texts, "ndim", 1) != 1 and columns_of(texts) is None):
         raise UserError(f"expected a list of texts, got {texts!r:.80}: give a list, or one column of a table")
     return as_list(texts)
@@ -331,7 +332,7 @@ def _checked(texts: Any) -> list[str]:
 
 @contextmanager
 def _leaving_no_trace(verbose: bool) -> Iterator[None]:
-    """The global random states as before, and nothing printed unless ``verbose``."""
+    """Restore the global random states at the end, and print nothing unless ``verbose``."""
     states = random.getstate(), np.random.get_state()
     devices = [torch.cuda.current_device()] if torch.cuda.is_available() else []
     silence = nullcontext() if verbose else redirect_stderr(io.StringIO())

@@ -1,4 +1,4 @@
-"""Texts of any number and length become the moments of their posteriors, in bounded memory."""
+"""Compute the posterior means and standard deviations of texts of any number and length, in bounded memory."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from textvae.text.chunks import each_chunk
 from textvae.text.fields import Fields
 
 CEILING = 4096
-"""Tokens of a chunk at most where the model says no maximum length; memory grows with them."""
+"""Maximum tokens of a chunk if the model has no maximum length. Memory grows with this number."""
 
 READ = 2**18
-"""Tokens whose chunks are held, sorted by length and read at once."""
+"""Tokens that are held in memory at a time; their chunks are batched by length."""
 
 FAR = 10
-"""A text of more chunks than this is far longer than those that a model was trained on."""
+"""A text with more chunks than this counts as far longer than the training sentences."""
 
 
 def moments(
@@ -32,23 +32,24 @@ def moments(
     batch_size: int | None,
     bar: tqdm,
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """The means and the deviations of the posteriors of texts, and the number of chunks that each text was read in.
+    """The posterior means and standard deviations of texts, and the number of chunks of each text.
 
-    Those of a text that is longer than ``maximum_length`` are those of the mean of its chunks, weighted by their
-    lengths, for independent chunks:
+    A text longer than ``maximum_length`` is split into chunks. Its vector is the mean of the chunks' vectors, weighted
+    by length, and its standard deviation is that of this mean if the chunks are independent:
 
-        mean = sum_i w_i mean_i, deviation² = sum_i (w_i deviation_i)², w_i = length_i / sum_j length_j
+        mean = sum_i w_i mean_i, std² = sum_i (w_i std_i)², w_i = length_i / sum_j length_j
 
     Args:
-        model: in evaluation mode, called without gradients.
-        fields: the model's.
-        texts: n of them.
-        maximum_length: tokens of a chunk at most, EOS counted; None: `CEILING`.
-        batch_size: chunks at once; None: as many as have 4,096 tokens.
-        bar: goes on by one for each text.
+        model: the model, in evaluation mode; the caller turns gradients off.
+        fields: the fields of the model.
+        texts: n texts.
+        maximum_length: maximum tokens of a chunk, EOS included; None: `CEILING`.
+        batch_size: chunks at once; None: as many as make 4,096 tokens.
+        bar: a progress bar, which advances by one for each text.
 
     Returns:
-        Means and deviations, each (n, Z) in single precision on the model's device; the chunks, (n,), on the CPU.
+        Means and standard deviations, each (n, Z), float32 on the model's device; the numbers of chunks, (n,), on the
+        CPU.
     """
     means, deviations = torch.zeros(2, len(texts), model.vector_size, device=model.device)
     counts = torch.zeros(len(texts), dtype=torch.long)
@@ -67,12 +68,12 @@ def moments(
 
 @dataclass
 class _Chunk:
-    """A part of a text.
+    """A chunk of a text.
 
     Attributes:
-        place: of the text among the texts.
-        ids: without BOS and EOS.
-        begins: whether it is the first of its text.
+        place: index of the text.
+        ids: token ids, without BOS and EOS.
+        begins: whether this is the first chunk of its text.
     """
 
     place: int
@@ -81,7 +82,7 @@ class _Chunk:
 
 
 def _together(found: Iterable[tuple[int, list[int]]]) -> Iterator[list[_Chunk]]:
-    """Chunks of `READ` tokens, or little more."""
+    """Lists of chunks that have `READ` tokens together, or slightly more."""
     part: list[_Chunk] = []
     tokens, last = 0, -1
     for place, ids in found:
@@ -101,7 +102,7 @@ def _read(
     batch_size: int | None,
     bar: tqdm,
 ) -> tuple[Tensor, Tensor]:
-    """The means and the deviations of chunks, each (c, Z), on the model's device."""
+    """The posterior means and standard deviations of c chunks, each (c, Z), on the model's device."""
     means, deviations = torch.zeros(2, len(chunks), model.vector_size, device=model.device)
     examples = [{"ids": chunk.ids, "length": len(chunk.ids) + 1} for chunk in chunks]
     for places, batch in batches_of(examples, fields, batch_size, model.device, False, "encoding"):
@@ -113,14 +114,14 @@ def _read(
 
 @dataclass
 class _Sums:
-    """Sums over the chunks of k texts that follow one another, in double precision on the CPU.
+    """Sums over the chunks of each of k consecutive texts, in double precision on the CPU.
 
     Attributes:
-        first: the place of the first text.
-        chunks: how many of each, (k,).
-        lengths: of all chunks, (k,).
-        means: weighted by the lengths, (k, Z).
-        variances: weighted by the squares of the lengths, (k, Z).
+        first: index of the first text.
+        chunks: number of chunks, (k,).
+        lengths: sum of the chunks' lengths, (k,).
+        means: sum of the chunks' means, weighted by length, (k, Z).
+        variances: sum of the chunks' variances, weighted by squared length, (k, Z).
     """
 
     first: int
@@ -131,7 +132,7 @@ class _Sums:
 
     @classmethod
     def of(cls, chunks: Sequence[_Chunk], means: Tensor, deviations: Tensor) -> _Sums:
-        """The sums of chunks with these moments, each (c, Z)."""
+        """The sums for c chunks with these means and standard deviations, each (c, Z)."""
         first = chunks[0].place
         texts = torch.tensor([chunk.place - first for chunk in chunks])
         lengths = torch.tensor([len(chunk.ids) + 1.0 for chunk in chunks], dtype=torch.float64)
@@ -144,12 +145,12 @@ class _Sums:
         return cls(first, torch.bincount(texts), summed(lengths), summed(means), summed(deviations**2))
 
     def add(self, before: _Sums) -> None:
-        """Add the chunks of the first text that came before."""
+        """Add the earlier chunks of the first text."""
         for name in ("chunks", "lengths", "means", "variances"):
             getattr(self, name)[0] += getattr(before, name)[0]
 
     def last(self) -> _Sums:
-        """Those of the last text, to which more may come."""
+        """The sums of the last text, which may have more chunks to come."""
         place = len(self.lengths) - 1
         return _Sums(
             self.first + place,
@@ -160,5 +161,5 @@ class _Sums:
         )
 
     def moments(self) -> tuple[Tensor, Tensor]:
-        """The mean and the deviation of each text, (k, Z)."""
+        """The mean and the standard deviation of each text, each (k, Z)."""
         return self.means / self.lengths[:, None], self.variances.sqrt() / self.lengths[:, None]

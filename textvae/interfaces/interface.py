@@ -1,4 +1,4 @@
-"""What the interfaces of all kinds of model share: loading, saving, batches, the bound on the likelihood."""
+"""The base class of `TextVAE` and `Translator`: loading, saving, batches, the bound on the log-likelihood."""
 
 from __future__ import annotations
 
@@ -25,21 +25,21 @@ from textvae.text.fields import Fields, TextField
 
 
 class Interface:
-    """A trained model and its tokenizers, for people with strings.
+    """A trained model with its tokenizers: the methods take and return strings.
 
-    No method changes the model's mode. A method that takes a seed leaves the global random state as it is.
+    No method changes the model's mode. A method with a seed leaves the global random state as it is.
 
     Args:
-        model: on any device.
-        *tokenizers: those that the model was trained with, one for each of `field_kinds`.
+        model: the model, on any device.
+        *tokenizers: the tokenizers that the model was trained with, one for each of `field_kinds`.
 
     Attributes:
-        kind: the class of models that it is for.
-        field_kinds: the fields through which it reads strings.
+        kind: the class of the model.
+        field_kinds: the fields that read strings, in the order of the tokenizers.
         fields: the model's fields.
 
     Raises:
-        UserError: if the vocabulary of a tokenizer has another size than the model's.
+        UserError: if the vocabulary of a tokenizer and the model's differ in size.
     """
 
     kind: ClassVar[type[VAEModel]]
@@ -52,8 +52,8 @@ class Interface:
             expected = getattr(model.config, name)
             if name.endswith("vocab_size") and size != expected:
                 raise UserError(
-                    f"expected the tokenizer that the model was trained with, of {expected} tokens ({name}), "
-                    f"got one of {size}: take both from one run"
+                    f"expected the tokenizer that the model was trained with, which has {expected} tokens ({name}), "
+                    f"got one with {size}: take both from the same run"
                 )
 
     @classmethod
@@ -61,29 +61,29 @@ class Interface:
         """Load a run folder, one of its checkpoints, or a model on the Hub.
 
         Args:
-            run: a folder, or the Hub's ``owner/name``.
-            device: where the model goes; None: the GPU if there is one.
+            run: a folder, or ``owner/name`` on the Hub.
+            device: the device of the model; None: the GPU if there is one.
 
         Raises:
-            UserError: if there is no such run, if it is unfinished, damaged or of another kind, or if a tokenizer does
-                not fit the model.
+            UserError: if the run does not exist, is unfinished or damaged, or holds another kind of model, or if a
+                tokenizer does not fit the model.
         """
         model, fields = load_run(run, cls.kind, device)
         return cls(model, *(fields.of_kind(kind).tokenizer for kind in cls.field_kinds))
 
     @property
     def tokenizer(self) -> PreTrainedTokenizerBase:
-        """The tokenizer of the texts that the model writes."""
+        """The tokenizer of the texts that the model generates."""
         return self.fields.tokenizer
 
     def save_pretrained(self, folder: str | Path) -> None:
         """Write the model and its tokenizers.
 
-        The files of the folder itself appear together or not at all. A tokenizer that has a folder of its own is
-        written before.
+        The files directly in the folder appear together or not at all. A tokenizer with its own subfolder is written
+        first.
 
         Args:
-            folder: made if there is none.
+            folder: the folder, which is created if it does not exist.
         """
         with silenced():
             for field in self.fields:
@@ -103,7 +103,7 @@ class Interface:
         what: str,
         tokens: int | None = None,
     ) -> Iterator[tuple[list[int], Batch]]:
-        """Batches of prepared rows of similar length, each with the places of its rows in ``rows``."""
+        """Batches of prepared rows of similar length, each with the indices of its rows in ``rows``."""
         device = self.model.device
         return batches_of(rows, self.fields, batch_size, device, show_progress_bar, what, tokens)
 
@@ -118,7 +118,7 @@ class Interface:
         """The importance-weighted bound on the log-likelihood of each prepared row in nats, (n,).
 
         Raises:
-            UserError: if there is not one sample, or the seed is out of range.
+            UserError: if ``samples`` is less than 1, or the seed is out of range.
         """
         check_seed(seed)
         if samples < 1:

@@ -1,4 +1,4 @@
-"""What lies between and around sentences: paths, analogies, single dimensions, neighbours."""
+"""Explore the latent space around sentences: interpolation, analogies, traversals, nearest neighbours."""
 
 from __future__ import annotations
 
@@ -18,22 +18,22 @@ from textvae.support.errors import UserError
 
 
 class LatentWalks(SentenceEncoder, SentenceDecoder):
-    """A model through whose latent space one can walk from sentence to sentence."""
+    """A model with methods to move through its latent space from sentence to sentence."""
 
     def interpolate(
         self, a: str, b: str, steps: int = 7, path: Literal["linear", "spherical"] = "linear", **options: Any
     ) -> list[str]:
-        """Sentences on the way from one to another; the ends are the reconstructions of both.
+        """Sentences decoded along a path from sentence a to sentence b, beginning and ending with reconstructions.
 
         Args:
-            a: where to begin.
-            b: where to end.
-            steps: number of sentences, the ends counted.
-            path: the way between the posterior means, see `latent_space.paths`.
-            **options: of `decode`.
+            a: the first sentence.
+            b: the last sentence.
+            steps: number of sentences, both ends included.
+            path: the kind of path between the posterior means, see `latent_space.paths`.
+            **options: arguments of `decode`.
 
         Raises:
-            UserError: if the path is unknown or has fewer than two steps, or the model has no latent.
+            UserError: if the path is unknown or has fewer than two steps, or the model has no latent code.
         """
         return self.decode(self.path_between(a, b, steps, path), **options)
 
@@ -42,16 +42,16 @@ class LatentWalks(SentenceEncoder, SentenceDecoder):
     ) -> NDArray[np.floating]:
         """The vectors that `interpolate` decodes, (steps, Z).
 
-        With `score` they tell how probable the decoder finds each step.
+        Pass them to `score` to see how probable each sentence of the path is under the decoder.
 
         Args:
-            a: where to begin.
-            b: where to end.
-            steps: number of vectors, the ends counted.
-            path: the way between the posterior means, see `latent_space.paths`.
+            a: the first sentence.
+            b: the last sentence.
+            steps: number of vectors, both ends included.
+            path: the kind of path between the posterior means, see `latent_space.paths`.
 
         Raises:
-            UserError: if the path is unknown or has fewer than two steps, or the model has no latent.
+            UserError: if the path is unknown or has fewer than two steps, or the model has no latent code.
         """
         if path not in PATHS:
             raise UserError(f"expected path to be one of {', '.join(PATHS)}, got {path!r}")
@@ -59,33 +59,33 @@ class LatentWalks(SentenceEncoder, SentenceDecoder):
         return PATHS[path](first, last, steps)
 
     def analogy(self, a: str, b: str, c: str, **options: Any) -> str:
-        """The sentence that is to ``c`` as ``a`` is to ``b``, decoded from the posterior means a - b + c.
+        """The sentence that is to ``c`` as ``a`` is to ``b``, decoded from a - b + c of the posterior means.
 
         Args:
-            a: what has the property.
-            b: what lacks it.
-            c: what is to get it.
-            **options: of `decode`.
+            a: a sentence with a property.
+            b: the same sentence without the property.
+            c: the sentence to add the property to.
+            **options: arguments of `decode`.
 
         Raises:
-            UserError: if the model has no latent.
+            UserError: if the model has no latent code.
         """
         return self.decode(analogy(*self._means([a, b, c], 3, show_progress_bar=False).cpu()), **options)[0]
 
     def traverse(
         self, text: str, dimension: int, steps: int = 7, reach: float = 3.0, **options: Any
     ) -> list[str]:
-        """Sentences decoded from a text's posterior mean, one dimension of which goes from end to end of the prior.
+        """Sentences decoded from a text's posterior mean while one dimension moves across the range of the prior.
 
         Args:
-            text: where all other dimensions stay.
-            dimension: counted from 0.
+            text: the text whose posterior mean fixes all other dimensions.
+            dimension: index of the dimension that moves, from 0.
             steps: number of sentences.
-            reach: how far the dimension goes to both sides, in deviations of the prior around its mean.
-            **options: of `decode`.
+            reach: how far the dimension moves to both sides of the prior mean, in standard deviations of the prior.
+            **options: arguments of `decode`.
 
         Raises:
-            UserError: if there is no such dimension, or the model has no latent.
+            UserError: if the dimension does not exist, or the model has no latent code.
         """
         z = self._means([text], 1, show_progress_bar=False).double().cpu()
         with torch.no_grad():
@@ -104,18 +104,21 @@ class LatentWalks(SentenceEncoder, SentenceDecoder):
         batch_size: int | None = None,
         show_progress_bar: bool | None = None,
     ) -> tuple[NDArray[np.intp], NDArray[np.float64]]:
-        """Where in a corpus the k nearest are of each query, nearest first, and their distances; both (m, k).
+        """The indices in the corpus of the k nearest neighbours of each query, nearest first, and the distances.
 
         Args:
-            queries: m texts, a single one, or vectors (m, Z) of `encode`.
-            corpus: n texts or vectors (n, Z), which may be memory-mapped and larger than memory.
-            k: how many; None: 10, or all of a smaller corpus.
-            metric: of the posterior means.
-            batch_size: sentences at once; None: as many as have 4,096 tokens.
+            queries: m texts, a single text, or vectors (m, Z) from `encode`.
+            corpus: n texts, or vectors (n, Z), which may be memory-mapped and larger than memory.
+            k: number of neighbours; None: 10, or all if the corpus is smaller.
+            metric: the distance between posterior means.
+            batch_size: sentences at once; None: as many as make 4,096 tokens.
             show_progress_bar: None: only on a terminal.
 
+        Returns:
+            Indices and distances, each (m, k).
+
         Raises:
-            UserError: if the corpus has fewer than k, or the model has no latent.
+            UserError: if the corpus has fewer than k members, or the model has no latent code.
         """
 
         def vectors(given: Any) -> NDArray[np.floating]:

@@ -1,4 +1,4 @@
-"""Vectors of corpora that are too large for one machine, on Ray Data."""
+"""Encode corpora that are too large for one machine, on Ray Data."""
 
 from __future__ import annotations
 
@@ -19,24 +19,24 @@ from textvae.interfaces.text_vae import TextVAE
 from textvae.support.errors import UserError
 
 TEXT_BYTES = 64 * 2**20
-"""A text file is encoded in pieces of so many bytes; so much is encoded again after a break."""
+"""Bytes of a piece of a text file. After an interruption at most one piece for each worker is encoded again."""
 
 ROWS = 4096
-"""Texts that are held at once."""
+"""Texts that are held in memory at once."""
 
 SETTINGS = "_textvae.json"
-"""What a folder's vectors are of; readers of Parquet folders leave out names that begin so."""
+"""The file with the settings of a folder's vectors. Readers of Parquet folders ignore names that begin with _."""
 
 
 class Encoder:
-    """The actor for `ray.data.Dataset.map_batches` that puts vectors beside texts.
+    """An actor for `ray.data.Dataset.map_batches` that adds a column of vectors to a table of texts.
 
     Args:
-        model: a run folder that every machine sees, or the Hub's ``owner/name``.
-        column: with the texts.
-        batch_size: texts at once; None: as many as have 4,096 tokens.
-        normalize: scale each vector to length 1, and its deviations with it.
-        deviations: put the posterior's standard deviations there too.
+        model: a run folder that every machine can read, or ``owner/name`` on the Hub.
+        column: name of the column of texts.
+        batch_size: texts at once; None: as many as make 4,096 tokens.
+        normalize: scale each vector to length 1, and its standard deviations with it.
+        deviations: add a column of the posterior standard deviations too.
 
     Example:
         >>> texts = ray.data.read_parquet("s3://bucket/reviews/")                     # doctest: +SKIP
@@ -62,7 +62,7 @@ class Encoder:
         self.normalize, self.deviations = normalize, deviations
 
     def __call__(self, batch: pa.Table) -> pa.Table:
-        """The table with the column ``vector`` and, if asked for, ``deviation``, in the order of its rows."""
+        """The table with an added column ``vector`` and, if ``deviations`` is set, a column ``deviation``."""
         means, scales = self.vae.encode(
             batch[self.column].to_pylist(),
             batch_size=self.batch_size,
@@ -90,65 +90,54 @@ def write_vectors(
     cpus_per_worker: float = 1,
     gpus_per_worker: float = 0,
 ) -> int:
-    """Write the vectors of all texts to a folder of Parquet files; returns how many rows there are.
+    """Write the vectors of all texts to a folder of Parquet files; returns the number of rows.
 
-    The source is cut into pieces: the row groups of Parquet files, of text files, one text a line, as many bytes as
-    `TEXT_BYTES`. Each piece becomes one file, which an actor of `ray.data.Dataset.map_batches` writes and then moves
-    into place. So a piece is there once and whole, or not at all: one whose worker has died is done again by another,
-    and a call that is repeated does those that are missing. In the order of their names the files hold the texts in
-    the order of the source, with all columns that it has.
+    The source is divided into pieces: the row groups of a Parquet file, or `TEXT_BYTES` of a text file with one text
+    per line. A Ray actor encodes each piece to one file, and moves the file into place when it is complete. If a worker
+    dies, another repeats its piece; a repeated call encodes only the missing pieces. Read in the order of their names,
+    the files hold the texts in the order of the source, with all its columns.
 
-    Paths are those that all machines see: local or shared folders, or URIs of `pyarrow.fs`, such as ``s3://…``.
+    All machines must be able to read the paths: local or shared folders, or URIs of `pyarrow.fs`, such as ``s3://…``.
 
     Args:
-        model: a run folder, or the Hub's ``owner/name``.
-        source: a file or a folder of files, Parquet or text (.txt; also .gz, in one piece).
-        folder: where the vectors go.
-        column: of Parquet files, with the texts.
-        batch_size: texts at once; None: as many as have 4,096 tokens.
-        normalize: scale each vector to length 1, and its deviations with it.
-        deviations: write the posterior's standard deviations too.
-        workers: actors that encode at the same time.
-        cpus_per_worker: cores of each, which is also how many threads it uses.
-        gpus_per_worker: devices of each.
+        model: a run folder, or ``owner/name`` on the Hub.
+        source: a Parquet or text file (.txt, or .gz, which is one piece), or a folder of such files.
+        folder: the folder of the vectors.
+        column: name of the column of texts in Parquet files.
+        batch_size: texts at once; None: as many as make 4,096 tokens.
+        normalize: scale each vector to length 1, and its standard deviations with it.
+        deviations: write the posterior standard deviations too.
+        workers: number of actors that encode in parallel.
+        cpus_per_worker: CPU cores, and so threads, of each actor.
+        gpus_per_worker: GPUs of each actor.
 
     Raises:
         UserError: if the source holds no such files, or the folder holds vectors of another model, source or options.
     """
     import ray
 
-    options = {"batch_size": batch_size, "normalize": normalize, "deviations": deviations}
+    options = {"column": column, "batch_size": batch_size, "normalize": normalize, "deviations": deviations}
     store, root = fs.FileSystem.from_uri(_uri(folder))
     pieces = list(_pieces(source, column))
     fingerprint = TextVAE.from_pretrained(model, "cpu").fingerprint()
-    _claim(
-        store,
-        root,
-        {"model": fingerprint, "source": source, "pieces": len(pieces), "column": column, **options},
-    )
-    there = {info.base_name for info in store.get_file_info(fs.FileSelector(root))}
-    if missing := [piece for piece in pieces if piece.name not in there]:
-        written = ray.data.from_items([vars(piece) for piece in missing], override_num_blocks=len(missing))
-        written.map_batches(
-            _PieceWriter,
-            fn_constructor_kwargs={"folder": folder, "model": model, "column": column, **options},
-            batch_size=1,
-            concurrency=workers,
-            num_cpus=cpus_per_worker,
-            num_gpus=gpus_per_worker,
-        ).materialize()
+    _claim(store, root, {"model": fingerprint, "source": source, "pieces": len(pieces), **options})
+    if missing := _missing(store, root, pieces):
+        rows = ray.data.from_items([vars(piece) for piece in missing], override_num_blocks=len(missing))
+        arguments = {"folder": folder, "model": model, **options}
+        actors = {"concurrency": workers, "num_cpus": cpus_per_worker, "num_gpus": gpus_per_worker}
+        rows.map_batches(_PieceWriter, fn_constructor_kwargs=arguments, batch_size=1, **actors).materialize()
     return sum(parquet.read_metadata(f"{root}/{piece.name}", filesystem=store).num_rows for piece in pieces)
 
 
 @dataclass(frozen=True)
 class _Piece:
-    """A part of the source.
+    """A piece of the source.
 
     Attributes:
-        name: of the file that its vectors go to.
-        uri: of the file that it is in.
-        start: its row group or, in a text file, first byte; its lines are those that begin from there on.
-        stop: the byte behind it; -1 in a Parquet file, and where the whole of a text file is meant.
+        name: name of the file for its vectors.
+        uri: the file that contains the piece.
+        start: number of the row group or, in a text file, the first byte. A piece has the lines that begin in it.
+        stop: the byte after the piece; -1 in a Parquet file or for a whole text file.
     """
 
     name: str
@@ -158,12 +147,12 @@ class _Piece:
 
 
 def _uri(path: str) -> str:
-    """A URI for a URI or a local path, which may be relative."""
+    """The URI of a path, which may be a URI already, or a local path, absolute or relative."""
     return path if "://" in path else Path(path).absolute().as_uri()
 
 
 def _pieces(source: str, column: str) -> Iterator[_Piece]:
-    """All pieces of the source, in the order of file names."""
+    """All pieces of the source, sorted by file name."""
     store, path = fs.FileSystem.from_uri(_uri(source))
     found = store.get_file_info(path)
     if found.type == fs.FileType.NotFound:
@@ -186,7 +175,7 @@ def _pieces(source: str, column: str) -> Iterator[_Piece]:
 
 
 def _cuts(store: fs.FileSystem, info: fs.FileInfo, column: str) -> Iterator[tuple[int, int]]:
-    """Start and stop of the pieces of one file."""
+    """The start and stop of each piece of a file."""
     kind = PurePosixPath(info.base_name).suffix
     if kind == ".parquet":
         metadata = parquet.ParquetFile(info.path, filesystem=store)
@@ -195,17 +184,19 @@ def _cuts(store: fs.FileSystem, info: fs.FileInfo, column: str) -> Iterator[tupl
             raise UserError(f"expected a column {column} in {info.path}, got {names}: name it with column=")
         yield from ((group, -1) for group in range(metadata.num_row_groups))
     elif kind == ".gz":
-        # What lies where in it is not known without reading all of it.
+        # A compressed file cannot be read from the middle.
         yield 0, -1
     elif kind == ".txt":
         for start in range(0, info.size, TEXT_BYTES):
             yield start, min(start + TEXT_BYTES, info.size)
     else:
-        raise UserError(f"expected Parquet or text files, got {info.path}: leave out what is neither")
+        raise UserError(
+            f"expected Parquet or text files, got {info.path}: remove other files from the source"
+        )
 
 
 def _claim(store: fs.FileSystem, root: str, settings: dict[str, Any]) -> None:
-    """Say in the folder what its vectors are of, or make sure that it says the same."""
+    """Write the settings to the folder, or check that they equal those of an earlier call."""
     store.create_dir(root)
     path = f"{root}/{SETTINGS}"
     if store.get_file_info(path).type == fs.FileType.NotFound:
@@ -216,20 +207,26 @@ def _claim(store: fs.FileSystem, root: str, settings: dict[str, Any]) -> None:
         found = json.loads(file.read())
     if differing := [name for name, value in settings.items() if found.get(name) != value]:
         raise UserError(
-            f"expected to go on with the vectors in {root}, got another {' and '.join(differing)}: repeat the call "
-            "that began them, or take another folder"
+            f"expected the settings with which the vectors in {root} were begun, got different values of "
+            f"{' and '.join(differing)}: repeat the first call, or choose another folder"
         )
 
 
+def _missing(store: fs.FileSystem, root: str, pieces: list[_Piece]) -> list[_Piece]:
+    """The pieces whose vectors are not in the folder yet."""
+    there = {info.base_name for info in store.get_file_info(fs.FileSelector(root))}
+    return [piece for piece in pieces if piece.name not in there]
+
+
 class _PieceWriter:
-    """The actor that turns pieces into files of vectors."""
+    """An actor that encodes pieces to files of vectors."""
 
     def __init__(self, folder: str, **options: Any) -> None:
         self.encoder = Encoder(**options)
         self.store, self.root = fs.FileSystem.from_uri(_uri(folder))
 
     def __call__(self, batch: dict[str, Any]) -> dict[str, Any]:
-        """The number of rows of each piece (n,), once its file is there."""
+        """Write the file of each piece; returns the numbers of their rows, (n,)."""
         pieces = zip(*(batch[field].tolist() for field in ("name", "uri", "start", "stop")), strict=True)
         return {"rows": np.array([self._write(_Piece(*piece)) for piece in pieces])}
 
@@ -248,7 +245,7 @@ class _PieceWriter:
 
 
 def _tables(piece: _Piece, column: str) -> Iterator[pa.Table]:
-    """The rows of a piece, `ROWS` at once; one table without rows where there are none."""
+    """The rows of a piece in tables of `ROWS` rows; an empty piece gives one empty table."""
     store, path = fs.FileSystem.from_uri(piece.uri)
     if path.endswith(".parquet"):
         file = parquet.ParquetFile(path, filesystem=store)
@@ -265,14 +262,14 @@ def _tables(piece: _Piece, column: str) -> Iterator[pa.Table]:
 
 
 def _lines(store: fs.FileSystem, path: str, start: int, stop: int) -> Iterator[str]:
-    """The lines of a text file that begin from byte ``start`` on and before ``stop``."""
+    """The lines of a text file that begin at byte ``start`` or later, and before ``stop``."""
     with (
         store.open_input_file(path) as raw,
         gzip.open(raw) if path.endswith(".gz") else io.BufferedReader(raw, 2**20) as file,
     ):
         at = start
         if start:
-            # A line that began before belongs to the piece before.
+            # A line that begins before ``start`` belongs to the previous piece.
             file.seek(start - 1)
             at += len(file.readline()) - 1
         while (stop < 0 or at < stop) and (line := file.readline()):
@@ -281,5 +278,6 @@ def _lines(store: fs.FileSystem, path: str, start: int, stop: int) -> Iterator[s
                 yield line.decode("utf-8").rstrip("\r\n")
             except UnicodeDecodeError as error:
                 raise UserError(
-                    f"expected UTF-8 in {path}, got other bytes in the line that ends at byte {at}: convert the file"
+                    f"expected UTF-8 in {path}, got other bytes in the line that ends at byte {at}: convert the file "
+                    "to UTF-8"
                 ) from error

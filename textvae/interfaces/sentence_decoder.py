@@ -1,4 +1,4 @@
-"""Vectors in, sentences out."""
+"""Decode vectors to sentences."""
 
 from __future__ import annotations
 
@@ -31,23 +31,24 @@ class SentenceDecoder(Interface):
         show_progress_bar: bool | None = None,
         **options: Any,
     ) -> list[str]:
-        """The sentences of latent vectors, in their order; greedy unless the options say otherwise.
+        """The sentences decoded from latent codes, in order. Decoding is greedy unless the options say otherwise.
 
         Args:
-            z: (n, Z), or (Z,) for one.
-            maximum_length: a sentence ends after so many tokens at the latest, unless the options say another number.
-            batch_size: vectors at once; None: as many as have 256 beams, or draws.
-            seed: of the draws, if there are any; None takes them from the global random state.
+            z: latent codes (n, Z), or (Z,) for a single one.
+            maximum_length: maximum tokens of a sentence, unless ``options`` set another limit.
+            batch_size: vectors at once; None: as many as make 256 beams or samples.
+            seed: seed for sampling words; None: use the global random state.
             show_progress_bar: None: only on a terminal.
-            **options: of `GenerationMixin.generate`: ``num_beams``, ``do_sample``, ``top_p``, ``max_new_tokens``, ...,
-                or a ``generation_config``. A ``temperature``, ``top_k`` or ``top_p`` implies ``do_sample``, and words
-                are drawn from the model's own distribution, not from its 50 likeliest words, unless ``top_k`` says so.
+            **options: options of `GenerationMixin.generate`: ``num_beams``, ``do_sample``, ``top_p``,
+                ``max_new_tokens``, ..., or a ``generation_config``. A ``temperature``, ``top_k`` or ``top_p`` implies
+                ``do_sample``. Words are then sampled from the model's whole distribution, not from its 50 likeliest
+                words, unless ``top_k`` is set.
 
         Returns:
-            n strings; n · r, those of one vector side by side, with ``num_return_sequences=r``.
+            n strings. With ``num_return_sequences=r``, n · r strings: r for the first vector, r for the second, ...
 
         Raises:
-            UserError: if the vectors are not of the model's size, or the seed is out of range.
+            UserError: if the vectors do not have the model's size, or the seed is out of range.
         """
         check_seed(seed)
         return self._decoded(
@@ -66,7 +67,7 @@ class SentenceDecoder(Interface):
         batch_size: int | None,
         show_progress_bar: bool | None,
     ) -> list[str]:
-        """The sentences of checked vectors (n, Z)."""
+        """The sentences decoded from checked vectors (n, Z)."""
         texts: list[str] = []
         if not len(vectors):
             return texts
@@ -74,15 +75,15 @@ class SentenceDecoder(Interface):
         with evaluating(self.model), progress(len(vectors), show_progress_bar, "decoding") as bar:
             for part in vectors.split(batch_size or at_once(each)):
                 written: Any = self.model.generate(part, generator=generator, **options)
-                # With return_dict_in_generate there are scores too.
+                # With return_dict_in_generate the result holds more than the ids.
                 ids = getattr(written, "sequences", written)
                 texts += decode_rows(self.tokenizer, ids.tolist())
                 bar.update(len(part))
         return texts
 
     def _vectors(self, z: NDArray[np.floating] | Tensor) -> Tensor:
-        """``z`` as (n, Z) in the model's precision and on its device."""
-        # A copy, because torch warns of arrays that it may not write to, such as memory-mapped ones.
+        """``z`` as (n, Z), in the model's precision and on its device."""
+        # A copy, because torch warns about read-only arrays such as memory-mapped ones.
         given = z if isinstance(z, Tensor) else torch.from_numpy(np.array(z))
         vectors = given.to(self.model.device, self.model.dtype)
         vectors = vectors[None] if vectors.ndim == 1 else vectors

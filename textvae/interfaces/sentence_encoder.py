@@ -1,4 +1,4 @@
-"""Sentences in, vectors out, in the way of `SentenceTransformer`."""
+"""Encode sentences as vectors, with the methods of `SentenceTransformer`."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from textvae.text.given import as_list
 logger = logging.getLogger(__name__)
 
 MTEB_TASK = {"task_name", "task_metadata", "hf_split", "hf_subset", "prompt_type"}
-"""What the versions of MTEB tell a model of the task that it is to encode for."""
+"""Keyword arguments with which MTEB, in its various versions, tells `encode` about the task."""
 
 
 class SentenceEncoder(Interface):
@@ -36,7 +36,7 @@ class SentenceEncoder(Interface):
 
     @property
     def maximum_length(self) -> int | None:
-        """Tokens of the longest sentences the model was trained on, EOS counted; None if they were never cut."""
+        """Length in tokens, EOS included, to which training cut its sentences; None if it cut none."""
         length = self.tokenizer.model_max_length
         return None if length >= VERY_LARGE_INTEGER else length
 
@@ -101,18 +101,18 @@ class SentenceEncoder(Interface):
         return tuple(rows) if return_deviations else rows[0]
 
     def similarity(self, embeddings1: NDArray[Any] | Tensor, embeddings2: NDArray[Any] | Tensor) -> Tensor:
-        """The cosine of each vector of one set with each of the other, (n, m), as `SentenceTransformer.similarity`.
+        """The cosine similarity of each pair of vectors, (n, m), as in `SentenceTransformer.similarity`.
 
         Args:
-            embeddings1: (n, Z), or (Z,) for one.
-            embeddings2: (m, Z), or (Z,) for one.
+            embeddings1: (n, Z), or (Z,) for a single vector.
+            embeddings2: (m, Z), or (Z,) for a single vector.
         """
         return _unit(embeddings1) @ _unit(embeddings2).T
 
     def similarity_pairwise(
         self, embeddings1: NDArray[Any] | Tensor, embeddings2: NDArray[Any] | Tensor
     ) -> Tensor:
-        """The cosine of each vector of one set with the same of the other, (n,).
+        """The cosine similarity of row i of one set with row i of the other, (n,).
 
         Args:
             embeddings1: (n, Z).
@@ -122,14 +122,14 @@ class SentenceEncoder(Interface):
 
     @property
     def mteb_model_meta(self) -> Any:
-        """What MTEB files the results of this model under: its name and its fingerprint."""
+        """The name and the fingerprint under which MTEB stores this model's results."""
         from mteb.models import ModelMeta
 
         name = f"textvae/{Path(self.model.name_or_path or 'unnamed').name}"
         return ModelMeta.create_empty({"name": name, "revision": self.fingerprint()})
 
     def fingerprint(self) -> str:
-        """A digest of all that decides what the model says: weights, configuration, tokenizer."""
+        """A digest of everything that determines the model's output: weights, configuration, tokenizer."""
         own = inspect.get_annotations(type(self.model.config))
         config = {name: getattr(self.model.config, name) for name in own}
         digest = hashlib.sha256(repr((config, self.maximum_length)).encode())
@@ -140,17 +140,17 @@ class SentenceEncoder(Interface):
         return digest.hexdigest()
 
     def _means(self, texts: Any, batch_size: int | None, show_progress_bar: bool | None) -> Tensor:
-        """The posterior means of the texts in their order, (n, Z) in single precision, on the model's device."""
+        """The posterior means of the texts in order, (n, Z), float32 on the model's device."""
         return self._posteriors(as_list(texts), batch_size, show_progress_bar)[0]
 
     def _posteriors(
         self, texts: list[str], batch_size: int | None, show_progress_bar: bool | None
     ) -> tuple[Tensor, Tensor]:
-        """The means and the deviations of the texts in their order, each as `_means` has them."""
+        """The posterior means and standard deviations of the texts in order, each (n, Z) as in `_means`."""
         if not self.model.vector_size:
             raise UserError(
-                "expected a model with a latent, got a language model (latent_size 0), which has no vectors: train "
-                "one with model.latent_size=32; sample and log_likelihood work without"
+                "expected a model with a latent code, got a plain language model (latent_size 0), which has no "
+                "vectors: train one with model.latent_size=32; sample and log_likelihood work without"
             )
         bar = progress(len(texts), show_progress_bar, "encoding")
         with silenced(), evaluating(self.model), bar:
@@ -161,13 +161,13 @@ class SentenceEncoder(Interface):
         return means, deviations
 
     def _remark_on(self, read: Tensor) -> None:
-        """Say once that texts, read in so many chunks (n,), are far longer than those that the model learnt from."""
+        """Warn once if texts are far longer than the training sentences; ``read`` (n,) counts the chunks of each."""
         far = int((read > FAR).sum())
         if far and not self._remarked:
             self._remarked = True
             logger.warning(
                 "%d of %d texts are far longer than those the model was trained on: they are read in up to %d chunks "
-                "of at most %d tokens, and the vector of each is the mean of its chunks'",
+                "of at most %d tokens, and the vector of each text is the mean of its chunks' vectors",
                 far,
                 len(read),
                 int(read.max()),
@@ -176,22 +176,22 @@ class SentenceEncoder(Interface):
 
 
 def _check_options(**options: str | None) -> None:
-    """Refuse what `SentenceTransformer.encode` offers and these models lack."""
+    """Refuse options of `SentenceTransformer.encode` that these models do not support."""
     known = {"prompt_name": None, "output_value": "sentence_embedding", "precision": "float32"}
     for name, value in options.items():
         if value != known[name]:
             raise UserError(
-                f"expected {name}={known[name]!r}, the only one there is, got {value!r}: leave it out"
+                f"expected {name}={known[name]!r}, the only supported value, got {value!r}: leave it out"
             )
 
 
 def _listed(rows: Tensor) -> Any:
-    """The rows of a matrix as a list; a single vector stays as it is."""
+    """The rows of a matrix as a list; a single vector unchanged."""
     return rows if rows.ndim == 1 else list(rows)
 
 
 def _unit(vectors: NDArray[Any] | Tensor) -> Tensor:
-    """The vectors, scaled to length 1, (n, Z)."""
-    # A copy, because torch warns of arrays that it may not write to, such as memory-mapped ones.
+    """The vectors scaled to length 1, (n, Z)."""
+    # A copy, because torch warns about read-only arrays such as memory-mapped ones.
     given = vectors if isinstance(vectors, Tensor) else torch.from_numpy(np.array(vectors))
     return torch.nn.functional.normalize(torch.atleast_2d(given).float(), dim=1)

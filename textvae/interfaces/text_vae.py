@@ -1,4 +1,4 @@
-"""`TextVAE`: a language VAE and its tokenizer, for people with strings."""
+"""`TextVAE`: a language VAE with its tokenizer, which takes and returns strings."""
 
 from __future__ import annotations
 
@@ -28,16 +28,16 @@ from textvae.text.given import as_list
 
 
 class TextVAE(LatentWalks):
-    """A `TextVAEModel` and its tokenizer: encode, decode, sample, score.
+    """A `TextVAEModel` with its tokenizer: encode, decode, sample, score.
 
-    No method changes the model's mode. A method that takes a seed leaves the global random state as it is.
+    No method changes the model's mode. A method with a seed leaves the global random state as it is.
 
     Args:
-        model: on any device.
-        tokenizer: the one that it was trained with.
+        model: the model, on any device.
+        tokenizer: the tokenizer that the model was trained with.
 
     Raises:
-        UserError: if the tokenizer's vocabulary has another size than the model's.
+        UserError: if the vocabulary of the tokenizer and the model's differ in size.
 
     Example:
         >>> vae = TextVAE.from_pretrained("runs/demo")                                # doctest: +SKIP
@@ -52,12 +52,12 @@ class TextVAE(LatentWalks):
     def reconstruct(
         self, texts: str | Sequence[str], *, batch_size: int | None = None, **options: Any
     ) -> list[str]:
-        """Each text decoded from its posterior mean.
+        """The reconstruction of each text: the sentence decoded from its posterior mean.
 
         Args:
-            texts: n of them, or a single one.
-            batch_size: sentences at once; None: as many as are fast in little memory.
-            **options: of `decode`.
+            texts: n texts, or a single one.
+            batch_size: sentences at once; None: a fast number that needs little memory.
+            **options: arguments of `decode`.
         """
         means = self._means(texts, batch_size, show_progress_bar=False)
         return self.decode(means, batch_size=batch_size, **options)
@@ -71,24 +71,24 @@ class TextVAE(LatentWalks):
         seed: int | None = None,
         **options: Any,
     ) -> list[str]:
-        """``n`` new sentences, z ~ p(z) and x decoded from z.
+        """``n`` new sentences: draw z ~ p(z), then decode x from z.
 
-        Decoding is greedy by default: what varies is z, and the likeliest sentence of a z reads better than one with
-        words drawn at random on top. A model without z draws its words, as its greedy sentences would all be one.
+        Decoding is greedy by default: z varies, and the most probable sentence for a z reads better than one with
+        sampled words. A model without z samples its words; greedy decoding would return the same sentence n times.
 
         Args:
-            n: how many.
-            label: of a model with classes, the class that all shall have; None: one is drawn for each.
-            prior: what `fit_prior` gave, or the name of such a prior in the run folder; None: the model's own.
-            seed: of z and the words; None takes them from the global random state.
-            **options: of `decode`; ``temperature=1.0`` draws exactly from p(x | z).
+            n: number of sentences.
+            label: the class of all sentences, for a model with classes; None: draw a class for each sentence.
+            prior: a prior from `fit_prior`, or the name of one saved in the run folder; None: the model's own prior.
+            seed: seed for z and the words; None: use the global random state.
+            **options: arguments of `decode`; ``temperature=1.0`` samples exactly from p(x | z).
 
         Raises:
-            UserError: if ``n`` is not positive, the seed is out of range, or there is no such prior or class.
+            UserError: if ``n`` is less than 1, the seed is out of range, or the prior or class does not exist.
         """
         check_seed(seed)
         if n < 1:
-            raise UserError(f"expected a number of sentences of 1 or more, got {n}")
+            raise UserError(f"expected 1 sentence or more, got {n}")
         fitted = load_prior(self.model.name_or_path or "", prior) if isinstance(prior, str) else prior
         chosen = self.model.prior if fitted is None else fitted
         generator = generator_of(seed)
@@ -96,7 +96,7 @@ class TextVAE(LatentWalks):
             z = drawn(chosen(n, torch.empty(0, device=self.model.device)), 1, generator)[0]
         if label is not None:
             z[:, self.model.config.latent_size :] = self._class_vector(label, z)
-        # One seed for both, or the words would be drawn with the noise of z.
+        # Draw another seed for the words, which would otherwise be sampled with the same noise as z.
         words = {} if generator is None else {"seed": int(torch.randint(2**32, (), generator=generator))}
         if not self.model.has_latent:
             options |= {"do_sample": said_in(options).get("do_sample", True)}
@@ -109,11 +109,11 @@ class TextVAE(LatentWalks):
         batch_size: int | None = None,
         show_progress_bar: bool | None = None,
     ) -> NDArray[np.float32]:
-        """q(y | x) of each text, (n, C), in the order of ``model.config.classes``.
+        """The class probabilities q(y | x) of each text, (n, C), in the order of ``model.config.classes``.
 
         Args:
-            texts: n of them, or a single one.
-            batch_size: sentences at once; None: as many as have 4,096 tokens.
+            texts: n texts, or a single one.
+            batch_size: sentences at once; None: as many as make 4,096 tokens.
             show_progress_bar: None: only on a terminal.
 
         Raises:
@@ -136,35 +136,35 @@ class TextVAE(LatentWalks):
         batch_size: int | None = None,
         show_progress_bar: bool | None = None,
     ) -> NDArray[np.float64]:
-        """The importance-weighted lower bound on log p(x) of each text in nats, (n,), in their order.
+        """The importance-weighted lower bound on log p(x) of each text in nats, (n,), in order.
 
-        Its expectation rises with ``samples``; it is exact for a model without z. The draws of a text depend on the
-        seed and on the texts beside it.
+        The expected bound increases with ``samples``. For a model without z it is exact. The samples of a text depend
+        on the seed and on the other texts in the call.
 
         Args:
-            texts: n of them, or a single one.
-            samples: K.
-            seed: of the draws from the posteriors.
-            batch_size: sentences at once; None: one with many samples, more with few.
+            texts: n texts, or a single one.
+            samples: K, the number of posterior samples for each text.
+            seed: seed for the posterior samples.
+            batch_size: sentences at once; None: one if ``samples`` is large, more if it is small.
             show_progress_bar: None: only on a terminal.
 
         Raises:
-            UserError: if there is not one sample, or the seed is out of range.
+            UserError: if ``samples`` is less than 1, or the seed is out of range.
         """
         return self._log_likelihood(self._rows(as_list(texts)), samples, seed, batch_size, show_progress_bar)
 
     def score(
         self, texts: str | Sequence[str], z: NDArray[np.floating] | Tensor, *, batch_size: int | None = None
     ) -> NDArray[np.float64]:
-        """log p(x | z) of each text with its own z in nats, (n,): how probable the decoder finds it.
+        """log p(x | z) of each text under the decoder, given its z, in nats, (n,).
 
         Args:
-            texts: n of them, or a single one.
-            z: (n, Z), or (Z,) for one.
-            batch_size: sentences at once; None: as many as have 4,096 tokens.
+            texts: n texts, or a single one.
+            z: a latent code for each text, (n, Z), or (Z,) for a single text.
+            batch_size: sentences at once; None: as many as make 4,096 tokens.
 
         Raises:
-            UserError: if the vectors are not as many as the texts, or not of the model's size.
+            UserError: if the numbers of vectors and texts differ, or the vectors do not have the model's size.
         """
         texts, vectors = as_list(texts), self._vectors(z)
         if len(texts) != len(vectors):
@@ -188,27 +188,30 @@ class TextVAE(LatentWalks):
         show_progress_bar: bool | None = None,
         **options: Any,
     ) -> FittedPrior:
-        """A prior fitted to the posteriors of texts, for `sample` to draw from in place of the model's own.
+        """A prior fitted to the posteriors of texts, which `sample` can draw from instead of the model's own prior.
 
-        `latent_space.fitted_priors` tells why, and has ``save_prior``, which puts it in the run folder.
+        `latent_space.fitted_priors` explains why this helps. Its ``save_prior`` saves the prior in the run folder.
 
         Args:
-            texts: those the model was trained on, or others like them.
-            kind: a mixture of Gaussians, or a flow, which needs `zuko`.
-            batch_size: sentences at once; None: as many as have 4,096 tokens.
-            seed: of the fit.
+            texts: the training texts, or similar ones.
+            kind: "mixture" fits a mixture of Gaussians, "flow" a normalizing flow, which needs `zuko`.
+            batch_size: sentences at once; None: as many as make 4,096 tokens.
+            seed: seed of the fit.
             show_progress_bar: None: only on a terminal.
-            **options: of `fit_mixture`, such as ``components``, or of `fit_flow`, such as ``epochs``.
+            **options: arguments of `fit_mixture`, such as ``components``, or of `fit_flow`, such as ``epochs``.
 
         Raises:
             UserError: if the kind is unknown, the seed is out of range, there are too few texts, or the model has
-                classes or no latent.
+                classes or no latent code.
         """
         check_seed(seed)
         if kind not in ("mixture", "flow"):
             raise UserError(f"expected kind to be one of mixture, flow, got {kind!r}")
         if self.model.config.classes is not None:
-            raise UserError("expected a model without classes, whose prior is of z alone, got one with")
+            raise UserError(
+                "expected a model without classes, got one with classes, whose prior is not over z alone: sample from "
+                "the model's own prior"
+            )
         found = self._posteriors(as_list(texts), batch_size, show_progress_bar)
         means, deviations = (part.cpu().numpy() for part in found)
         if kind == "mixture":
@@ -218,26 +221,28 @@ class TextVAE(LatentWalks):
     def fill(
         self, text: str, blank: str = "___", n: int = 5, particles: int = 200, *, seed: int = 0
     ) -> list[tuple[str, float]]:
-        """The ``n`` likeliest ways to fill the blanks of a text, each with p(its words | the known words).
+        """The ``n`` most probable ways to fill the blanks of a text, each with p(filled words | known words).
 
-        What stands between two spaces is a word, and a blank is one or a part of one: of ``(___)`` the parentheses
-        are known. The probabilities are shares of weighted particles, see `models.filling`. With 200 they tell what
-        is likely, and still differ by tenths from seed to seed; the more particles, the more exact.
+        Words are separated by spaces. A blank is a word or a part of a word: in ``(___)`` the parentheses are known.
+        Each probability is a share of weighted particles (`models.filling`). With 200 particles the ranking is useful,
+        but probabilities can differ by tenths between seeds; more particles make them more exact.
 
         Args:
-            text: with blanks.
-            blank: what stands for a missing word.
-            n: how many, at most.
-            particles: N.
-            seed: of the draws.
+            text: a text with blanks.
+            blank: the string that marks a missing word.
+            n: maximum number of results.
+            particles: N, the number of particles.
+            seed: seed for the particles.
 
         Raises:
-            UserError: if one word has two blanks, no particle finds words that fit, the seed is out of range, or the
+            UserError: if a word has two blanks, no particle finds words that fit, the seed is out of range, or the
                 model has classes.
         """
         check_seed(seed)
         if self.model.config.classes is not None:
-            raise UserError("expected a model without classes, the only ones that fill blanks, got one with")
+            raise UserError(
+                "expected a model without classes, got one with classes, which cannot fill blanks: use another model"
+            )
         with evaluating(self.model), seeded(generator_of(seed)):
             known = pattern(as_list([text])[0], self.tokenizer, blank)
             words, log_weights = fill(self.model, known, spellings(self.tokenizer), particles)
@@ -247,20 +252,20 @@ class TextVAE(LatentWalks):
         return [(_filled(text, blank, filling), share) for filling, share in shares.most_common(n)]
 
     def _rows(self, texts: list[str]) -> list[dict[str, Any]]:
-        """The texts as prepared rows."""
+        """The texts as rows of token ids and lengths, as `Fields.prepare` makes them."""
         found = [ids for document in chunks(texts, self.tokenizer, None) for ids in document]
         return [{"ids": ids, "length": len(ids) + 1} for ids in found]
 
     def _class_vector(self, label: str, like: Tensor) -> Tensor:
-        """The class's part of a vector, (C,)."""
+        """The part of a vector that encodes the class, one-hot, (C,)."""
         classes = self.model.config.classes or []
         if label not in classes:
-            known = ", ".join(classes) or "none, as the model has no classes"
+            known = ", ".join(classes) or "none, because the model has no classes"
             raise UserError(f"expected label to be one of {known}, got {label!r}")
         return torch.eye(len(classes), dtype=like.dtype, device=like.device)[classes.index(label)]
 
 
 def _filled(text: str, blank: str, words: Sequence[str]) -> str:
-    """The text with a word in the place of each blank."""
+    """The text with each blank replaced by a word."""
     first, *others = text.split(blank)
     return first + "".join(word + other for word, other in zip(words, others, strict=True))

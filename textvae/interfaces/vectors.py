@@ -1,4 +1,4 @@
-"""A corpus of any size becomes a file of vectors, in bounded memory and with resume."""
+"""Encode a corpus of any size to a file of vectors, in bounded memory; an interrupted call can be resumed."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ if TYPE_CHECKING:
     from textvae.interfaces.text_vae import TextVAE
 
 ROWS = 4096
-"""Texts that are held, encoded and kept at once; so many are encoded again after a kill."""
+"""Maximum texts of a part. After an interruption at most one part is encoded again."""
 
 CHARACTERS = 2**26
-"""Characters of these texts, at most, unless one text alone has more."""
+"""Maximum characters of a part, unless a single text has more."""
 
 
 def write_vectors(
@@ -42,30 +42,29 @@ def write_vectors(
     deviations: bool = False,
     show_progress_bar: bool | None = None,
 ) -> int:
-    """Write the vectors of all texts to a file, in their order; returns how many there are.
+    """Write the vectors of all texts to a file, in order; returns the number of texts.
 
-    An ``.npy`` file is an array (n, Z) of the posterior means in single precision, which `numpy.load` can map into
-    memory; the deviations are a second one beside it, ``NAME.deviations.npy``. A ``.parquet`` file is a table with
-    the columns row (from 0), text, vector and, if asked for, deviation.
+    An ``.npy`` file holds an array (n, Z) of the posterior means, float32, which `numpy.load` can memory-map. The
+    standard deviations go to a second file, ``NAME.deviations.npy``. A ``.parquet`` file holds a table with the columns
+    row (from 0), text, vector and, if ``deviations`` is set, deviation.
 
-    Parts of `ROWS` texts are kept in the folder ``PATH.parts`` until the file is whole; if the path is a link, beside
-    the file behind it. A call that finds such parts goes on behind them, and the file is, byte for byte, the one that
-    it would have been without a break. Several processes share the parts, all texts of which each must be given; the
-    file is that of one.
+    Until the file is complete, parts of `ROWS` texts are kept in the folder ``PATH.parts`` (beside the target if the
+    path is a link). If a call finds parts, it continues after them; the file is then byte for byte the same as without
+    an interruption. Several processes can share the work; each must be given all texts.
 
     Args:
-        vae: what encodes.
-        texts: as many as there are, read once, in anything that `given.as_list` takes, such as a streamed split of
+        vae: the model.
+        texts: any number of texts, read once, in any form that `given.as_list` takes, such as a streamed split of
             `load_corpus`.
         path: the file to write.
-        batch_size: texts at once; None: as many as have 4,096 tokens.
-        normalize: scale each vector to length 1, and its deviations with it.
-        deviations: write the posterior's standard deviations too.
+        batch_size: texts at once; None: as many as make 4,096 tokens.
+        normalize: scale each vector to length 1, and its standard deviations with it.
+        deviations: write the posterior standard deviations too.
         show_progress_bar: None: only on a terminal.
 
     Raises:
-        UserError: if the file is of no such kind or cannot be written, if the parts are of another model, other options
-            or other texts, or as `TextVAE.encode` says.
+        UserError: if the file is neither .npy nor .parquet or cannot be written, or if existing parts belong to another
+            model, other options or other texts; see also `TextVAE.encode`.
 
     Example:
         >>> vae = TextVAE.from_pretrained("runs/demo")                                # doctest: +SKIP
@@ -75,50 +74,24 @@ def write_vectors(
     path = Path(path).expanduser()
     check_target(path, deviations)
     options: dict[str, Any] = {"batch_size": batch_size, "normalize": normalize, "deviations": deviations}
-    settings = {"model": vae.fingerprint(), **options, "rows": ROWS}
-    folder = _parts_folder(path)
-    done = _digests(folder, settings)
-    digests: list[str] = []
-    rows = 0
-    hidden = hidden_bar(show_progress_bar)
-
-    def kept(item: tuple[int, list[str]]) -> tuple[str, int]:
-        """The digest of a part, which is written, and the number of its texts."""
-        number, part = item
-        if number >= len(done):
-            with replacing(folder / _name(number)) as unfinished:
-                parquet.write_table(_table(vae, part, **options), unfinished)
-        return hashlib.sha256(json.dumps(part).encode()).hexdigest(), len(part)
-
-    with tqdm(desc="encoding", unit=" sentences", disable=hidden) as bar:
-        for number, (digest, count) in enumerate(shared(enumerate(_parts_of(texts)), kept)):
-            digests.append(digest)
-            if number < len(done) and digest != done[number]:
-                raise _others(folder, f"its texts from row {rows} on")
-            if number >= len(done) and is_first():
-                _write_manifest(folder, settings, digests)
-            rows += count
-            bar.update(count)
-    if len(digests) < len(done):
-        raise _others(folder, "the number of its texts")
-    parts = _Parts(folder, len(digests), rows, _table(vae, [], **options).schema)
+    parts = _encode_parts(vae, texts, _parts_folder(path), options, show_progress_bar)
     list(shared([parts], partial(_assemble, path)))
-    return rows
+    return parts.rows
 
 
 def check_target(path: Path, deviations: bool = False) -> None:
-    """Refuse a file that cannot be written as vectors.
+    """Check that vectors can be written to a file.
 
     Args:
-        path: of the file.
-        deviations: whether theirs has to be written too.
+        path: the file.
+        deviations: whether a file of standard deviations is written too.
 
     Raises:
-        UserError: if it is a folder, if its name has another ending, or as `check_writable` says.
+        UserError: if the path is a folder or does not end in .npy or .parquet; see also `check_writable`.
     """
     check_writable(path, "z.npy")
     if path.suffix not in (".npy", ".parquet"):
-        raise UserError(f"expected a file .npy or .parquet, got {path}: name it {path.stem}.npy")
+        raise UserError(f"expected a .npy or .parquet file, got {path}: name it {path.stem}.npy")
     if deviations and path.suffix == ".npy":
         check_writable(_of_deviations(path))
     check_folder(_parts_folder(path))
@@ -132,18 +105,18 @@ def tables_of(
     normalize: bool = False,
     deviations: bool = False,
 ) -> Iterator[pa.Table]:
-    """The vectors of all texts in their order, `ROWS` at a time, for what is not to become a file.
+    """The vectors of all texts in order, in tables of up to `ROWS` rows, without writing a file.
 
     Args:
-        vae: what encodes.
-        texts: as for `write_vectors`, as are the options.
-        batch_size: texts at once; None: as many as have 4,096 tokens.
-        normalize: scale each vector to length 1, and its deviations with it.
-        deviations: give the posterior's standard deviations too.
+        vae: the model.
+        texts: any number of texts, as in `write_vectors`.
+        batch_size: texts at once; None: as many as make 4,096 tokens.
+        normalize: scale each vector to length 1, and its standard deviations with it.
+        deviations: return the posterior standard deviations too.
 
     Returns:
-        Tables with the columns text, vector and, if asked for, deviation; the same on each of several processes,
-        which share the work.
+        Tables with the columns text, vector and, if ``deviations`` is set, deviation. If several processes share the
+        work, each returns all tables.
     """
     options: dict[str, Any] = {"batch_size": batch_size, "normalize": normalize, "deviations": deviations}
     return shared(_parts_of(texts), lambda part: _table(vae, part, **options))
@@ -155,8 +128,46 @@ def tables_of(
 MANIFEST = "manifest.json"
 
 
+def _encode_parts(
+    vae: TextVAE, texts: Any, folder: Path, options: dict[str, Any], show_progress_bar: bool | None
+) -> _Parts:
+    """Write the parts that are missing in the folder; returns all parts.
+
+    Raises:
+        UserError: if parts in the folder belong to another model, other options or other texts.
+    """
+    settings = {"model": vae.fingerprint(), **options, "rows": ROWS}
+    done = _digests(folder, settings)
+    digests: list[str] = []
+    rows = 0
+    write = partial(_write_part, vae, folder, options, len(done))
+    with tqdm(desc="encoding", unit=" sentences", disable=hidden_bar(show_progress_bar)) as bar:
+        for number, (digest, count) in enumerate(shared(enumerate(_parts_of(texts)), write)):
+            digests.append(digest)
+            if number < len(done) and digest != done[number]:
+                raise _others(folder, f"different texts from row {rows} on")
+            if number >= len(done) and is_first():
+                _write_manifest(folder, settings, digests)
+            rows += count
+            bar.update(count)
+    if len(digests) < len(done):
+        raise _others(folder, "fewer texts")
+    return _Parts(folder, len(digests), rows, _table(vae, [], **options).schema)
+
+
+def _write_part(
+    vae: TextVAE, folder: Path, options: dict[str, Any], done: int, numbered: tuple[int, list[str]]
+) -> tuple[str, int]:
+    """Write a part unless it is among the first ``done``; returns the digest and the number of its texts."""
+    number, texts = numbered
+    if number >= done:
+        with replacing(folder / _name(number)) as unfinished:
+            parquet.write_table(_table(vae, texts, **options), unfinished)
+    return hashlib.sha256(json.dumps(texts).encode()).hexdigest(), len(texts)
+
+
 def _parts_of(texts: Any) -> Iterator[list[str]]:
-    """The strings, so many at a time."""
+    """The texts in lists of up to `ROWS` texts and `CHARACTERS` characters."""
     part: list[str] = []
     characters = 0
     for text in each_text(texts):
@@ -173,13 +184,13 @@ def _parts_of(texts: Any) -> Iterator[list[str]]:
 
 
 def _parts_folder(path: Path) -> Path:
-    """Where the parts are until the file is whole: on the disk of the file."""
+    """The folder of the parts, on the same disk as the file."""
     target = target_of(path)
     return target.with_name(f"{target.name}.parts")
 
 
 def _of_deviations(path: Path) -> Path:
-    """The file of the deviations beside an array of means."""
+    """The file of the standard deviations, beside the file of the means."""
     return path.with_suffix(".deviations.npy")
 
 
@@ -190,7 +201,7 @@ def _name(part: int) -> str:
 def _table(
     vae: TextVAE, texts: list[str], batch_size: int | None, normalize: bool, deviations: bool
 ) -> pa.Table:
-    """A part: columns text, vector and, if asked for, deviation."""
+    """A table with the columns text, vector and, if ``deviations`` is set, deviation."""
     means, scales = vae.encode(
         texts,
         batch_size=batch_size,
@@ -203,31 +214,31 @@ def _table(
 
 
 def _lists(vectors: NDArray[np.float32]) -> pa.FixedSizeListArray:
-    """The rows of (n, Z)."""
+    """An array (n, Z) as a column of n lists."""
     return pa.FixedSizeListArray.from_arrays(pa.array(vectors.ravel()), vectors.shape[1])
 
 
 def _write_manifest(folder: Path, settings: dict[str, Any], digests: list[str]) -> None:
-    """Say what the parts come from; written behind each part, so that those it names are whole."""
+    """Write the settings and the digests of the parts. This follows each part, so the parts it names are complete."""
     with replacing(folder / MANIFEST) as partial:
         partial.write_text(json.dumps({**settings, "texts": digests}, indent=1) + "\n", encoding="utf-8")
 
 
 def _digests(folder: Path, settings: dict[str, Any]) -> list[str]:
-    """The digest of the texts of each part that is done."""
+    """The digests of the texts of the complete parts."""
     if not (folder / MANIFEST).exists():
         return []
     found = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
     digests = found.pop("texts")
     if differing := [name for name, value in settings.items() if found.get(name) != value]:
-        raise _others(folder, f"its {' and '.join(differing)}")
+        raise _others(folder, f"a different {' and '.join(differing)}")
     return digests
 
 
 def _others(folder: Path, differing: str) -> UserError:
     return UserError(
-        f"expected to go on with {folder}, got another call than the one that was interrupted ({differing}): repeat "
-        f"that, or delete the folder"
+        f"expected the interrupted call that left {folder}, got one with {differing}: repeat that call, or delete the "
+        "folder"
     )
 
 
@@ -236,13 +247,13 @@ def _others(folder: Path, differing: str) -> UserError:
 
 @dataclass(frozen=True)
 class _Parts:
-    """The parts that are done, all of them.
+    """All parts of a corpus, complete.
 
     Attributes:
-        folder: where they are.
-        count: how many.
-        rows: how many there are in all of them.
-        schema: their columns and types.
+        folder: the folder of the parts.
+        count: number of parts.
+        rows: number of rows in all parts together.
+        schema: columns and types of each part.
     """
 
     folder: Path
@@ -251,22 +262,22 @@ class _Parts:
     schema: pa.Schema
 
     def tables(self, columns: list[str] | None = None) -> Iterator[pa.Table]:
-        """One after the other, with these columns alone or with all."""
+        """The tables of the parts in order, with only the given columns; None: all columns."""
         for part in range(self.count):
             yield parquet.read_table(self.folder / _name(part), columns=columns)
 
 
 def _assemble(path: Path, parts: _Parts) -> None:
-    """Make one file of the parts, and delete them."""
+    """Combine the parts into one file, and delete them."""
     parts.folder.mkdir(parents=True, exist_ok=True)
     (_assemble_table if path.suffix == ".parquet" else _assemble_arrays)(parts, path)
-    # First, so that no folder that is half deleted looks like one to go on with.
+    # Delete the manifest first, so that a half-deleted folder does not look like one that can be resumed.
     (parts.folder / MANIFEST).unlink(missing_ok=True)
     shutil.rmtree(parts.folder)
 
 
 def _assemble_table(parts: _Parts, path: Path) -> None:
-    """Write the parts as one Parquet file, with the number of each row."""
+    """Write the parts to one Parquet file, with an added column of row numbers."""
     partial, first = parts.folder / path.name, 0
     with parquet.ParquetWriter(partial, parts.schema.insert(0, pa.field("row", pa.int64()))) as writer:
         for table in parts.tables():
@@ -277,7 +288,7 @@ def _assemble_table(parts: _Parts, path: Path) -> None:
 
 
 def _assemble_arrays(parts: _Parts, path: Path) -> None:
-    """Write the parts as one array, and their deviations as another."""
+    """Write the means to one array file and the standard deviations, if there are any, to another."""
     names = {"deviation": _of_deviations(path), "vector": path}
     for column, target in names.items():
         if column not in parts.schema.names:
@@ -289,7 +300,7 @@ def _assemble_arrays(parts: _Parts, path: Path) -> None:
             "shape": (parts.rows, parts.schema.field(column).type.list_size),
         }
         with partial.open("wb") as file:
-            # Not through a memory map, whose written pages would count as this program's memory.
+            # A memory map would not do: its written pages count as memory of this process.
             np.lib.format.write_array_header_1_0(file, header)
             for table in parts.tables([column]):
                 file.write(table[column].combine_chunks().flatten().to_numpy())
