@@ -57,3 +57,16 @@ def test_branches_on_the_kind_are_found(line):
 def test_functions_are_short():
     lengths = [length(node) for path in FILES for node in functions(path)]
     assert median(lengths) <= 8
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_no_room_is_too_large_to_read(path):
+    """Docstrings are counted."""
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    limits = {ast.FunctionDef: 60, ast.AsyncFunctionDef: 60, ast.ClassDef: 300}
+    too_long = {
+        node.name: length(node)
+        for node in ast.walk(tree)
+        if type(node) in limits and length(node) > limits[type(node)]
+    }
+    assert not too_long
