@@ -1,4 +1,4 @@
-"""What can be known of a run before any work: whether it can be written, and whether it can be seeded."""
+"""Checks before a run starts: its folder must be writable and its seeds in range."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ SEEDS = (("training", "seed"), ("training", "data_seed"), ("corpus", "seed"))
 
 
 def check_run(recipe: Recipe) -> None:
-    """Refuse a recipe whose run could not be written, or whose seeds are out of range.
+    """Check that the run of a recipe can be written and that its seeds are in range.
 
     Raises:
-        UserError: if ``training.output_dir`` is empty or as `check_folder` says, or as `check_seed` says.
+        UserError: if ``training.output_dir`` is empty; see also `check_folder` and `check_seed`.
     """
     for section, key in SEEDS:
         check_seed(getattr(recipe, section).get(key), f"{section}.{key}")
