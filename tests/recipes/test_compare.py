@@ -156,7 +156,7 @@ FAULTS = {
     ),
     "a seed of its own": (
         {"configurations": {"odd": {"training.seed": 3}}},
-        "odd: training.seed is not its own to set",
+        "odd: training.seed cannot be set here",
     ),
 }
 
@@ -250,7 +250,7 @@ def test_a_run_of_another_recipe_is_refused(compare, write, stand_in, capsys, fi
         compare.main([str(path), "training.max_steps=5"])
     assert end.value.code == 2
     error = capsys.readouterr().err
-    assert f"a run in {run.folder}: another recipe (training.max_steps 3, now 5)" in error
+    assert f"a run in {run.folder}: it has a different recipe (training.max_steps 3, now 5)" in error
     assert "delete it, or change output_dir" in error
     assert stand_in("none") == []
 

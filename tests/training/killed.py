@@ -1,4 +1,4 @@
-"""Runs a recipe and dies, as if the machine did, in the forward pass behind so many: killed.py RECIPE PASSES."""
+"""Runs a recipe and is killed after PASSES forward passes, as in a power failure: killed.py RECIPE PASSES."""
 
 import os
 import signal
@@ -12,7 +12,7 @@ from textvae.training.run import run
 
 
 def make_fatal(passes: int) -> None:
-    """Let the process be killed in the forward pass behind ``passes`` of them."""
+    """Make the process kill itself after ``passes`` forward passes."""
     forward, calls = TextVAEModel.forward, []
 
     def fatal(self, *arguments, **options):

@@ -1,8 +1,8 @@
-"""Runs a recipe again and again, each time killed in another write, and mends it: killed_writes.py RECIPE EVERY [RUN].
+"""Runs a recipe repeatedly, each time killed in a later write, and resumes it: killed_writes.py RECIPE EVERY [RUN].
 
-Of a process that moves, links or deletes a file for the k-th time, nothing is left but what is on the disk, for every
-k that EVERY divides, from 0. With RUN, a finished run is overwritten, otherwise a new one begins. Prints the digest of
-what each of them ended with, and whether it could go on.
+The process is killed when it moves, links or deletes a file for the k-th time, for k = 0, EVERY, 2 EVERY, ... With RUN
+it overwrites a finished run, otherwise it begins a new one. Prints the digest of the result of each run, and whether
+the run could be resumed.
 """
 
 import hashlib
@@ -20,7 +20,7 @@ from textvae.training.run import run
 
 
 def make_fatal(number: int) -> None:
-    """Let the process be killed in its write of this number."""
+    """Make the process kill itself in the write with this number."""
     left = [number]
 
     def fatal(write):
@@ -37,7 +37,7 @@ def make_fatal(number: int) -> None:
 
 
 def ended(recipe, number: int, overwrite: bool) -> bool:
-    """Whether a run in a process of its own, to be killed in a write, ended before that."""
+    """Run the recipe in a process that is killed in write ``number``; returns whether it finished before."""
     child = os.fork()
     if child == 0:
         make_fatal(number)
@@ -49,7 +49,7 @@ def ended(recipe, number: int, overwrite: bool) -> bool:
 
 
 def main() -> None:
-    """Kill and mend until a run ends before its kill."""
+    """Kill and resume runs until one finishes before its kill."""
     recipe, every, source = read_recipe(sys.argv[1]), int(sys.argv[2]), sys.argv[3:]
     number, done = 0, False
     while not done:

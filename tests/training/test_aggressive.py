@@ -1,4 +1,4 @@
-"""The encoder's own updates: whose weights move, when they stop, and when the phase ends."""
+"""Aggressive training: which weights change, when the encoder updates stop, and when the phase ends."""
 
 import pytest
 import tiny
@@ -41,7 +41,7 @@ def test_the_inner_loop_moves_the_encoder_alone_and_the_step_the_decoder_alone(t
     trainer.train()
     names = set(tiny.weights(trainer.model))
     encoder = {name for name in names if is_encoder(name)}
-    # The last step's own update lies between the inner loop's end and the weights that training left.
+    # After the encoder updates of the last step, only the step's own update of the decoder follows.
     after_steps = [seen[1][1], tiny.weights(trainer.model)]
     for (moved, _, behind), after in zip(seen, after_steps, strict=True):
         assert moved == encoder
@@ -49,7 +49,7 @@ def test_the_inner_loop_moves_the_encoder_alone_and_the_step_the_decoder_alone(t
 
 
 def losses_of(values, model):
-    """Losses of these values, each with a gradient for every parameter."""
+    """Losses with these values, each with a gradient for every parameter."""
     for value in values:
         total = sum(parameter.sum() for parameter in model.parameters())
         yield total - total.detach() + value, 2.0
@@ -109,12 +109,12 @@ def test_what_it_cannot_do_is_refused(tmp_path, monkeypatch):
 
 
 def test_a_model_without_z_or_with_a_condition_is_refused(tmp_path):
-    """Their mutual information is not known, by which the phase ends."""
+    """The phase ends by the mutual information, which such models do not measure."""
     plain = {"eval_strategy": "no", "save_strategy": "no", "load_best_model_at_end": False, "use_cpu": True}
     arguments = TextVAETrainingArguments(output_dir=str(tmp_path), **plain, aggressive={})
     for model, fields in (
         (tiny.model(latent_size=0), tiny.fields()),
         (tiny.seq2seq(source_vocab_size=tiny.VOCABULARY), tiny.pair_fields()),
     ):
-        with pytest.raises(UserError, match="expected a model with a z and without a condition for aggress"):
+        with pytest.raises(UserError, match="expected an unconditional model with a latent code for aggress"):
             TextVAETrainer(model, arguments, ELBO(), fields, train_dataset=tiny.dataset([3, 4]))

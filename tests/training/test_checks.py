@@ -1,4 +1,4 @@
-"""What a training program says before any work, and how it ends when it is stopped."""
+"""Training programs: the errors they report before any work, and their exit when they are stopped."""
 
 import signal
 import sys
@@ -17,7 +17,7 @@ STAGES = PLAIN + "pretraining: {objective: {kl_weight: {end: 0.0}}}\n"
 
 @pytest.fixture
 def recipe(tmp_path, monkeypatch):
-    """Writes a recipe; its name."""
+    """Write a recipe; returns the name of the file."""
     monkeypatch.chdir(tmp_path)
     (tmp_path / "file").touch()
 
@@ -63,7 +63,7 @@ def test_a_run_that_can_be_leaves_nothing_yet(recipe, tmp_path):
 
 
 def trained(monkeypatch, capfd, *words, run):
-    """Exit code and standard error of the program that trains, with ``run`` in place of the work."""
+    """The exit code and standard error of the training program, with ``run`` in place of the training."""
     monkeypatch.setattr(script, "run", run)
     monkeypatch.setattr(sys, "argv", ["train.py", *words])
     with pytest.raises(SystemExit) as end:

@@ -1,4 +1,4 @@
-"""Minutes of training, over interruptions."""
+"""The minutes of training, summed across interruptions."""
 
 import json
 
@@ -11,7 +11,7 @@ from textvae.training.clock import Clock
 
 @pytest.fixture
 def now(monkeypatch):
-    """A time that a test sets, in seconds."""
+    """A clock that the test sets, in seconds."""
     time = [0.0]
     monkeypatch.setattr(clock.time, "monotonic", lambda: time[0])
     return time

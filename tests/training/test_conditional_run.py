@@ -1,4 +1,4 @@
-"""A whole run of a conditional model, from parallel files to a folder that translates."""
+"""A complete run of a conditional model, from parallel files to a folder that `Translator` loads."""
 
 import json
 import shutil
@@ -23,7 +23,7 @@ STEPS, SAVED = 8, 4
 
 @pytest.fixture(scope="module")
 def place(tmp_path_factory):
-    """A folder with 60 pairs, where the target is the source in other letters, and a recipe."""
+    """A folder with a recipe and 60 pairs; each target is its source spelt with other letters."""
     folder = tmp_path_factory.mktemp("pairs")
     generator = torch.Generator().manual_seed(0)
     words = [
@@ -60,7 +60,7 @@ def place(tmp_path_factory):
 
 @pytest.fixture(scope="module", autouse=True)
 def cache(place):
-    """No cache is left behind."""
+    """Use a temporary cache folder."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(datasets.config, "HF_DATASETS_CACHE", place / "cache")
         yield
@@ -72,7 +72,7 @@ def read(place, name, *overrides):
 
 @pytest.fixture(scope="module")
 def whole(place):
-    """The folder of a run, and what it was worth."""
+    """The folder of a run, and its evaluation."""
     return place / "whole", run(read(place, "whole"))
 
 
@@ -168,12 +168,12 @@ def test_a_run_starts_as_another_one(place):
     result = run(read(place, "started", start, "training.learning_rate=1e-12", *quick))
     assert result.bleu == result.bleu_zero_z == result.bleu_shuffled_z == without.bleu
     assert result.reconstruction == pytest.approx(without.neg_elbo)
-    with pytest.raises(UserError, match="start to have the tokens of this run, got others: train both on"):
+    with pytest.raises(UserError, match="start to have the same tokens as this run, got different ones"):
         run(read(place, "other", start, "tokenizer.minimum_count=9"))
 
 
 def test_posteriors_given_a_source_are_refined(place, whole):
-    """As `textvae evaluate` does it too; a z at each step is refused before anything is learnt."""
+    """`textvae evaluate` gives the same result. A model with a z at each step is refused before training."""
     refined = run(read(place, "refined", "evaluation.refinement={steps: 5}"))
     assert refined.neg_elbo < whole[1].neg_elbo
     weights, expected = (load_file(folder / "model.safetensors") for folder in (place / "refined", whole[0]))

@@ -1,4 +1,4 @@
-"""The picture of a run, on disk and in TensorBoard."""
+"""The plot of a run, on disk and in TensorBoard."""
 
 import sys
 
@@ -15,7 +15,7 @@ OF_LATENT = ["nats per sentence", "nats", "KL weight", "active units"]
 
 @pytest.fixture(scope="module", autouse=True)
 def blank_curves():
-    """Here they are drawn."""
+    """Override the fixture that turns plots off, because these tests draw them."""
 
 
 def training(step, **changed):
@@ -45,13 +45,13 @@ def panels(history):
 
 
 def drawn(figure, label):
-    """The points of the curve with this name in the legend."""
+    """The points of the curve with this label in the legend."""
     (line,) = [line for axes in figure.axes for line in axes.lines if line.get_label() == label]
     return line.get_xydata().tolist()
 
 
 def saved(folder, *history, first=True):
-    """What the callback left in the folder after an evaluation."""
+    """The files that the callback writes to the folder after an evaluation."""
     state = TrainerState(log_history=list(history), global_step=2)
     state.is_world_process_zero = first
     Curves().on_evaluate(TrainingArguments(output_dir=str(folder), use_cpu=True), state, None)

@@ -1,4 +1,4 @@
-"""Two processes that share each batch, against one that has it whole."""
+"""Two processes that share each batch, compared with one process that has the whole batch."""
 
 import json
 import os
@@ -12,7 +12,7 @@ import torch
 
 
 def two_processes(folder, kind):
-    """What the two processes saw and the weights they ended with."""
+    """The sentences that each of two processes read, and its final weights."""
     script = Path(__file__).with_name("two_processes.py")
     torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
     ended = subprocess.run(
@@ -37,7 +37,7 @@ def processes(tmp_path_factory):
 
 
 def one_process(folder, **options):
-    """A trainer that has made the same steps alone."""
+    """A trainer that has taken the same steps in one process."""
     with pytest.MonkeyPatch.context() as patch:
         tiny.without_noise(patch)
         trainer = tiny.trainer(folder, max_steps=5, eval_strategy="steps", eval_steps=5, **options)
@@ -68,7 +68,7 @@ def test_two_processes_log_the_means_of_one(processes, alone, name):
 
 @pytest.mark.slow
 def test_what_two_processes_began_one_ends(tmp_path, alone):
-    """In the midst of an epoch; a step has as many sentences as before."""
+    """The run is resumed in the middle of an epoch, with the same number of sentences per step."""
     two_processes(tmp_path, "kept")
     with pytest.MonkeyPatch.context() as patch:
         tiny.without_noise(patch)
@@ -101,9 +101,9 @@ def test_two_processes_make_the_steps_of_one_with_batches_of_so_many_tokens(tmp_
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", ["stream", "files"])
 def test_each_process_reads_its_own_part_of_a_stream(tmp_path, kind):
-    """All of it, and nothing twice, in one file or in several."""
+    """Together they read each sentence once, from one file or from several."""
     (seen, weights), (other, other_weights) = two_processes(tmp_path, kind)
-    # A loader looks ahead, into the next epoch.
+    # The loader reads ahead into the next epoch.
     rows = seen["rows"][:48] + other["rows"][:48]
     assert sorted(rows) == sorted(tiny.trainer(tmp_path).train_dataset["ids"])
     torch.testing.assert_close(weights, other_weights, rtol=0, atol=0)

@@ -1,4 +1,4 @@
-"""A KL weight that is moved once in each step, by all its sentences, and survives a checkpoint."""
+"""The KL weight of a target rate: updated once per step with all its sentences, and kept in checkpoints."""
 
 import math
 
@@ -32,7 +32,7 @@ def test_it_moves_once():
 
 @pytest.mark.parametrize("accumulation", [1, 3])
 def test_training_moves_it_in_every_step(tmp_path, accumulation):
-    """And what is logged is what was moved."""
+    """The logged weight is the updated one."""
     trainer = tiny.trainer(
         tmp_path,
         objective=ELBO(target_rate=5.0),
@@ -51,7 +51,7 @@ def test_training_moves_it_in_every_step(tmp_path, accumulation):
 
 @pytest.mark.slow
 def test_the_rate_is_reached(tmp_path):
-    """From a posterior far from the prior as from one on it, and the loss is weighted by the multiplier."""
+    """From a posterior far from the prior and from one equal to it. The multiplier weights the loss."""
     trainer = tiny.trainer(
         tmp_path,
         objective=ELBO(target_rate=1.5),

@@ -1,4 +1,4 @@
-"""The rule of the published SGD runs, on scripted bounds and through a killed run."""
+"""The learning-rate schedule of the published SGD runs, with scripted bounds and in a killed run."""
 
 from types import SimpleNamespace
 
@@ -13,7 +13,7 @@ from textvae.training.plateau import DecayOnPlateau
 
 
 class Bench:
-    """A callback with the model, optimiser and scheduler it acts on; the best checkpoint is number 1."""
+    """A callback with its model, optimiser and scheduler; the best checkpoint has the number 1."""
 
     def __init__(self, folder, **options):
         self.callback = DecayOnPlateau(**options)
@@ -26,7 +26,7 @@ class Bench:
         self.control = TrainerControl()
 
     def evaluate(self, value, epoch=1.0):
-        """One evaluation behind a step that spoiled the weights; returns the rate and whether they are good again."""
+        """Evaluate after a step that spoils the weights; returns the rate and whether the weights are restored."""
         with torch.no_grad():
             self.model.decoder.embedding.weight.add_(1)
         state = TrainerState(epoch=epoch, best_global_step=1)
@@ -41,7 +41,7 @@ class Bench:
 
 
 def test_rates_by_hand(tmp_path):
-    """Patience 2: every second evaluation that is not a new best decays and goes back; a new best counts anew."""
+    """Patience 2: each second evaluation without a new best decays and restores; a new best resets the count."""
     bench = Bench(tmp_path, patience=2, factor=0.5, start_epoch=0, decays=2)
     found = [bench.evaluate(value) for value in (5, 6, 4, 4, 5, 6, 3, 7, 8)]
     assert [rate for rate, _ in found] == [1, 1, 1, 1, 0.5, 0.5, 0.5, 0.5, 0.25]
@@ -60,7 +60,7 @@ def test_the_last_decay_is_followed_by_the_end(tmp_path):
 
 
 def test_no_decay_before_its_epoch(tmp_path):
-    """Evaluations without a new best are counted all the same, so that the first decay is then at once."""
+    """Evaluations before this epoch count too, so the first decay happens as soon as it begins."""
     bench = Bench(tmp_path, patience=2, start_epoch=15)
     rates = [
         bench.evaluate(value, epoch)[0] for value, epoch in ((1, 12), (2, 13), (2, 14), (2, 15), (2, 16))
@@ -76,7 +76,7 @@ def test_state_survives_a_checkpoint():
 
 
 class Watch(TrainerCallback):
-    """Notes the rate of each optimiser step, and ends training behind one of them."""
+    """Records the learning rate of each step, and ends training after a given step."""
 
     def __init__(self, last_step=None):
         self.last_step, self.rates = last_step, {}

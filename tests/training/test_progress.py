@@ -1,4 +1,4 @@
-"""What a person reads on standard error while a model trains."""
+"""The progress on standard error while a model trains."""
 
 import re
 import sys

@@ -1,4 +1,4 @@
-"""What a recipe accepts, and the one line that says everything that is wrong with it."""
+"""The keys and values that a recipe accepts, and the single line that reports all its faults."""
 
 import pytest
 
@@ -20,7 +20,7 @@ training: {output_dir: runs/x}
 
 @pytest.fixture
 def read(tmp_path):
-    """Reads a recipe from its text."""
+    """A function that reads a recipe from a string."""
 
     def read(text, *overrides):
         path = tmp_path / "recipe.yaml"
@@ -85,7 +85,7 @@ def test_an_override_replaces_or_adds_an_option_of_the_model(read):
 
 
 def test_a_part_has_the_options_of_its_kind(read):
-    """With their defaults, so that the section says what the model is; the source is as it was written."""
+    """Defaults are filled in, so that the section describes the model completely; the source is not changed."""
     recipe = read(MINIMAL, "model.decoder.kind=dilated_convolution", "model.decoder.dilations=large")
     decoder = recipe.model.options["decoder"]
     assert (decoder["kind"], decoder["dilations"]) == ("dilated_convolution", "large")

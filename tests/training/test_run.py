@@ -1,4 +1,4 @@
-"""A whole run from a recipe to its folder, and one that is killed."""
+"""Complete runs, from a recipe to the run folder, and runs that are killed and resumed."""
 
 import json
 import math
@@ -31,7 +31,7 @@ STEPS, SAVED, KILLED = 16, (4, 8), 11
 
 @pytest.fixture(scope="module")
 def place(tmp_path_factory):
-    """A folder with a corpus of 90 sentences, which make 3 batches an epoch, and a recipe with all that has a state."""
+    """A folder with 90 sentences, 3 batches per epoch, and a recipe that uses each callback that has a state."""
     folder = tmp_path_factory.mktemp("run")
     generator = torch.Generator().manual_seed(0)
     lines = [
@@ -76,7 +76,7 @@ def place(tmp_path_factory):
 
 @pytest.fixture(scope="module", autouse=True)
 def cache(place):
-    """No cache is left behind, and the run that is killed has its own."""
+    """Use a temporary cache folder; the killed run has its own."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(datasets.config, "HF_DATASETS_CACHE", place / "cache")
         yield
@@ -88,13 +88,13 @@ def read(place, name, *overrides):
 
 @pytest.fixture(scope="module")
 def whole(place):
-    """The folder of a run that nothing interrupted, and what it was worth."""
+    """The folder of an uninterrupted run, and its evaluation."""
     return place / "whole", run(read(place, "whole"))
 
 
 @pytest.fixture(scope="module")
 def killed(place):
-    """The folder of the same run, killed in the midst of an epoch, three steps behind its last checkpoint."""
+    """The folder of the same run, killed in the middle of an epoch, three steps after its last checkpoint."""
     recipe = yaml.safe_load((place / "recipe.yaml").read_text())
     recipe["training"]["output_dir"] = str(place / "killed")
     (place / "killed.yaml").write_text(yaml.safe_dump(recipe))
@@ -112,7 +112,7 @@ def killed(place):
 
 @pytest.fixture
 def again(place, killed):
-    """A fresh copy of the killed run, in its place."""
+    """A fresh copy of the killed run, in the folder of the recipe."""
     if not (place / "kept").exists():
         shutil.copytree(killed, place / "kept")
     shutil.rmtree(killed)
@@ -186,7 +186,7 @@ def test_the_kill_was_in_the_midst_of_an_epoch(killed):
     ids=str,
 )
 def test_a_killed_run_resumes_to_the_same_weights(place, whole, again, cut):
-    """Also from the checkpoint before, if the last one was cut short."""
+    """If the last checkpoint is incomplete, the run resumes from the one before."""
     if cut:
         cut_short(again / f"checkpoint-{SAVED[-1]}" / cut)
     assert last_whole_checkpoint(again).name == f"checkpoint-{SAVED[0 if cut else 1]}"
@@ -227,7 +227,7 @@ STOPPED = [
     ids=["early", "mid-epoch"],
 )
 def test_a_run_that_ended_but_was_not_measured_is_measured_only(place, options, request):
-    """Resumed where it ended, `transformers` would take a step more."""
+    """If it resumed the finished run, `transformers` would train one more step."""
     name = request.node.callspec.id
     result = run(read(place, name, *options))
     folder = place / name
@@ -261,7 +261,7 @@ def test_a_run_starts_from_a_language_model(place):
     torch.testing.assert_close(model.encoder.embedding.weight, source.decoder.embedding.weight)
     assert source.encoder is None
     for part in parts:
-        with pytest.raises(UserError, match="lm to have the tokens of this run, got others: train both on"):
+        with pytest.raises(UserError, match="lm to have the same tokens as this run, got different ones"):
             run(read(place, "other", part, "tokenizer.minimum_count=20"))
 
 
@@ -280,7 +280,7 @@ def test_a_stream_trains_without_being_stored(place):
 
 
 def test_the_tokenizer_is_as_the_recipe_says(place):
-    """The rarest letters are spelt in bytes, and capitals are not kept."""
+    """The rarest letters become bytes, and capitals become lower case."""
     corpus = place / "capitals.txt"
     corpus.write_text("ABBA ABBA\n" * 200 + "ABBAÄ\n" * 5)
     pieces = ["kind=sentencepiece", "vocabulary_size=null", "character_coverage=0.98", "lower=true"]
@@ -293,7 +293,7 @@ def test_the_tokenizer_is_as_the_recipe_says(place):
 
 def test_early_stopping_ends_a_run_that_no_longer_improves(place):
     run(read(place, "stopped", *STOPPED))
-    # The first evaluation is the best there is; the second and third are no better.
+    # The first evaluation is the best; the second and the third are not better.
     assert sorted(path.name for path in (place / "stopped").glob("checkpoint-*")) == [
         "checkpoint-12",
         "checkpoint-4",
@@ -322,9 +322,9 @@ def test_terms_go_to_tensorboard(place):
 
 
 def test_the_second_stage_has_the_encoder_of_the_first_and_a_new_decoder(place):
-    """Seen before it learns anything, and beside a run without a first stage."""
+    """Compared before the second stage has learnt anything, and with a run without a first stage."""
     still = ["training.max_steps=1", "training.learning_rate=0", "training.decay_on_plateau=null"]
-    still += ["model.initial_range=0.5"]  # or the first stage would not move the encoder in so few steps
+    still += ["model.initial_range=0.5"]  # so that few steps of the first stage change the encoder
     first = ["pretraining.training.learning_rate=0.5", "pretraining.training.max_steps=3"]
     run(read(place, "staged", *still, *first))
     run(read(place, "unstaged", *still))
@@ -338,7 +338,7 @@ def test_the_second_stage_has_the_encoder_of_the_first_and_a_new_decoder(place):
 
 
 def test_a_mixture_prior_starts_from_the_first_stage(place):
-    """Its components cover what the first stage has found, and the decoder may be kept too."""
+    """The components cover the posteriors of the first stage; the decoder may be kept too."""
     still = ["training.max_steps=1", "training.learning_rate=0", "training.decay_on_plateau=null"]
     still += [
         "model.initial_range=0.5",
@@ -365,7 +365,7 @@ def test_a_mixture_prior_starts_from_the_first_stage(place):
 
 @pytest.mark.parametrize("kept", [True, False])
 def test_a_kept_decoder_keeps_the_kl_weight_of_its_target_rate(place, kept):
-    """Begun anew, the KL would be all but free to a model that has learnt to use it; a new decoder begins anew."""
+    """With a kept decoder the KL weight continues, because a small weight would let the KL grow; else it restarts."""
     still = ["training.max_steps=1", "training.learning_rate=0", "training.decay_on_plateau=null"]
     still += ["objective.target_rate=1.0", "objective.kl_weight=null", "objective.free_bits=null"]
     first = ["pretraining.objective={target_rate: 1.0}", "pretraining.training.max_steps=8"]
@@ -382,7 +382,7 @@ CLASSES = ["model.posterior.kind=classes", "model.prior.kind=classes"]
 
 
 def test_classes_are_learnt_from_few_labels(place):
-    """Sentences of one kind of words each, of which 12 of 200 have a label."""
+    """Each sentence has words of a single class; 12 of the 200 sentences have a label."""
     generator = torch.Generator().manual_seed(0)
     rows = ["text,label"]
     for _ in range(240):
@@ -434,7 +434,7 @@ def test_looking_whether_posteriors_can_be_refined_changes_no_weights(place, who
 @pytest.mark.slow
 @pytest.mark.parametrize("kept", [False, True])
 def test_a_run_resumes_in_either_stage(place, kept):
-    """As it would be after a kill in the midst of the first stage, at its end, and between both."""
+    """The run is resumed as after a kill in the first stage, at its end, and between both stages."""
     options = ["training.max_steps=8", "pretraining.training.max_steps=8", "training.learning_rate=0.1"]
     if kept:
         options += ["objective.kl_weight=null", "objective.free_bits=null", "objective.target_rate=1.0"]

@@ -1,4 +1,4 @@
-"""A run folder loses nothing, belongs to one training at a time, and never becomes another run in silence."""
+"""A run folder loses no files, has one training at a time, and never silently becomes another run."""
 
 import hashlib
 import json
@@ -98,7 +98,7 @@ def fill(folder, names):
 
 
 def begun(folder, names=(), **sections):
-    """A folder in which a run has begun, and then more files."""
+    """A folder in which a run has begun, with more files added."""
     place = RunFolder(folder, recipe_of(folder, **sections), STEP)
     folder.mkdir(exist_ok=True)
     place.begin(CORPUS, resume=False)
@@ -151,17 +151,17 @@ def test_a_link_is_deleted_and_what_it_leads_to_stays(tmp_path):
 
 
 class Killed(BaseException):
-    """In place of a signal that ends the process."""
+    """Simulates a signal that ends the process."""
 
 
 @pytest.mark.parametrize("deletions", [0, 1, 5, 20])
 def test_a_run_whose_deletion_was_interrupted_is_still_one(tmp_path, monkeypatch, deletions):
     place = begun(tmp_path, [*STAGE, *TOKENIZER, "thesis.tex"])
-    (tmp_path / "run.json").unlink()  # as an earlier version left it
+    (tmp_path / "run.json").unlink()  # as in a run of an earlier version
     unlink, done = type(tmp_path).unlink, []
 
     def fatal(path, **options):
-        # What was written to replace something is hidden, and gone by then.
+        # Do not count hidden files, which are temporary files of replaced ones.
         if not path.name.startswith("."):
             if len(done) == deletions:
                 raise Killed
@@ -195,9 +195,9 @@ NOTHING, RESUME, OVERWRITE = (
     {"resume": True, "overwrite": False},
     {"resume": False, "overwrite": True},
 )
-SOMETHING_ELSE = r"expected an empty folder or one that holds a run, got .* with something else \("
+SOMETHING_ELSE = r"expected an empty folder or one that holds a run, got .* with other files \("
 HOLDS_A_RUN = r"expected a new run folder, got .*, which holds a run: pass --resume"
-NO_CHECKPOINT = "expected a whole checkpoint in .* to go on from, got "
+NO_CHECKPOINT = "expected a complete checkpoint in .* to resume from, got "
 
 
 @pytest.mark.parametrize("how", [NOTHING, RESUME, OVERWRITE], ids=["new", "resume", "overwrite"])
@@ -209,7 +209,7 @@ NO_CHECKPOINT = "expected a whole checkpoint in .* to go on from, got "
         (["1", "2", "3", "4"], r"1, 2, 3, \.\.\."),
         (["config.json", "model.safetensors", *TOKENIZER], "config.json, model.safetensors"),  # another model
         (["checkpoint-4/model.safetensors"], "checkpoint-4"),
-        (["recipe.yaml"], "recipe.yaml"),  # that of somebody else
+        (["recipe.yaml"], "recipe.yaml"),  # a recipe of somebody else
         (["source/main.py"], "source"),
         (["runs/a/config.json"], "runs"),
     ],
@@ -228,7 +228,7 @@ def test_a_folder_with_something_else_is_refused_whatever_is_said(tmp_path, how,
     [
         ([], NOTHING, None),
         ([".git/config", ".DS_Store"], NOTHING, None),
-        (TOKENIZER, RESUME, None),  # which is then taken
+        (TOKENIZER, RESUME, None),  # the run uses this tokenizer
         (TOKENIZER, NOTHING, SOMETHING_ELSE),
         (TOKENIZER, OVERWRITE, SOMETHING_ELSE),
     ],
@@ -257,7 +257,7 @@ def test_the_recipe_itself_may_lie_in_the_folder_and_stays_as_it_is(tmp_path):
     ("names", "how", "message"),
     [
         ([], NOTHING, None),
-        (TOKENIZER, NOTHING, None),  # killed before it had anything to lose
+        (TOKENIZER, NOTHING, None),  # killed before it had results
         (["checkpoint-4/config.json"], NOTHING, HOLDS_A_RUN),
         (["model.safetensors"], NOTHING, HOLDS_A_RUN),
         (["evaluation.json"], NOTHING, HOLDS_A_RUN),
@@ -265,7 +265,7 @@ def test_the_recipe_itself_may_lie_in_the_folder_and_stays_as_it_is(tmp_path):
         (["pretraining/config.json"], NOTHING, HOLDS_A_RUN),
         ([*RUN, "thesis.tex"], OVERWRITE, None),
         ([], RESUME, None),
-        (["checkpoint-4/model.safetensors"], RESUME, None),  # killed while it wrote its first one
+        (["checkpoint-4/model.safetensors"], RESUME, None),  # killed while it wrote its first checkpoint
         (["checkpoint-4/trainer_state.json"], RESUME, f"{NO_CHECKPOINT}only parts of checkpoint-4: copy"),
         (["model.safetensors"], RESUME, None),
         (
@@ -318,7 +318,7 @@ def test_what_the_recipe_reads_is_not_deleted(tmp_path, section, key, value, ref
         again.check(**OVERWRITE)
         return
     with pytest.raises(
-        UserError, match=rf"expected {section}\.{key}.* outside of the run that is to be overwritten"
+        UserError, match=rf"expected {section}\.{key}.* outside of the run that is overwritten"
     ):
         again.check(**OVERWRITE)
 
@@ -342,7 +342,7 @@ def test_one_training_at_a_time_and_a_killed_one_does_not_count(tmp_path):
         assert holder.stdout.readline() == "locked\n"
         with (
             pytest.raises(
-                UserError, match=r"expected one training at a time in .*, got another that is at work"
+                UserError, match=r"expected one training at a time in .*, got another that is still running"
             ),
             place.locked(),
         ):
@@ -390,7 +390,7 @@ def test_an_output_place_that_is_none_is_named(tmp_path, path):
     assert listing(tmp_path) == before
 
 
-# ---- going on
+# ---- resuming
 
 STORED = {
     "corpus": {"train": "a.txt", "seed": 1},
@@ -407,7 +407,7 @@ HIDDEN = "not given"
 
 
 def changed(**values):
-    """`STORED` with values by their keys, where __ stands for a dot; `HIDDEN`: without it."""
+    """`STORED` with these values; __ in a key stands for a dot, and the value `HIDDEN` removes the key."""
     recipe = deepcopy(STORED)
     for key, value in values.items():
         *parents, name = key.split("__")
@@ -438,7 +438,7 @@ def changed(**values):
         ({"corpus__train": "b.txt", "corpus__seed": 3, "corpus__streaming": False}, []),  # the same rows
         ({"corpus__test": "c.txt"}, []),
         ({"training__learning_rate": "1e-3"}, []),
-        ({"training__gradient_accumulation_steps": 2}, []),  # as many sentences in a step
+        ({"training__gradient_accumulation_steps": 2}, []),  # the same number of sentences per step
         ({"training__learning_rate": 0.1}, ["training.learning_rate 0.001, now 0.1"]),
         ({"training__seed": 8}, ["training.seed 7, now 8"]),
         ({"training__seed": HIDDEN}, ["training.seed 7, now not given"]),
@@ -477,8 +477,8 @@ def test_what_may_change_is_named_and_all_else_is_refused(values, found):
 @pytest.mark.parametrize(
     ("record", "present", "values", "found"),
     [
-        ({}, {"rows": {"train": "3", "validation": "2"}}, {}, ["other rows in train"]),
-        ({}, {"rows": {"train": "1", "validation": "3"}}, {}, ["other rows in validation"]),
+        ({}, {"rows": {"train": "3", "validation": "2"}}, {}, ["different rows in train"]),
+        ({}, {"rows": {"train": "1", "validation": "3"}}, {}, ["different rows in validation"]),
         ({}, {"step": 16}, {}, ["sentences in a step 8, now 16"]),
         (
             {"step": None},
@@ -486,14 +486,14 @@ def test_what_may_change_is_named_and_all_else_is_refused(values, found):
             {"training__gradient_accumulation_steps": 2},
             ["training.gradient_accumulation_steps not given, now 2"],
         ),
-        ({}, {"rows": STREAM}, {}, ["other rows in train", "other rows in validation"]),
+        ({}, {"rows": STREAM}, {}, ["different rows in train", "different rows in validation"]),
         (
             {},
             {"rows": {"train": "3", "validation": "2"}},
             {"corpus__train": "b.txt"},
-            ["other rows in train", "corpus.train a.txt, now b.txt"],
+            ["different rows in train", "corpus.train a.txt, now b.txt"],
         ),
-        # Where the rows are not known, their keys are all that is.
+        # If the rows are unknown, the keys of the corpus are compared.
         ({"rows": STREAM}, {"rows": STREAM}, {}, []),
         ({"rows": STREAM}, {"rows": STREAM}, {"corpus__train": "b.txt"}, ["corpus.train a.txt, now b.txt"]),
         ({"rows": {}}, {}, {"corpus__seed": 2}, ["corpus.seed 1, now 2"]),
@@ -577,7 +577,7 @@ def test_a_digest_is_of_the_rows_alone(one, other, equal):
 
 @pytest.mark.parametrize("at_once", [1, 7, 1000])
 def test_a_digest_of_drawn_rows_is_that_of_the_rows(monkeypatch, at_once):
-    """However far apart they are, and in whatever order."""
+    """For rows at any distance and in any order."""
     monkeypatch.setattr("textvae.training.record.ROWS", at_once)
     pieces = [rows(*MANY[start : start + 100]) for start in range(0, 500, 100)]
     drawn = concatenate_datasets(pieces).shuffle(seed=0).select(range(0, 400, 3))
@@ -587,7 +587,7 @@ def test_a_digest_of_drawn_rows_is_that_of_the_rows(monkeypatch, at_once):
 
 @pytest.fixture
 def texts(tmp_path, monkeypatch):
-    """A folder with a corpus of 40 sentences and another of 9."""
+    """A folder with two corpora, of 40 and of 9 sentences."""
     monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "cache")
     for name, count in (("train", 40), ("other", 9)):
         (tmp_path / f"{name}.txt").write_text("".join(f"{name} {number}\n" for number in range(count)))
@@ -623,7 +623,7 @@ def test_rows_that_were_trained_on_are_not_drawn_for_a_test(texts):
     drawn = {name: value for name, value in corpus.items() if name != "test"} | {"test_size": 6}
     again = RunFolder(place.path, recipe_of(place.path, corpus=drawn), STEP)
     with pytest.raises(
-        UserError, match=r"got other rows in train; .*corpus\.test .*other\.txt, now not given"
+        UserError, match=r"got different rows in train; .*corpus\.test .*other\.txt, now not given"
     ):
         again.compare(again.read_corpus(drawn, resume=True))
 
@@ -639,7 +639,8 @@ def test_the_same_rows_from_another_file_are_the_same_corpus_and_a_changed_file_
     again.compare(again.read_corpus(corpus, resume=True))
     moved.write_text(moved.read_text().replace("train 7", "train seven"))
     with pytest.raises(
-        UserError, match=r"began with, got other rows in (train|validation|train; other rows in .*); corp"
+        UserError,
+        match=r"began with, got different rows in (train|validation|train; different rows in .*); corp",
     ):
         again.compare(again.read_corpus(corpus, resume=True))
 
@@ -650,7 +651,7 @@ def test_a_damaged_record_is_named(tmp_path, name, content):
     place = begun(tmp_path, ["checkpoint-4/config.json"])
     (tmp_path / name).write_text(content)
     with pytest.raises(
-        UserError, match=rf"expected {name} in .* as training wrote it, got none or a damaged one"
+        UserError, match=rf"expected {name} in .* as training wrote it, got no file or a damaged one"
     ):
         place.compare(CORPUS)
     place.check(**OVERWRITE)
@@ -660,7 +661,7 @@ def test_a_run_of_an_earlier_version_goes_on_and_is_recorded(tmp_path):
     place = begun(tmp_path, ["tokenizer.json", "checkpoint-4/config.json"])
     (tmp_path / "run.json").unlink()
     place.compare(CORPUS)
-    with pytest.raises(UserError, match=r"got model\.latent_size 2, now 3: take"):
+    with pytest.raises(UserError, match=r"got model\.latent_size 2, now 3: undo"):
         RunFolder(tmp_path, recipe_of(tmp_path, model={"latent_size": 3}), STEP).compare(CORPUS)
     place.begin(CORPUS, resume=True)
     assert json.loads((tmp_path / "run.json").read_text())["rows"]["train"] == digest(CORPUS["train"])
@@ -673,7 +674,7 @@ def test_a_run_of_an_earlier_version_goes_on_and_is_recorded(tmp_path):
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory):
-    """A folder with a recipe, and the run of it in run/."""
+    """A folder with a recipe and its finished run in run/."""
     folder = tmp_path_factory.mktemp("finished")
     (folder / "text.txt").write_text("".join(f"a{number % 7} b{number % 5}\n" for number in range(60)))
     recipe = {
@@ -702,7 +703,7 @@ def finished(tmp_path_factory):
 
 @pytest.fixture
 def copy(finished, tmp_path):
-    """The run in another place, where a test may change it, and what is in its files."""
+    """A copy of the run that the test may change, and the contents of its files."""
     folder = shutil.copytree(finished / "run", tmp_path / "run")
     (folder / "notes.txt").write_text("mine")
     return folder
@@ -782,7 +783,10 @@ def test_a_run_is_not_resumed_and_overwritten(finished, copy):
         (["training.learning_rate=1"], "training.learning_rate not given, now 1"),
         (["training.seed=1"], "training.seed not given, now 1"),
         (["tokenizer.minimum_count=2"], "tokenizer.minimum_count not given, now 2"),
-        (["corpus.seed=1"], "other rows in train; other rows in validation; corpus.seed not given, now 1"),
+        (
+            ["corpus.seed=1"],
+            "different rows in train; different rows in validation; corpus.seed not given, now 1",
+        ),
         (["training.per_device_train_batch_size=4"], "sentences in a step 8, now 4"),
         (["training.gradient_accumulation_steps=2"], "sentences in a step 8, now 16"),
     ],
@@ -813,7 +817,7 @@ def test_a_training_keeps_others_out_of_its_folder(finished, copy):
     assert contents(copy) == before
 
 
-# ---- what is whole
+# ---- what counts as complete
 
 TEXT_VAE = ["config.json", "model.safetensors", *TOKENIZER]
 
@@ -864,7 +868,7 @@ def test_weights_that_are_no_numbers_are_refused(copy, value):
         ("scheduler.pt", {}, False),
         ("rng_state.pth", {}, False),
         ("trainer_state.json", {}, False),
-        ("training_args.bin", {}, True),  # which nothing reads
+        ("training_args.bin", {}, True),  # no code reads this file
         (None, {"rng_state.pth": ["rng_state_0.pth", "rng_state_1.pth"]}, True),
         (None, {"rng_state.pth": ["rng_state_0.pth", "rng_state_1.pth", "rng_state_2.pth"]}, True),
         (None, {"rng_state.pth": ["rng_state_0.pth"]}, False),
@@ -887,7 +891,7 @@ def test_a_checkpoint_without_all_of_its_state_is_not_whole(copy, missing, renam
 @pytest.mark.slow
 @pytest.mark.parametrize("old", [False, True], ids=["new", "overwritten"])
 def test_a_run_that_is_killed_in_any_write_comes_to_the_same_weights(finished, copy, tmp_path, old):
-    """Resumed; only a run that was to be overwritten may have to be overwritten once more."""
+    """The run is resumed. Only a run that was being overwritten may have to be overwritten again."""
     recipe = tmp_path / "recipe.yaml"
     recipe.write_text(yaml.safe_dump(read(finished, tmp_path / "killed").source))
     script = Path(__file__).with_name("killed_writes.py")
@@ -904,12 +908,12 @@ def test_a_run_that_is_killed_in_any_write_comes_to_the_same_weights(finished, c
     assert len(lines) > 3
     for number, weights, notes, how in lines:
         assert (weights, notes) == (expected, str(old)), number
-        assert how == "resumed" or (old and how.startswith("expected a whole checkpoint")), number
+        assert how == "resumed" or (old and how.startswith("expected a complete checkpoint")), number
 
 
 @pytest.mark.slow
 def test_the_processes_of_one_training_share_its_folder(finished, tmp_path):
-    """And another number of them goes on with it, if a step has as many sentences as before."""
+    """Another number of processes can resume the run, if a step has the same number of sentences."""
     script = Path(__file__).parents[2] / "recipes" / "language_model" / "train.py"
     torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
     options = [f"training.output_dir={tmp_path / 'run'}", "training.per_device_train_batch_size=4", "--quiet"]

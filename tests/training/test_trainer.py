@@ -1,4 +1,4 @@
-"""What is ours on top of `transformers.Trainer`: the loss, the logs, the order, the flags."""
+"""The additions to `transformers.Trainer`: the loss, the logs, the order of batches, the flags."""
 
 import math
 from pathlib import Path
@@ -26,12 +26,12 @@ def trained(trainer):
 
 
 def history(trainer, name):
-    """What was logged under a name, by step."""
+    """The logged values of a quantity, by step."""
     return {entry["step"]: entry[name] for entry in trainer.state.log_history if name in entry}
 
 
 def recorded_terms(trainer):
-    """The terms of every batch, in a list that fills while the trainer runs."""
+    """A list to which the running trainer appends the terms of each batch."""
     objective, terms = trainer.objective, []
 
     class Recording(ELBO):
@@ -70,7 +70,7 @@ def test_training_moves_every_parameter(tmp_path):
 
 @pytest.mark.parametrize("bound", [0.01, 0.1])
 def test_gradients_are_clipped(tmp_path, bound):
-    """A step of SGD at rate 1 is as long as its gradient."""
+    """A step of SGD with learning rate 1 has the length of the gradient."""
     trainer = tiny.trainer(tmp_path, max_steps=1, optim="sgd", learning_rate=1.0, max_grad_norm=bound)
     before = torch.cat([parameter.detach().flatten() for parameter in trainer.model.parameters()])
     trainer.train()
@@ -94,7 +94,7 @@ def test_evaluation_in_the_midst_changes_nothing(tmp_path):
 
 
 def test_batches_have_one_length_and_the_order_changes_with_the_epoch(tmp_path):
-    """Twelve sentences of each of eight lengths, in batches of twelve."""
+    """The corpus has twelve sentences of each of eight lengths, and a batch has twelve."""
     lengths = [length for length in range(1, 9) for _ in range(12)]
     trainer = tiny.trainer(tmp_path, lengths=lengths, per_device_train_batch_size=12, num_train_epochs=2)
     seen = []
@@ -114,7 +114,7 @@ def test_batches_have_one_length_and_the_order_changes_with_the_epoch(tmp_path):
 
 @pytest.mark.parametrize(("steps", "accumulation"), [(1, 1), (3, 1), (2, 2)], ids=str)
 def test_logged_terms_are_means_over_sentences(tmp_path, steps, accumulation):
-    """Over all sentences since the last log; the last batches of an epoch are smaller."""
+    """The mean is over all sentences since the last log; the last batches of an epoch are smaller."""
     trainer = tiny.trainer(
         tmp_path,
         lengths=[3] * 25,
@@ -134,7 +134,7 @@ def test_logged_terms_are_means_over_sentences(tmp_path, steps, accumulation):
 
 
 def test_loss_is_not_multiplied_by_accumulation(tmp_path):
-    """As it would be in batches with labels, too, if the model did not say accepts_loss_kwargs."""
+    """For batches with labels it would be, if the model did not set accepts_loss_kwargs."""
     trainer = tiny.trainer(
         tmp_path, max_steps=3, per_device_train_batch_size=8, gradient_accumulation_steps=4
     )
@@ -177,7 +177,7 @@ def test_evaluation_reports_all_quantities(tmp_path):
 
 
 def test_the_best_checkpoint_is_that_of_the_bound_at_weight_one(tmp_path):
-    """An auto-encoder's loss falls at every step, while its bound gets worse; the first checkpoint is the best."""
+    """At KL weight 0 the loss falls in each step while the bound gets worse, so the first checkpoint is the best."""
     trainer = tiny.trainer(
         tmp_path,
         objective=ELBO(KLWeight(end=0.0)),
@@ -201,11 +201,11 @@ def test_the_best_checkpoint_is_that_of_the_bound_at_weight_one(tmp_path):
     torch.testing.assert_close(tiny.weights(trainer.model), kept, rtol=0, atol=0)
 
 
-# ---- a loss that is no number
+# ---- a loss that is NaN or infinite
 
 
 class Poison(TrainerCallback):
-    """Makes a weight infinite or no number behind a step, as a gradient that overflows does."""
+    """Sets a weight to NaN or infinity after a step, as an overflowing gradient does."""
 
     def __init__(self, step, value):
         self.step, self.value = step, value
@@ -232,7 +232,7 @@ def test_a_loss_that_is_no_number_stops_the_run_and_keeps_the_good_checkpoint(tm
     trainer.add_callback(Poison(5, value))
     step, best = 6, r"checkpoint-(2|4)"
     message = (
-        rf"expected a finite loss, got (nan|inf) by step {step}: lower training\.learning_rate .*{best}$"
+        rf"expected a finite loss, got (nan|inf) at step {step}: lower training\.learning_rate .*{best}$"
     )
     with pytest.raises(UserError, match=message) as raised:
         trainer.train()
@@ -247,20 +247,20 @@ def test_a_loss_that_is_no_number_stops_the_run_and_keeps_the_good_checkpoint(tm
 @pytest.mark.parametrize(
     ("poisoned", "options", "message"),
     [
-        (5, {}, "a finite loss, got nan by step 6"),
-        (5, {"save_strategy": "steps", "save_steps": 6}, "a finite loss, got nan by step 6"),
+        (5, {}, "a finite loss, got nan at step 6"),
+        (5, {"save_strategy": "steps", "save_steps": 6}, "a finite loss, got nan at step 6"),
         (
             2,
             {"save_strategy": "steps", "save_steps": 2},
-            "finite weights, got NaN or infinity in output_layer.* by step 2",
+            "finite weights, got NaN or infinity in output_layer.* at step 2",
         ),
-        (3, {"save_strategy": "steps", "save_steps": 5}, "a finite loss, got nan by step 5"),
-        (6, {}, "finite weights, got NaN or infinity in output_layer.* by step 6"),
-        (5, {"gradient_accumulation_steps": 3}, "a finite loss, got nan by step 6"),
+        (3, {"save_strategy": "steps", "save_steps": 5}, "a finite loss, got nan at step 5"),
+        (6, {}, "finite weights, got NaN or infinity in output_layer.* at step 6"),
+        (5, {"gradient_accumulation_steps": 3}, "a finite loss, got nan at step 6"),
     ],
 )
 def test_a_run_that_diverges_unseen_does_not_succeed(tmp_path, poisoned, options, message):
-    """Nothing is logged or measured meanwhile."""
+    """The run logs and evaluates nothing after the weights become NaN or infinite."""
     trainer = tiny.trainer(tmp_path, logging_steps=100, max_steps=6, **options)
     trainer.add_callback(Poison(poisoned, math.nan))
     with pytest.raises(UserError, match=f"expected {message}: lower"):
@@ -385,7 +385,7 @@ def test_posteriors_given_a_source_are_refined_too(tmp_path):
 
 
 def test_batches_of_so_many_tokens_make_the_same_objective(tmp_path):
-    """The mean of the losses of an epoch's batches, as the trainer weighs them, is the mean over its sentences."""
+    """The mean over the weighted losses of an epoch's batches equals the mean over its sentences."""
     trainer = tiny.trainer(tmp_path, tokens_per_batch=20)
     trainer.model.eval()
     with torch.no_grad():

@@ -1,4 +1,4 @@
-"""Trains a tiny model under torchrun and saves what each process saw: two_processes.py FOLDER KIND."""
+"""Trains a tiny model under torchrun and saves the sentences each process read: two_processes.py FOLDER KIND."""
 
 import json
 import os
@@ -25,7 +25,7 @@ KINDS = {
     },
     "resumed": {"per_device_train_batch_size": 8, "gradient_accumulation_steps": 2},
     "tokens": {"tokens_per_batch": 40, "gradient_accumulation_steps": 2},
-    # 96 sentences: 24 steps see each of them once.
+    # 24 steps read each of the 96 sentences once.
     "stream": {"per_device_train_batch_size": 2, "max_steps": 24},
     "files": {"per_device_train_batch_size": 2, "max_steps": 24},
 }
@@ -60,16 +60,16 @@ def main(folder: Path, kind: str, rank: str) -> None:
 
 
 def threads() -> list[str]:
-    """The names of this process's threads, those of libraries with them."""
+    """The names of all threads of this process, including those of libraries."""
     names = []
     for thread in Path("/proc/self/task").glob("*/comm"):
-        with suppress(FileNotFoundError, ProcessLookupError):  # it ended meanwhile
+        with suppress(FileNotFoundError, ProcessLookupError):  # the thread has ended
             names.append(thread.read_text())
     return names
 
 
 def gloo_ends(seconds: float = 10.0) -> bool:
-    """Whether gloo's threads end: the system lists one that was joined for a moment longer."""
+    """Wait for gloo's threads to end (the system lists a joined thread a moment longer); returns whether they did."""
     deadline = time.monotonic() + seconds
     while any("gloo" in name for name in threads()):
         if time.monotonic() > deadline:

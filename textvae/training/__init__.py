@@ -1,1 +1,1 @@
-"""Recipes, and the trainer that runs them."""
+"""Recipes, and the trainer that trains models as they say."""

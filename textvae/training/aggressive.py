@@ -1,4 +1,4 @@
-"""An encoder that is trained until it has caught up with the decoder, before each of the decoder's steps."""
+"""Aggressive training: update the encoder until its loss converges before each update of the decoder."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ from textvae.support.options import Size, check_value
 
 
 class AggressiveEncoder(TrainerCallback, ExportableState):
-    """Aggressive training of the encoder, until the mutual information stops to rise (He et al. 2019).
+    """Aggressive training of the encoder, until the mutual information stops increasing (He et al. 2019).
 
-    Early in training the posterior lags behind what the decoder could use of it, and the decoder learns to do without
-    z. So, while the phase lasts, every step is: update the encoder alone on random batches until the loss per token no
-    longer falls from one ``window`` of them to the next, or ``updates`` times; then update the decoder alone on the
-    step's own batch. The phase ends at the first evaluation whose mutual information is below that of the one before;
-    from there on training is plain.
+    Early in training the approximate posterior lags behind the true posterior, and the decoder learns to ignore z.
+    Therefore, in the aggressive phase, each step updates the encoder alone on random batches, and then the decoder
+    alone on the batch of the step. The encoder updates end when the mean loss per token over ``window`` batches is
+    higher than over the ``window`` batches before, or after ``updates`` updates. The phase ends at the first
+    evaluation whose mutual information is lower than at the evaluation before; after it, training is normal.
 
     Args:
-        updates: of the encoder before one of the decoder, at most.
-        window: batches whose mean losses are compared.
+        updates: maximum encoder updates before each decoder update.
+        window: number of batches whose mean losses are compared.
 
     References:
         Lagging Inference Networks and Posterior Collapse in Variational Autoencoders (He et al. 2019),
@@ -39,7 +39,7 @@ class AggressiveEncoder(TrainerCallback, ExportableState):
         self.information = -float("inf")
 
     def state(self) -> dict[str, Any]:
-        """What a checkpoint keeps, for `transformers` to restore."""
+        """The state that a checkpoint keeps, from which `transformers` restores the callback."""
         return {
             "args": {"updates": self.updates, "window": self.window},
             "attributes": {"active": self.active, "information": self.information},
@@ -52,14 +52,14 @@ class AggressiveEncoder(TrainerCallback, ExportableState):
         losses: Iterator[tuple[Tensor, float]],
         clip: Callable[[], Any],
     ) -> int:
-        """Update the encoder alone until it has caught up; returns how many updates that were.
+        """Update the encoder alone until its loss stops falling; returns the number of updates.
 
         Args:
-            model: the `VAEModel` whose inference parameters are updated.
-            optimizer: of all its parameters; it leaves those without a gradient as they are.
-            losses: the mean loss of a batch, with its graph, and its mean number of tokens, for as many random
-                batches as are asked for.
-            clip: the gradients, as for any step.
+            model: the model whose inference parameters are updated.
+            optimizer: the optimiser of all parameters; it skips parameters without a gradient.
+            losses: an endless iterator over random batches, which yields the mean loss (with its graph) and the mean
+                number of tokens of each batch.
+            clip: a function that clips the gradients.
         """
         before, tokens = float("inf"), 0.0
         total: Tensor | float = 0.0
@@ -82,14 +82,14 @@ class AggressiveEncoder(TrainerCallback, ExportableState):
     def on_pre_optimizer_step(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
-        """While the phase lasts, the step is the decoder's alone."""
+        """In the aggressive phase, update only the decoder in this step."""
         if self.active:
             forget_gradients(kwargs["model"].inference_parameters())
 
     def on_evaluate(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
-        """End the phase where the mutual information has fallen."""
+        """End the aggressive phase if the mutual information has decreased."""
         information = kwargs["metrics"]["eval_mutual_information"]
         if information < self.information:
             self.active = False
@@ -97,6 +97,6 @@ class AggressiveEncoder(TrainerCallback, ExportableState):
 
 
 def forget_gradients(parameters: Iterable[nn.Parameter]) -> None:
-    """Leave parameters without a gradient; an optimiser skips those."""
+    """Delete the gradients of parameters, so that the optimiser skips them."""
     for parameter in parameters:
         parameter.grad = None

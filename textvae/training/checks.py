@@ -1,4 +1,4 @@
-"""What can be known of a run before any work: whether it can be written."""
+"""Checks before a run starts: its folder must be writable."""
 
 from __future__ import annotations
 

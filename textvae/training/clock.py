@@ -1,4 +1,4 @@
-"""How long a run has trained, over all its interruptions."""
+"""Measure the training time of a run across interruptions."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from transformers.trainer_callback import ExportableState
 
 
 class Clock(TrainerCallback, ExportableState):
-    """Minutes of training and of the evaluations in its midst; what an interruption lost is not counted.
+    """Counts the minutes of training, including evaluations; steps that an interruption lost do not count.
 
     Args:
-        before: minutes that have passed already.
+        before: minutes trained before an interruption.
     """
 
     def __init__(self, before: float = 0.0) -> None:
@@ -22,21 +22,21 @@ class Clock(TrainerCallback, ExportableState):
 
     @property
     def minutes(self) -> float:
-        """Until now, or until training ended."""
+        """Minutes of training until now, or until training ended."""
         return self.before + (0.0 if self.started is None else (time.monotonic() - self.started) / 60)
 
     def state(self) -> dict[str, Any]:
-        """What a checkpoint keeps, for `transformers` to restore."""
+        """The state that a checkpoint keeps, from which `transformers` restores the callback."""
         return {"args": {"before": self.minutes}, "attributes": {}}
 
     def on_train_begin(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
-        """Start."""
+        """Start the clock."""
         self.started = time.monotonic()
 
     def on_train_end(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
-        """Stop."""
+        """Stop the clock."""
         self.before, self.started = self.minutes, None

@@ -1,4 +1,4 @@
-"""A comparison: configurations of one recipe, each run with several seeds, and the table of what they are worth."""
+"""A comparison: run configurations of one recipe with several seeds, and tabulate their results."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ COLUMNS = (
     "reconstruction_bleu",
     "minutes",
 )
-"""Quantities of the table, where the file names no others."""
+"""Default columns of the table."""
 _KINDS: dict[str, Any] = {
     "recipe": str,
     "output_dir": str,
@@ -45,13 +45,13 @@ _DEFAULTS: dict[str, Any] = {"seeds": [0], "columns": list(COLUMNS)}
 
 @dataclass(frozen=True)
 class Run:
-    """A configuration with a seed.
+    """A run of a configuration with one seed.
 
     Attributes:
-        configuration: its name.
-        seed: of training and evaluation.
-        overrides: what ``train.py`` is to put in the comparison's recipe.
-        source: the recipe with them.
+        configuration: name of the configuration.
+        seed: seed of training and evaluation.
+        overrides: the overrides of the recipe, as arguments of ``train.py``.
+        source: the sections of the recipe with the overrides.
     """
 
     configuration: str
@@ -64,18 +64,18 @@ class Run:
 
     @property
     def folder(self) -> Path:
-        """The run folder."""
+        """The folder of the run."""
         return Path(self.source["training"]["output_dir"])
 
     def evaluation(self) -> dict[str, Any] | None:
-        """What the finished run measured; None if it is not finished, or was run from another recipe."""
+        """The results of the finished run; None if it is not finished or was run with a different recipe."""
         file = self.folder / "evaluation.json"
         if not file.exists() or self.difference():
             return None
         return json.loads(file.read_text(encoding="utf-8"))
 
     def difference(self) -> str | None:
-        """How the recipe of a run that is in the folder differs from this one's, or None."""
+        """The differences between the recipe of the run in the folder and this one; None if there are none."""
         file = self.folder / "recipe.yaml"
         if not file.exists():
             return "no recipe.yaml" if (self.folder / "evaluation.json").exists() else None
@@ -90,12 +90,12 @@ class Comparison:
     """A checked comparison.
 
     Attributes:
-        recipe: the file all configurations start from.
-        folder: for the runs and the table.
-        names: of the configurations, in the order of the file.
-        seeds: of the table.
+        recipe: the recipe file that all configurations modify.
+        folder: the folder of the runs and the table.
+        names: names of the configurations, in the order of the file.
+        seeds: seeds of the table.
         columns: quantities of the table.
-        runs: seed by seed, so that a table of all configurations stands early.
+        runs: all runs, ordered by seed, so that each configuration has one result early.
     """
 
     recipe: Path
@@ -106,10 +106,10 @@ class Comparison:
     runs: tuple[Run, ...]
 
     def chosen(self, names: Sequence[str] | None = None, seeds: Sequence[int] | None = None) -> list[Run]:
-        """The runs of these configurations and these seeds; None: of all.
+        """The runs of the given configurations and seeds; None: all.
 
         Raises:
-            UserError: if there is no configuration of a name.
+            UserError: if a name is not that of a configuration.
         """
         for name in names or ():
             if name not in self.names:
@@ -127,14 +127,14 @@ def read_comparison(
     """Read a comparison and the recipes of all its runs.
 
     Args:
-        path: a YAML file with the keys recipe (a path, from the file's folder), output_dir, configurations (of each
-            name the values it replaces, ``section.key: value``), seeds and columns.
-        overrides: ``section.key=value`` for all configurations, which may replace them.
-        more_seeds: besides those of the file.
+        path: a YAML file with the keys recipe (a path relative to the file), output_dir, configurations (for each name
+            a mapping of overrides, ``section.key: value``), seeds and columns.
+        overrides: ``section.key=value``, applied to every configuration after its own overrides.
+        more_seeds: seeds in addition to those of the file.
 
     Raises:
-        UserError: naming all faults at once: in the file, in the recipe of a configuration, and, where there are
-            none, the run folders that hold a run of another recipe.
+        UserError: if the file or the recipe of a configuration has faults, or a run folder holds a run of a different
+            recipe. The message names all faults.
     """
     for seed in more_seeds:
         check_seed(seed, "--seeds")
@@ -148,7 +148,7 @@ def read_comparison(
     if not faults:
         others = ((run.difference(), str(run.folder)) for run in runs)
         faults = _grouped(
-            (f"another recipe ({found}): delete it, or change output_dir", f"a run in {place}")
+            (f"it has a different recipe ({found}): delete it, or change output_dir", f"a run in {place}")
             for found, place in others
             if found
         )
@@ -158,9 +158,9 @@ def read_comparison(
 
 
 def rows(comparison: Comparison) -> list[dict[str, Any]]:
-    """Of each configuration its name, the finished seeds, what their runs measured, and its mean and deviation.
+    """A row for each configuration: its name, the finished seeds, their results, their mean and standard deviation.
 
-    The deviation is that of a sample, with n - 1; there is none of one seed.
+    ``deviation`` is the sample standard deviation, with n - 1; it is empty for a single seed.
     """
     table = []
     for name in comparison.names:
@@ -192,7 +192,7 @@ def rows(comparison: Comparison) -> list[dict[str, Any]]:
 
 
 def write_table(comparison: Comparison) -> str:
-    """Write table.md and table.json of the runs that are finished; returns the former."""
+    """Write the results of the finished runs to table.md and table.json; returns the Markdown table."""
     table = rows(comparison)
     text = _markdown(table, comparison)
     for name, content in (("table.md", text), ("table.json", json.dumps(table, indent=2))):
@@ -202,7 +202,7 @@ def write_table(comparison: Comparison) -> str:
 
 
 def _checked(given: Mapping[Any, Any]) -> tuple[dict[str, Any], list[str]]:
-    """The values by key, empty where they are faulty, and the faults."""
+    """The values by key, with an empty value for each faulty one, and the faults."""
     values: dict[str, Any] = {"recipe": "", "output_dir": "", "configurations": {}} | _DEFAULTS
     faults = [f"{key}: no such key{did_you_mean(str(key), _KINDS)}" for key in given if key not in _KINDS]
     faults += [f"{key}: missing" for key in _KINDS if key not in given and key not in _DEFAULTS]
@@ -226,7 +226,7 @@ def _unknown_columns(columns: Sequence[str]) -> list[str]:
 
 
 def _without_folder(configurations: Iterable[str]) -> list[str]:
-    """A fault for each name that makes no folder's name, or that of a name before it."""
+    """A fault for each configuration whose name gives no folder name, or the same one as an earlier configuration."""
     first: dict[str, str] = {}
     faults = []
     for name in configurations:
@@ -249,13 +249,13 @@ def _runs(
     overrides: Sequence[str],
     seeds: Sequence[int],
 ) -> tuple[list[Run], list[str]]:
-    """The runs, seed by seed, and what is wrong with their recipes."""
+    """The runs, ordered by seed, and the faults of their recipes."""
     runs, faults = [], []
     for seed, (name, given) in product(seeds, configurations.items()):
         place = folder / _slug(name) / f"seed{seed}"
         chosen = [*(f"{key}={in_one_line(value)}" for key, value in given.items()), *overrides]
         faults += [
-            (f"{key} is not its own to set: it follows from {reason}", name)
+            (f"{key} cannot be set here, because the comparison sets it from {reason}: leave it out", name)
             for key, reason in (("training.seed", "seeds"), ("training.output_dir", "output_dir"))
             if any(override.startswith(f"{key}=") for override in chosen)
         ]
@@ -268,7 +268,7 @@ def _runs(
 
 
 def _grouped(faults: Iterable[tuple[str, str]]) -> list[str]:
-    """Each message once, after all it applies to."""
+    """Each message once, after the list of the places it applies to."""
     places: dict[str, dict[str, None]] = {}
     for message, place in faults:
         places.setdefault(message, {})[place] = None
@@ -283,7 +283,7 @@ _ABSENT = "absent"
 
 
 def _markdown(table: Sequence[Mapping[str, Any]], comparison: Comparison) -> str:
-    """The table, and below it what its numbers are."""
+    """The table in Markdown, followed by an explanation of its numbers."""
     seeds = ", ".join(map(str, comparison.seeds))
     many = len(comparison.seeds) > 1
     lines = [["configuration", *comparison.columns]]
@@ -308,7 +308,7 @@ def _markdown(table: Sequence[Mapping[str, Any]], comparison: Comparison) -> str
 
 
 def _aligned(lines: Sequence[Sequence[str]]) -> list[str]:
-    """A table in Markdown that is one to the eye, its first column to the left and the others to the right."""
+    """A Markdown table with padded cells: the first column left-aligned, the others right-aligned."""
     first, *others = (max(map(len, cells)) for cells in zip(*lines, strict=True))
     padded = [[line[0].ljust(first), *map(str.rjust, line[1:], others)] for line in lines]
     padded.insert(1, ["-" * first, *("-" * (width - 1) + ":" for width in others)])
@@ -316,13 +316,13 @@ def _aligned(lines: Sequence[Sequence[str]]) -> list[str]:
 
 
 def _decimals(column: str) -> int:
-    """Digits behind the point; minutes have one."""
+    """The number of decimals of a column; minutes have one."""
     described = descriptions().get(column)
     return described.decimals if described else 1
 
 
 def _cell(row: Mapping[str, Any], column: str) -> str:
-    """Mean ± deviation, or a dash where not all runs have a number."""
+    """The mean ± the standard deviation, or a dash if not every run has a number."""
     if column not in row["mean"]:
         return "—"
     counts = all(isinstance(run[column], int) for run in row["runs"])

@@ -1,4 +1,4 @@
-"""A picture of a run: its bounds, its KL and how much of z is in use, over the steps."""
+"""Plot a run over its steps: the bounds, the KL divergence and how much z is used."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ from transformers.integrations import TensorBoardCallback
 from textvae.evaluation.meters.table import descriptions
 from textvae.support.files import replacing
 
-# Matplotlib is an extra, and slow to import: what draws imports it.
+# Matplotlib is optional and slow to import, so only the functions that draw import it.
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 History = Sequence[Mapping[str, Any]]
-"""`TrainerState.log_history`: a dict of numbers for each log, by name, and its ``step``; the steps rise."""
+"""`TrainerState.log_history`: for each log a dict of numbers by name and its ``step``, in order of steps."""
 
-# The colours of Okabe and Ito, which the colour-blind tell apart.
+# The colours of Okabe and Ito, which colour-blind people can tell apart.
 BLACK, SKY, GREEN, BLUE, VERMILION, PURPLE = "#000000", "#56B4E9", "#009E73", "#0072B2", "#D55E00", "#CC79A7"
 TRAINING = {"color": SKY, "linewidth": 0.7, "alpha": 0.7}
 VALIDATION = {"color": BLUE, "linewidth": 1.6}
@@ -36,20 +36,20 @@ OTHER = {"color": VERMILION, "linewidth": 1.3, "linestyle": "--"}
 PRIOR = {"color": PURPLE, "linewidth": 1.3, "linestyle": ":"}
 
 WIDTH, DPI = 7, 150
-"""Inches, those of a page; 1,050 pixels."""
+"""Width in inches, as wide as a page, and resolution; together 1,050 pixels."""
 
 FEW = 40
-"""So many points or fewer are marked, so that one alone can be seen."""
+"""A curve with at most this many points has markers, so that even a single point is visible."""
 
 
 @dataclass(frozen=True)
 class Curve:
-    """How a logged quantity is drawn.
+    """How to draw a logged quantity.
 
     Attributes:
-        name: of the quantity in the logs.
-        label: in the legend; a panel's only curve needs none.
-        style: of the line, in Matplotlib's words.
+        name: name of the quantity in the logs.
+        label: label in the legend; unused if the panel has only one curve.
+        style: Matplotlib properties of the line.
     """
 
     name: str
@@ -59,13 +59,13 @@ class Curve:
 
 @dataclass(frozen=True)
 class Panel:
-    """Curves that share an axis.
+    """Curves that share a vertical axis.
 
     Attributes:
-        label: of the axis.
-        height: in inches.
-        curves: from back to front.
-        from_zero: whether the axis begins at 0, so that heights compare.
+        label: label of the axis.
+        height: height in inches.
+        curves: the curves, from back to front.
+        from_zero: whether the axis begins at 0, so that heights are comparable.
     """
 
     label: str
@@ -74,7 +74,7 @@ class Panel:
     from_zero: bool = True
 
     def drawn(self, history: History) -> list[Curve]:
-        """The curves for which there is data."""
+        """The curves that have data."""
         return [curve for curve in self.curves if _points(history, curve.name)]
 
 
@@ -87,21 +87,21 @@ STYLES = {
     "eval_reconstruction": OWN,
     "eval_mutual_information": OTHER,
 }
-"""Lines of quantities that share a panel with others, from back to front; all others are drawn as `VALIDATION`."""
+"""Styles of quantities that share a panel, from back to front; all others have the style `VALIDATION`."""
 
 TRAINED = {
     "nats per sentence": ("loss", "training loss"),
     "nats": ("kl", "training KL"),
     "KL weight": ("kl_weight", ""),
 }
-"""What training logs in each panel: its name and its label."""
+"""The name and the label of the training quantity in each panel."""
 
 HEIGHTS = {"nats per sentence": 2.3, "nats": 1.6}
-"""Inches of a panel; others have 0.8."""
+"""Heights of panels in inches; other panels have 0.8."""
 
 
 def panels() -> list[Panel]:
-    """The panels, made of what training logs and of what meters mark to be drawn."""
+    """The panels: quantities logged in training, and those that a meter assigns to a panel."""
     curves: dict[str, list[Curve]] = {
         axis: [Curve(name, label, STYLES[name])] for axis, (name, label) in TRAINED.items()
     }
@@ -122,11 +122,11 @@ def panels() -> list[Panel]:
 
 
 WITHOUT_LATENT = {"loss": "training loss", "eval_neg_elbo": "validation NLL"}
-"""What is drawn of a model without a latent, and its labels."""
+"""The quantities to draw for a model without a latent code, with their labels."""
 
 
 def panels_without_latent() -> list[Panel]:
-    """The one panel of a model without a latent."""
+    """The only panel of a model without a latent code."""
     curves = tuple(Curve(name, label, STYLES.get(name, VALIDATION)) for name, label in WITHOUT_LATENT.items())
     return [Panel("nats per sentence", HEIGHTS["nats per sentence"], curves, from_zero=False)]
 
@@ -136,9 +136,9 @@ DIMENSION = "eval_kl_of_dimension_"
 
 
 def draw_curves(history: History) -> Figure:
-    """A figure of the run, one panel below the other; those without data are left out.
+    """A figure of the run, with one panel below the other; panels without data are left out.
 
-    The last panel has a column for each evaluation: the KL of every latent dimension, the largest on top.
+    The last panel has a column for each evaluation. A column shows the KL of each latent dimension, largest on top.
 
     Args:
         history: `TrainerState.log_history`.
@@ -171,31 +171,31 @@ def draw_curves(history: History) -> Figure:
 
 
 def _with_latent(history: History) -> bool:
-    """Whether the model has a latent variable: without one, its size and its KL are exactly 0."""
+    """Whether the model has a latent code. If it has none, the latent size and the KL are exactly 0."""
     return any(entry.get("eval_latent_size") or entry.get("kl") or entry.get("eval_kl") for entry in history)
 
 
 def _points(history: History, name: str) -> list[tuple[int, float]]:
-    """Step and value wherever ``name`` was logged and is finite."""
+    """The steps and the finite values of the logged quantity ``name``."""
     points = [(entry["step"], entry[name]) for entry in history if name in entry]
     return [(step, value) for step, value in points if math.isfinite(value)]
 
 
 def _spectra(history: History) -> dict[int, list[float]]:
-    """The KL of each dimension, the largest first, by the step at which it was measured."""
+    """For each step with an evaluation, the KL of each dimension, largest first."""
     spectra = {}
     for entry in history:
-        # Other logs may have the step of an evaluation too.
+        # A log without these values may have the same step as an evaluation.
         if row := [value for name, value in entry.items() if name.startswith(DIMENSION)]:
             spectra[entry["step"]] = sorted(row, reverse=True)
     return spectra
 
 
 def _draw_panel(axes: Axes, panel: Panel, history: History) -> None:
-    """Draw the curves, and their names beside them in the order in which they end."""
+    """Draw the curves, and a legend that lists them in the order of their last values."""
     from matplotlib.ticker import MaxNLocator
 
-    # The first steps of training are so far off that all the rest would look flat beside them.
+    # Before the first evaluation the loss is so high that everything later would look flat.
     evaluations = _points(history, "eval_neg_elbo")
     first = evaluations[0][0] if evaluations else 0
     shown: list[float] = []
@@ -226,13 +226,13 @@ def _draw_spectra(axes: Axes, spectra: Mapping[int, Sequence[float]]) -> None:
     steps = numpy.array(list(spectra))
     values = numpy.array(list(spectra.values())).T
     between = (steps[1:] + steps[:-1]) / 2
-    # An outer column reaches as far to both sides; one alone may have any width.
+    # The first and the last column are symmetric around their steps; a single column may have any width.
     alone = max(0.05 * steps[0], 0.5)
     first = between[0] - steps[0] if len(between) else alone
     last = steps[-1] - between[-1] if len(between) else alone
     edges = numpy.concatenate([[steps[0] - first], between, [steps[-1] + last]])
     ranks = numpy.arange(len(values) + 1) + 0.5
-    # The root tells a dimension that says little from one that says nothing.
+    # The square root makes dimensions with a small KL differ visibly from those with none.
     mesh = axes.pcolormesh(edges, ranks, values, cmap="Blues", norm=PowerNorm(0.5, vmin=0), rasterized=True)
     axes.set_facecolor("0.93")
     axes.invert_yaxis()
@@ -244,13 +244,13 @@ def _draw_spectra(axes: Axes, spectra: Mapping[int, Sequence[float]]) -> None:
 
 
 class Curves(TrainerCallback):
-    """Draws the run after each evaluation and at its end: ``curves.png`` in the run folder, "curves" in TensorBoard.
+    """Plots the run after each evaluation and at the end: ``curves.png`` in the run folder, "curves" in TensorBoard.
 
-    Without Matplotlib it says so once; so it does where the picture cannot be written, and training goes on.
+    If Matplotlib is missing or the file cannot be written, it prints one line and training continues.
 
     Args:
-        callbacks: those of the trainer; if `transformers`' own writer for TensorBoard is among them, it gets the
-            picture after each evaluation.
+        callbacks: the callbacks of the trainer. If they include the TensorBoard callback of `transformers`, the plot
+            is sent to TensorBoard too.
     """
 
     def __init__(self, callbacks: Sequence[TrainerCallback] = ()) -> None:
@@ -260,7 +260,7 @@ class Curves(TrainerCallback):
     def on_train_begin(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
-        """Say what is missing while it can still be mended."""
+        """Tell the user at the start if Matplotlib is missing."""
         if state.is_world_process_zero:
             self._can_draw()
 
@@ -277,7 +277,7 @@ class Curves(TrainerCallback):
         self._write(args, state)
 
     def _write(self, args: TrainingArguments, state: TrainerState) -> None:
-        """Draw what was logged, unless that is another process's task."""
+        """Draw the logs, if this is the first process."""
         if not state.is_world_process_zero or not state.log_history or not self._can_draw():
             return
         from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -289,22 +289,22 @@ class Curves(TrainerCallback):
                 canvas.print_png(partial)
             pixels = numpy.asarray(canvas.buffer_rgba())[..., :3]
             for callback in self.callbacks:
-                # Its own writer: TensorBoard reads one file of a folder at a time, so a second would hide the first.
+                # Use the existing writer: TensorBoard reads only one file of a folder at a time.
                 if isinstance(callback, TensorBoardCallback) and callback.tb_writer is not None:
                     callback.tb_writer.add_image("curves", pixels, state.global_step, dataformats="HWC")
         except OSError as error:
-            # A full disk, say: the run is worth more than its picture.
-            self._say_once(f"{path} could not be written, and training goes on without it: {error}")
+            # For example a full disk, which should not stop the training.
+            self._say_once(f"{path} could not be written; training continues without it: {error}")
 
     def _can_draw(self) -> bool:
-        """Whether there is Matplotlib; says how to get it if not."""
+        """Whether Matplotlib is installed; if not, prints how to install it."""
         if find_spec("matplotlib") is not None:
             return True
-        self._say_once("the run is not drawn, since Matplotlib is missing: pip install 'textvae[plots]'")
+        self._say_once("the run is not plotted, because Matplotlib is missing: pip install 'textvae[plots]'")
         return False
 
     def _say_once(self, line: str) -> None:
-        """Write a line on standard error, above a progress bar."""
+        """Print a line to standard error, above a progress bar, unless it was printed before."""
         if line not in self.said:
             self.said.add(line)
             tqdm.write(line, file=sys.stderr)

@@ -1,4 +1,4 @@
-"""The multiplier of a target rate, which lives as long as the run and is saved with its checkpoints."""
+"""The Lagrange multiplier of a target rate, which is saved in the checkpoints of a run."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from textvae.objectives.rate import START, ascended
 
 
 class RateMultiplier(TrainerCallback, ExportableState):
-    """The KL weight that holds the KL at a target (`objectives.rate`), moved once in each optimiser step.
+    """The KL weight that keeps the KL at a target (`objectives.rate`), updated once in each optimiser step.
 
     Args:
-        target: nats per sentence.
+        target: the target KL in nats per sentence.
     """
 
     def __init__(self, target: float) -> None:
@@ -26,18 +26,18 @@ class RateMultiplier(TrainerCallback, ExportableState):
         self._seen: Tensor | None = None
 
     def state(self) -> dict[str, Any]:
-        """What a checkpoint keeps, for `transformers` to restore."""
+        """The state that a checkpoint keeps, from which `transformers` restores the callback."""
         return {"args": {"target": self.target}, "attributes": {"value": float(self.value)}}
 
     def observe(self, kl: Tensor) -> None:
-        """Take in the KL of a batch, (B,); nothing is read from the device."""
+        """Add the KL of a batch, (B,), to the sums of this step, without synchronising the device."""
         pair = torch.stack([kl.sum(), kl.new_tensor(float(len(kl)))])
         self._seen = pair if self._seen is None else self._seen + pair
 
     def on_step_end(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
-        """Move the multiplier by the mean KL of the step, over all its batches and processes."""
+        """Update the multiplier with the mean KL of the step over all its batches and processes."""
         if self._seen is None:
             return
         total, count = reduce(self._seen, "sum")

@@ -1,4 +1,4 @@
-"""The published learning-rate rule for SGD: when validation stalls, go back to the best weights at a smaller rate."""
+"""The learning-rate schedule for SGD of He et al. 2019: if validation stalls, restore the best weights and decay."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ from textvae.support.options import Count, Positive, Size, Weight
 
 
 class DecayOnPlateau(TrainerCallback, ExportableState):
-    """Multiplies the learning rate when the bound has not improved for some evaluations, and stops in the end.
+    """Decays the learning rate when the validation bound stops improving, and finally stops training.
 
-    After ``patience`` evaluations without a new best, from ``start_epoch`` on, the best weights are loaded again
-    and the learning rate is multiplied by ``factor``; after ``decays`` of these, the next one ends training
-    (He et al. 2019). Needs a checkpoint at each evaluation.
+    After ``patience`` evaluations without a new best value, the best weights are loaded and the learning rate is
+    multiplied by ``factor``, but not before ``start_epoch``. After ``decays`` decays, training ends when the next decay
+    is due (He et al. 2019). The schedule needs a checkpoint at each evaluation.
 
     Args:
-        metric: the quantity that should fall, as the evaluation names it.
-        patience: evaluations without a new best before a decay.
-        factor: of the learning rate.
-        start_epoch: no decay before this epoch.
-        decays: how many there are before training ends.
+        metric: name of the evaluated quantity to minimise.
+        patience: evaluations without a new best value before a decay.
+        factor: factor of the learning rate at a decay.
+        start_epoch: first epoch in which a decay is possible.
+        decays: maximum number of decays.
     """
 
     def __init__(
@@ -42,7 +42,7 @@ class DecayOnPlateau(TrainerCallback, ExportableState):
         self.stale = self.decayed = 0
 
     def state(self) -> dict[str, Any]:
-        """What a checkpoint keeps, for `transformers` to restore."""
+        """The state that a checkpoint keeps, from which `transformers` restores the callback."""
         names = ("metric", "patience", "factor", "start_epoch", "decays")
         counters = ("best", "stale", "decayed")
         return {
@@ -57,7 +57,7 @@ class DecayOnPlateau(TrainerCallback, ExportableState):
         control: TrainerControl,
         **kwargs: Any,
     ) -> None:
-        """Count, and decay or stop where it is time."""
+        """Count evaluations without a new best value, and decay or stop when it is due."""
         value = kwargs["metrics"][self.metric]
         if value < self.best:
             self.best, self.stale = value, 0

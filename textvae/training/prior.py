@@ -1,4 +1,4 @@
-"""A mixture prior's start: the clusters of the posteriors that a first stage has learnt."""
+"""Initialise a mixture prior from clusters of the posteriors that the first stage has learnt."""
 
 from __future__ import annotations
 
@@ -14,28 +14,28 @@ from textvae.text.fields import Fields
 from textvae.text.samplers import evaluation_loader
 
 POSTERIORS = 50_000
-"""Of how many the clusters are found at most; of a larger corpus, a random sample, and of a stream the first."""
+"""Maximum number of posteriors to cluster: a random sample of a larger corpus, or the first sentences of a stream."""
 
 RESTARTS = 10
-"""Of the search for clusters, which is often caught with two in one; the best is kept."""
+"""Number of fits, of which the best is kept: a single fit often merges two clusters."""
 
 
 def start_prior(
     model: TextVAEModel, rows: Dataset | IterableDataset, fields: Fields, *, batch_size: int, seed: int
 ) -> None:
-    """Start the model's mixture prior from the clusters that a tied mixture finds among its posterior means.
+    """Initialise the model's mixture prior with clusters that a tied Gaussian mixture finds in the posterior means.
 
-    Each component gets the variance of its cluster's means and, on top, that of the posteriors around them, so that
-    the mixture is one of the draws that the decoder sees. Jiang et al. 2017 start from a mixture with diagonal
-    covariances, as the prior has, which takes any structure in one dimension for a cluster; those of one that all
-    clusters share are nearer to topics (recipes/RESULTS.md).
+    The variance of a component is the variance of the posterior means in its cluster plus the mean posterior variance.
+    The mixture thus matches the samples of z that the decoder is trained on. Jiang et al. 2017 fit a mixture with
+    diagonal covariances, which takes any structure in a single dimension for a cluster. With one covariance shared by
+    all components, the clusters are closer to topics (recipes/RESULTS.md).
 
     Args:
-        model: with a `MixturePrior`.
+        model: a model with a `MixturePrior`.
         rows: a tokenised corpus.
-        fields: make its batches.
+        fields: the fields that collate its batches.
         batch_size: sentences at once.
-        seed: of the fit.
+        seed: seed of the fit.
 
     Raises:
         UserError: if there are fewer different posteriors than components.
@@ -44,7 +44,7 @@ def start_prior(
     assert isinstance(prior, MixturePrior)
     kept = rows.take(POSTERIORS)
     if isinstance(rows, Dataset) and len(rows) > POSTERIORS:
-        # At random, as a corpus may be sorted by its classes.
+        # A random sample, because a corpus may be sorted by class.
         chosen = np.random.default_rng(seed).choice(len(rows), POSTERIORS, replace=False)
         kept = rows.select(np.sort(chosen))
     means, variances = [], []
@@ -57,7 +57,7 @@ def start_prior(
     mean, variance = torch.cat(means).numpy(), torch.cat(variances).numpy()
     found = fit_clusters(mean, len(prior.logits), "tied-mixture", random_state=seed, restarts=RESTARTS)
     members = found.probabilities(mean)
-    # One sentence more for each, of variance 1: no component is empty or a point.
+    # Add a pseudo-sentence of variance 1 to each component, so that no component is empty or has variance 0.
     counts = members.sum(0) + 1
     around = np.stack(
         [share @ (mean - centre) ** 2 for share, centre in zip(members.T, found.centres, strict=True)]

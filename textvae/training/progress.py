@@ -1,4 +1,4 @@
-"""What a person sees while a model trains: a bar with the remaining time on a terminal, plain lines elsewhere."""
+"""Show the progress of training: a bar with the remaining time on a terminal, and a line for each log."""
 
 from __future__ import annotations
 
@@ -18,20 +18,20 @@ SHOWN = {
     "kl_weight": "KL weight",
     "learning_rate": "learning rate",
 }
-"""What a line shows of training, in this order; everything that is logged goes to TensorBoard and the checkpoints."""
+"""Names and labels of the training quantities in a line, in order. TensorBoard and the checkpoints get all logs."""
 
 
 def shown() -> dict[str, str]:
-    """What a line shows, by the names in the logs: of training, and of evaluations what meters mark for it."""
+    """Names and labels of all quantities in a line: those of training, and those that meters choose for it."""
     measured = {f"eval_{name}": each.progress for name, each in descriptions().items() if each.progress}
     return SHOWN | measured
 
 
 class Progress(TrainerCallback):
-    """Writes a line for each log on standard error, above a progress bar if that is a terminal.
+    """Writes a line for each log to standard error, with a progress bar below if that is a terminal.
 
     Args:
-        quiet: write nothing.
+        quiet: whether to write nothing.
     """
 
     def __init__(self, quiet: bool = False) -> None:
@@ -41,7 +41,7 @@ class Progress(TrainerCallback):
     def on_train_begin(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
-        """Open the bar at the step where training starts or goes on."""
+        """Open the bar at the step where training starts or resumes."""
         if state.is_world_process_zero and not self.quiet and sys.stderr.isatty():
             self.bar = tqdm(
                 total=state.max_steps, initial=state.global_step, unit="step", dynamic_ncols=True, leave=False
@@ -50,7 +50,7 @@ class Progress(TrainerCallback):
     def on_step_end(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
-        """Move the bar."""
+        """Advance the bar."""
         if self.bar is not None:
             self.bar.update()
 
@@ -62,7 +62,7 @@ class Progress(TrainerCallback):
         logs: dict[str, Any] | None = None,
         **kwargs: Any,
     ) -> None:
-        """Write a line."""
+        """Write a line with the logged quantities."""
         written = [f"{words} {logs[name]:.4g}" for name, words in shown().items() if logs and name in logs]
         if written and state.is_world_process_zero and not self.quiet:
             place = f"step {state.global_step:,}/{state.max_steps:,}, epoch {state.epoch or 0:.2f}: "
@@ -71,7 +71,7 @@ class Progress(TrainerCallback):
     def on_evaluate(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
-        """Write the verdict on the latent."""
+        """Write the diagnosis of posterior collapse."""
         verdict = kwargs.get("metrics", {}).get("eval_verdict")
         if verdict and state.is_world_process_zero and not self.quiet:
             tqdm.write(verdict, file=sys.stderr)

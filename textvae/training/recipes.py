@@ -1,4 +1,4 @@
-"""The recipes that can be named: those in the wheel, or those of a checkout."""
+"""Find recipes by name: in the installed package or in a checkout."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ from textvae.support.errors import UserError
 from textvae.support.options import did_you_mean
 
 PLACES = ("language_model", "clustering", "classification", "translation")
-"""Folders of recipes, in the order of the list."""
+"""Folders of recipes, in the order in which they are listed."""
 
 
 @dataclass(frozen=True)
 class Named:
-    """A recipe that can be named.
+    """A recipe with a name.
 
     Attributes:
-        name: such as "captions"; behind its folder and a slash if two folders have one of that name.
+        name: the name, such as "captions", or "folder/name" if two folders have a recipe with this name.
         file: the YAML file.
-        summary: the first sentence of its header.
+        summary: the first sentence of the header of the file.
     """
 
     name: str
@@ -29,7 +29,7 @@ class Named:
 
 
 def shipped() -> list[Named]:
-    """All recipes that can be named."""
+    """All recipes with a name."""
     root = _root()
     files = [file for place in PLACES for file in sorted((root / place).glob("*.yaml"))]
     stems = [file.stem for file in files]
@@ -44,10 +44,10 @@ def shipped() -> list[Named]:
 
 
 def recipe_file(what: str) -> Path | None:
-    """The YAML file that a path or a name means; None if it is neither, and so a corpus.
+    """The YAML file with this path or name; None if ``what`` is neither and so must be a corpus.
 
     Raises:
-        UserError: if it is a YAML file that does not exist.
+        UserError: if ``what`` is the path of a YAML file that does not exist.
     """
     path = Path(what).expanduser()
     if path.suffix in (".yaml", ".yml"):
@@ -64,13 +64,13 @@ def _known(name: str) -> str:
 
 
 def _root() -> Path:
-    """The folder of the recipes: in the package if it was installed from a wheel, beside it in a checkout."""
+    """The folder of the recipes: inside an installed package, or beside the package in a checkout."""
     installed = Path(str(resources.files("textvae"))) / "recipes"
     return installed if installed.is_dir() else Path(__file__).parents[2] / "recipes"
 
 
 def _summary(file: Path) -> str:
-    """The first sentence of the header, without its #."""
+    """The first sentence of the header, without the # signs."""
     lines = []
     for line in file.read_text(encoding="utf-8").splitlines():
         if not line.startswith("#") or line.strip() == "#":

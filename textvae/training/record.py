@@ -1,4 +1,4 @@
-"""What a run began with, and in what it may differ when it goes on."""
+"""The settings and data that a run began with, and the changes that are allowed when it is resumed."""
 
 from __future__ import annotations
 
@@ -20,34 +20,34 @@ TRAINED_ON = ("train", "validation")
 """The splits that training reads."""
 
 ROWS = 1_000
-"""Rows that are digested at once; with another number, the digests are others."""
+"""Rows that are digested at once. Another number would change the digests."""
 
 SPREAD = 100
-"""Drawn rows are read with those between them, unless these are more than this many times as many."""
+"""Selected rows are read together with the rows between them, if the range has at most this many times `ROWS` rows."""
 
 ABSENT = "not given"
 
 MAY_CHANGE = (
     "evaluation",
     "evaluation.*",
-    # Where the run is, and how long it takes.
+    # The place of the run and its length.
     "training.output_dir",
     "training.max_steps",
     "training.num_train_epochs",
     "training.early_stopping_patience",
-    # How often, and on what, something is measured, logged or saved.
+    # How often, and with which data, the run evaluates, logs and saves.
     "training.eval*",
     "training.per_device_eval_batch_size",
     "training.log*",
     "training.save_steps",
     "training.save_strategy",
     "training.save_total_limit",
-    # How the same sentences come to the model.
+    # How the same sentences are loaded.
     "training.dataloader_num_workers",
     "training.dataloader_persistent_workers",
     "training.dataloader_pin_memory",
     "training.dataloader_prefetch_factor",
-    # Who hears of it.
+    # Where the run is reported.
     "training.disable_tqdm",
     "training.report_to",
     "training.run_name",
@@ -55,22 +55,22 @@ MAY_CHANGE = (
     "training.push_to_hub",
     "training.hub_*",
 )
-"""Keys of a recipe that may differ when a run goes on; * stands for any characters.
+"""Keys of a recipe that may change when a run is resumed; * stands for any characters.
 
-Three more are judged by what they come to: the keys of the corpus by its rows, gradient_accumulation_steps by the
-sentences in a step, and corpus.test by whether there is one.
+Three more may change if their effect stays the same: keys of the corpus if its rows do, gradient_accumulation_steps if
+the number of sentences per step does, and corpus.test if it is given now, or was not given when the run began.
 """
 
 
 @dataclass(frozen=True)
 class Record:
-    """What a run began with, beside what its recipe says.
+    """What a run began with, in addition to its recipe.
 
     Attributes:
-        test: ``corpus.test``. If it was None, the test split was drawn from the training data, and its rows stay held
-            out when the run goes on with another test split.
-        rows: the digest of each split of `TRAINED_ON`, or None for a stream; empty if it is not known.
-        step: see `size_of_step`; None if it is not known.
+        test: the value of ``corpus.test``. If it was None, the test split was drawn from the training data, and its
+            rows stay excluded from training even if the run is resumed with another test split.
+        rows: the digest of each split in `TRAINED_ON`, None for a stream; empty if unknown.
+        step: the size of a step, see `size_of_step`; None if unknown.
     """
 
     test: Any
@@ -79,7 +79,7 @@ class Record:
 
 
 def size_of_step(arguments: TrainingArguments) -> int:
-    """Sentences in a step, of all processes; or tokens, if batches are of so many tokens."""
+    """The number of sentences in a step over all processes, or of tokens if ``tokens_per_batch`` is set."""
     batch = getattr(arguments, "tokens_per_batch", None) or arguments.train_batch_size
     return batch * arguments.gradient_accumulation_steps * arguments.world_size
 
@@ -87,13 +87,13 @@ def size_of_step(arguments: TrainingArguments) -> int:
 def differences(
     record: Record, present: Record, stored: Mapping[str, Any], recipe: Mapping[str, Any]
 ) -> list[str]:
-    """What forbids a run to go on: each with its value then and now.
+    """The differences that prevent a run from being resumed, each with the old and the new value.
 
     Args:
-        record: what the run began with.
-        present: the same of the call that is to go on with it.
-        stored: the recipe as the run was called last.
-        recipe: the recipe now.
+        record: the record of the run.
+        present: the record that the present call would write.
+        stored: the recipe of the last call.
+        recipe: the recipe of the present call.
     """
     settled = [*MAY_CHANGE]
     found = []
@@ -102,8 +102,8 @@ def differences(
         if record.step != present.step:
             found.append(f"sentences in a step {record.step}, now {present.step}")
     changed = [split for split, digest in record.rows.items() if digest != present.rows[split]]
-    found += [f"other rows in {split}" for split in changed]
-    # Otherwise a test split would be drawn from rows that the run was trained on.
+    found += [f"different rows in {split}" for split in changed]
+    # Otherwise the new test split would be drawn from rows that the run has trained on.
     if present.test is not None or record.test is None:
         settled.append("corpus.test")
     if not changed and any(record.rows.values()):
@@ -118,7 +118,7 @@ def differences(
 
 
 def flat(source: Mapping[Any, Any], place: str = "") -> dict[str, Any]:
-    """The values of nested mappings by their keys, joined by dots.
+    """The values of nested mappings, each under its keys joined by dots.
 
     Example:
         >>> flat({"model": {"latent_size": 2, "encoder": {"layers": 1}}, "evaluation": {}})
@@ -132,7 +132,7 @@ def flat(source: Mapping[Any, Any], place: str = "") -> dict[str, Any]:
 
 
 def _plain(value: Any) -> Any:
-    """The value, or the number that a text spells: YAML reads 0.001 as a number and 1e-3 as a text."""
+    """The value, converted to a number if it is a string that spells one: YAML reads 1e-3 as a string."""
     if not isinstance(value, str):
         return value
     try:
@@ -142,16 +142,16 @@ def _plain(value: Any) -> Any:
 
 
 def digests(corpus: Corpus) -> dict[str, str | None]:
-    """The digest of each split that training reads; None for a stream, whose end may never come."""
+    """The digest of each split that training reads; None for a stream, which may be endless."""
     return {
         split: digest(rows) if isinstance(rows := corpus[split], Dataset) else None for split in TRAINED_ON
     }
 
 
 def digest(rows: Dataset) -> str:
-    """A digest of all columns and of the names of the classes, whatever file the rows are from.
+    """A digest of all columns and the names of the classes, which does not depend on the file of the rows.
 
-    It reads all rows, some fifty megabytes of text a second, and holds about `ROWS` of them.
+    The function reads about fifty megabytes of text per second, and holds about `ROWS` rows in memory.
 
     Example:
         >>> rows = Dataset.from_dict({"text": ["a b", "", "c"]})
@@ -168,7 +168,7 @@ def digest(rows: Dataset) -> str:
 
 
 def _table(rows: Dataset, start: int) -> pa.Table:
-    """The next `ROWS` rows, many times as fast as `Dataset` gives those of a split that was drawn from another."""
+    """`ROWS` rows from ``start`` on, much faster than from `Dataset` if the rows are selected from another split."""
     table, order = rows.data.table, rows._indices
     if order is None:
         return table.slice(start, ROWS)
@@ -176,18 +176,18 @@ def _table(rows: Dataset, start: int) -> pa.Table:
     first, last = (pc.min_max(places)[end].as_py() for end in ("min", "max"))
     if last - first > SPREAD * ROWS:
         return rows.with_format("arrow")[start : start + ROWS]
-    # Arrow is slow where it chooses from many chunks.
+    # Combine the chunks first: selecting rows from many chunks is slow in Arrow.
     return table.slice(first, last - first + 1).combine_chunks().take(pc.subtract(places, first))
 
 
 def _parts(column: pa.Array) -> Iterator[Any]:
-    """A column's values as buffers of bytes that do not depend on how Arrow has laid them out in memory."""
+    """The values of a column as buffers of bytes that do not depend on Arrow's memory layout."""
     if pa.types.is_list(column.type) or pa.types.is_large_list(column.type):
         yield from _parts(pc.list_value_length(column))
         yield from _parts(pc.list_flatten(column))
         return
     texts = pc.cast(column, pa.large_string())
-    # Without the lengths, "ab" and "c" would be "a" and "bc"; -1 tells a value that is missing from an empty one.
+    # The lengths distinguish ("ab", "c") from ("a", "bc"), and -1 distinguishes a missing value from an empty one.
     yield pc.fill_null(pc.binary_length(texts), -1).to_numpy(zero_copy_only=False).tobytes()
     one = pa.LargeListArray.from_arrays(pa.array([0, len(texts)], pa.int64()), pc.fill_null(texts, ""))
     yield pc.binary_join(one, pa.scalar("", pa.large_string()))[0].as_buffer()

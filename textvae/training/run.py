@@ -1,4 +1,4 @@
-"""From a checked recipe to a run folder that holds everything needed to use the model elsewhere."""
+"""Run a recipe: train and evaluate a model, and write a run folder from which the model can be used."""
 
 from __future__ import annotations
 
@@ -31,23 +31,22 @@ def run(
     overwrite: bool = False,
     quiet: bool = False,
 ) -> Evaluation:
-    """Train, save and measure; returns the quantities on the test split, which the run holds as evaluation.json.
+    """Train, save and evaluate a model; returns the evaluation on the test split.
 
-    The run folder ends with the model, what its fields have learnt (tokenizers), the recipe as it was run
-    (recipe.yaml), what else a resumed run must have in common with it (run.json), the evaluation and the last
-    checkpoints.
+    The run folder then holds the model, its tokenizers, the recipe (recipe.yaml), the record that a resumed run is
+    checked against (run.json), the evaluation (evaluation.json) and the last checkpoints.
 
     Args:
-        recipe: what to do.
-        fields: what the model reads, with tokenizers that are learnt already; None: they are learnt from the corpus.
-        resume: go on from the folder's last whole checkpoint, to the weights of an uninterrupted run.
-        overwrite: delete a run that is in the folder, as the last thing before training; other files stay.
-        quiet: show no progress bars.
+        recipe: the recipe.
+        fields: the fields of the model, with trained tokenizers; None: train tokenizers on the corpus.
+        resume: continue from the last complete checkpoint in the folder, to the same weights as without interruption.
+        overwrite: delete a run that is in the folder, just before training begins; other files are kept.
+        quiet: whether to hide progress bars.
 
     Raises:
-        UserError: if the folder holds a run and neither ``resume`` nor ``overwrite`` is given, or both are, if it holds
-            something else, if another training is at work there, if a run is resumed under another recipe or with
-            another corpus, or as the corpus, the tokenizer, the model or the trainer say.
+        UserError: if both ``resume`` and ``overwrite`` are set; if the folder holds a run and neither is set; if the
+            folder holds something else; if another process trains in the folder; or if a run is resumed with a
+            different recipe or corpus. The corpus, the tokenizer, the model and the trainer raise it too.
     """
     if resume and overwrite:
         raise UserError("expected resume or overwrite, got both: leave one out")
@@ -55,39 +54,39 @@ def run(
     folder = RunFolder(recipe.folder, recipe.source, size_of_step(arguments))
     with (
         without_bars(of_datasets=quiet or not sys.stderr.isatty()),
-        # The other processes of this training write nothing there.
+        # Only the first process of a training writes to the folder.
         folder.locked() if arguments.process_index == 0 else nullcontext(),
     ):
         return _run(recipe, folder, fields, resume, overwrite, quiet)
 
 
 def run_once(recipe: Recipe, *, resume: bool = False, overwrite: bool = False, quiet: bool = False) -> None:
-    """Run a recipe, unless its folder holds the finished run of it.
+    """Run a recipe, unless its folder already holds its finished run.
 
     Args:
-        recipe: what to do.
-        resume: go on from the folder's last whole checkpoint if the run is unfinished.
-        overwrite: train again, whatever is in the folder.
-        quiet: show no progress bars.
+        recipe: the recipe.
+        resume: continue an unfinished run from the last complete checkpoint in the folder.
+        overwrite: train again even if the run is finished.
+        quiet: whether to hide progress bars.
 
     Raises:
-        UserError: if the folder holds the finished run of another recipe, or as `run` says.
+        UserError: if the folder holds the finished run of a different recipe; see also `run`.
     """
     if overwrite or not (recipe.folder / "evaluation.json").exists():
         run(recipe, resume=resume, overwrite=overwrite, quiet=quiet)
     elif read_recipe(recipe.folder / "recipe.yaml").source != recipe.source:
         raise UserError(
-            f"expected a run of this recipe in {recipe.folder}, got one of another: set training.output_dir, or pass "
-            "--overwrite to delete it"
+            f"expected a run of this recipe in {recipe.folder}, got a run of a different recipe: set "
+            "training.output_dir, or pass --overwrite to delete it"
         )
 
 
 def _run(
     recipe: Recipe, folder: RunFolder, given: Fields | None, resume: bool, overwrite: bool, quiet: bool
 ) -> Evaluation:
-    """What `run` does, step by step."""
+    """Run the recipe in the locked folder."""
     arguments = arguments_of(recipe)
-    # The first of several processes makes way, the corpus's files and the tokenizers; the others then find them.
+    # The first process prepares the folder, the corpus files and the tokenizers before the others look for them.
     with arguments.main_process_first(local=False):
         first = arguments.process_index == 0
         again = resume or not first
@@ -104,7 +103,7 @@ def _run(
                 tqdm.write(loss, file=sys.stderr)
         if first:
             if not resume:
-                # Only for its faults, while what is in the folder is still there.
+                # Build the model to find its faults before anything in the folder is deleted.
                 build_model(recipe, fields)
             folder.begin(corpus, resume=resume)
             if not (recipe.folder / "tokenizer.json").exists():
@@ -131,17 +130,17 @@ def _run(
 
 
 def measuring(recipe: Recipe) -> dict[str, Any]:
-    """The arguments of `evaluate_rows` that a recipe sets."""
+    """The arguments of `evaluate_rows` that the recipe sets."""
     options = recipe.evaluation
     names = ("batch_size", "samples", "refinement", "bf16")
     return {name: getattr(options, name) for name in names} | {"options": options.meters}
 
 
 def _first_stage(recipe: Recipe, fields: Fields, tokens: Tokens, resume: bool, quiet: bool) -> Start:
-    """The result of the first stage, trained now or, if the run is resumed, before."""
+    """The result of the first stage, which is trained now unless a resumed run has finished it."""
     done = recipe.folder / "pretraining.json"
     if resume and done.exists():
-        # Its tokenizers stand in the folder of the whole run.
+        # The tokenizers are in the folder of the whole run, so load only the model here.
         return Start(load_model(str(recipe.folder)), **json.loads(done.read_text()))
     checkpoint = last_whole_checkpoint(recipe.folder) if resume else None
     trainer = trained(recipe, fields, tokens, checkpoint, quiet=quiet)
@@ -155,7 +154,7 @@ def _first_stage(recipe: Recipe, fields: Fields, tokens: Tokens, resume: bool, q
 
 
 def _fields(recipe: Recipe, given: Fields | None, rows: Any, resume: bool) -> Fields:
-    """The model's fields: those that were given, those in the folder if the run goes on, or new ones."""
+    """The fields of the model: the given ones, those of the resumed run in the folder, or new ones."""
     folder, model = recipe.folder, recipe.model
     if given is not None:
         return given

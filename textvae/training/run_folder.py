@@ -1,4 +1,4 @@
-"""The folder of a run: what belongs to it, which training may write to it, and when that begins to write."""
+"""The folder of a run: the files that belong to it, who may write to it, and when writing begins."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ SOURCE = SourceField.folder
 RECIPE, RECORD, LOCK = "recipe.yaml", "run.json", ".lock"
 
 Names = Mapping[str, Any]
-"""What a folder holds: regular expressions of names, each with what a folder of that name holds, or None for a file."""
+"""Names in a folder: maps a regular expression to the names in a matching subfolder, or to None for a file."""
 
-# What a process has left that was killed in `replacing_files_in`.
+# Files left behind if a process is killed in `replacing_files_in`.
 LEFT: Names = {PARTIAL_FOLDER.pattern: {".+": None}}
 TOKENIZER: Names = {r"tokenizer(_config)?\.json": None}
 MODEL: Names = {r"(generation_)?config\.json": None, r"model\.safetensors": None}
@@ -43,7 +43,7 @@ CHECKPOINTS: Names = {r"checkpoint-\d+": CHECKPOINT}
 LOGS: Names = {"runs": {".+": {r"events\.out\.tfevents\..+": None}}}
 STAGE: Names = {**MODEL, **CHECKPOINTS, **LOGS, r"curves\.png": None}
 PRETRAINING: Names = {"pretraining": {**STAGE, **LEFT, r"pretraining\.json": None}}
-# A fitted prior is of no use to another model, so it goes with the one that it was fitted to.
+# A fitted prior is useless for another model, so it is deleted together with its model.
 FITTED: Names = {PRIORS: {r".+\.safetensors": None}}
 RESULT: Names = {r"evaluation\.json": None}
 
@@ -58,29 +58,29 @@ RUN: Names = {
     re.escape(RECIPE): None,
     re.escape(RECORD): None,
 }
-"""All that a run writes, and so all that is deleted with it."""
+"""Everything that a run writes. Overwriting a run deletes these files and no others."""
 
 LEFT_OVER: Names = {**LEFT, SOURCE: LEFT, "pretraining": LEFT}
-"""What is of no use to a run that goes on."""
+"""Files that a resumed run does not need."""
 
 WORK: Names = {**CHECKPOINTS, **PRETRAINING, **MODEL, **RESULT}
-"""What took a run time."""
+"""Files that took the run time to produce."""
 
 PATIENCE = 6.0
-"""Seconds for which a lock is waited for: processes that load data notice within five that their parent was killed."""
+"""Seconds to wait for the lock: data-loading processes hold it up to five seconds after their parent was killed."""
 
 
 class RunFolder:
-    """The folder of a run, for the one training that writes to it.
+    """The folder of a run, used by the only process that writes to it.
 
-    A training calls `locked` around all that it does; then, in this order, `check`, `read_corpus` and `compare` if it
-    goes on with the run in the folder, and `begin` when the recipe, the corpus and the model have been found right.
-    Nothing is deleted before that.
+    Training does all its work inside `locked`. It calls `check`, `read_corpus`, `compare` if it resumes a run, and
+    `begin`, in this order. It calls `begin` only after the recipe, the corpus and the model have passed all checks;
+    nothing is deleted before.
 
     Args:
-        path: the folder, which need not be there.
-        recipe: the sections of the recipe, as they were read.
-        step: see `size_of_step`.
+        path: the folder, which need not exist.
+        recipe: the sections of the recipe, as read from the file.
+        step: the size of a step, see `size_of_step`.
     """
 
     def __init__(self, path: Path, recipe: Mapping[str, Any], step: int) -> None:
@@ -88,26 +88,26 @@ class RunFolder:
 
     @contextmanager
     def locked(self) -> Iterator[None]:
-        """Keep other trainings out of the folder, which is made, and goes again if nothing was written to it.
+        """Create and lock the folder; at the end, remove it if it is still empty.
 
-        The lock is the operating system's, and ends with the process, however that ends.
+        The operating system releases the lock when the process ends, even if it is killed.
 
         Raises:
-            UserError: if another training is at work in the folder, or it cannot be written to.
+            UserError: if another process trains in the folder, or the folder cannot be written to.
         """
         with self._made():
             lock = self._acquired()
             try:
                 yield
             finally:
-                # While it is still held, or another training might have it already.
+                # Delete the file before releasing the lock, which another process could take otherwise.
                 with suppress(OSError):
                     (self.path / LOCK).unlink()
                 lock.release()
 
     @contextmanager
     def _made(self) -> Iterator[None]:
-        """Make the folder and those around it, and remove those again that stayed empty."""
+        """Create the folder and its parents, and remove those again that stay empty."""
         new: list[Path] = []
         try:
             with self._writing():
@@ -120,21 +120,21 @@ class RunFolder:
                     place.rmdir()
 
     def _acquired(self) -> FileLock:
-        """The lock of the folder, which no other process has."""
+        """Acquire the lock of the folder."""
         lock = FileLock(self.path / LOCK)
         with self._writing():
             try:
                 lock.acquire(timeout=PATIENCE)
             except Timeout as error:
                 raise UserError(
-                    f"expected one training at a time in {self.path}, got another that is at work there: wait for it, "
+                    f"expected one training at a time in {self.path}, got another that is still running: wait for it, "
                     "end it, or set training.output_dir"
                 ) from error
         return lock
 
     @contextmanager
     def _writing(self) -> Iterator[None]:
-        """Say in one line why the folder cannot be written to."""
+        """Turn an error of the operating system into a `UserError` that says why the folder cannot be written to."""
         try:
             yield
         except OSError as error:
@@ -145,19 +145,19 @@ class RunFolder:
 
     @property
     def is_run(self) -> bool:
-        """Whether a run has begun in the folder; those of earlier versions have no `RECORD`."""
+        """Whether a run has begun in the folder. Runs of earlier versions have no `RECORD`."""
         return self._has(RECORD) or (self._has(RECIPE) and self._has("tokenizer.json"))
 
     def check(self, *, resume: bool, overwrite: bool) -> None:
-        """Refuse a folder whose content is not for this training to change; nothing is changed yet.
+        """Check that this training may write to the folder, without changing anything.
 
         Args:
-            resume: whether the run in the folder is to go on.
-            overwrite: whether it is to be deleted.
+            resume: whether to continue the run in the folder.
+            overwrite: whether to delete the run in the folder.
 
         Raises:
-            UserError: if the folder holds something else than a run; if it holds a run and neither is said; if that
-                run cannot go on; or if the recipe reads what is to be deleted.
+            UserError: if the folder holds something other than a run; if it holds a run and neither argument is set;
+                if the run cannot be resumed; or if the recipe reads files that would be deleted.
         """
         if not self.is_run:
             self._check_empty(resume)
@@ -167,12 +167,12 @@ class RunFolder:
             self._check_checkpoints()
         elif any(belonging(self.path, WORK)):
             raise UserError(
-                f"expected a new run folder, got {self.path}, which holds a run: pass --resume to go on with it, "
+                f"expected a new run folder, got {self.path}, which holds a run: pass --resume to continue it, "
                 "--overwrite to delete it, or set training.output_dir"
             )
 
     def _check_empty(self, resume: bool) -> None:
-        """Refuse all but the recipe that is run and, as it is taken if the run is resumed, a tokenizer."""
+        """Check that the folder is empty except for this recipe and, if ``resume`` is set, a tokenizer to use."""
         given = set(belonging(self.path, TOKENIZER)) if resume else set()
         if self._stored == self.recipe:
             given.add(self.path / RECIPE)
@@ -182,45 +182,45 @@ class RunFolder:
         if others:
             names = ", ".join(others[:3]) + ", ..." * (len(others) > 3)
             raise UserError(
-                f"expected an empty folder or one that holds a run, got {self.path} with something else ({names}): set "
-                "training.output_dir to a folder of the run's own"
+                f"expected an empty folder or one that holds a run, got {self.path} with other files ({names}): set "
+                "training.output_dir to another folder"
             )
 
     def _check_inputs(self) -> None:
-        """Refuse to delete what the recipe reads."""
+        """Check that the recipe reads no file that is to be deleted."""
         kept = {self.path / RECIPE, self.path / RECORD}
         deleted = {path.resolve() for path in (self.path, *belonging(self.path, RUN)) if path not in kept}
         for key, value in flat(self.recipe).items():
             for name in value if isinstance(value, list) else [value]:
                 if key != "training.output_dir" and _place(name) in deleted:
                     raise UserError(
-                        f"expected {key} outside of the run that is to be overwritten, got {name}: set another "
+                        f"expected {key} outside of the run that is overwritten, got {name}: set another "
                         "training.output_dir"
                     )
 
     def _check_checkpoints(self) -> None:
-        """Refuse to begin anew, as a run without a checkpoint does, where that would replace what there is."""
+        """Check that a complete checkpoint exists if the run has results that starting again would replace."""
         parts = sorted(path.parent.name for path in self.path.glob("checkpoint-*/trainer_state.json"))
         ended = self._has("evaluation.json") and self._has("model.safetensors")
         if (parts or ended) and last_whole_checkpoint(self.path) is None:
             found = f"only parts of {' and '.join(parts)}" if parts else "a finished run without one"
             raise UserError(
-                f"expected a whole checkpoint in {self.path} to go on from, got {found}: copy the run again, or pass "
-                "--overwrite to begin anew"
+                f"expected a complete checkpoint in {self.path} to resume from, got {found}: copy the run again, or "
+                "pass --overwrite to start again"
             )
 
     def read_corpus(self, arguments: Mapping[str, Any], *, resume: bool) -> Corpus:
-        """The corpus; of a run that goes on with the training rows that it began with, whatever its test split is now.
+        """The corpus. A resumed run gets the same training rows as before, even if its test split has changed.
 
-        Rows that were drawn from the training data for the first test split would go back to it when another takes its
-        place; they stay held out, so that the run goes on as it began.
+        If the first test split was drawn from the training data and is now replaced by another, its rows remain
+        excluded from training.
 
         Args:
-            arguments: of `load_corpus`.
-            resume: whether the run in the folder goes on.
+            arguments: arguments of `load_corpus`.
+            resume: whether the run in the folder is resumed.
 
         Raises:
-            UserError: as `load_corpus`.
+            UserError: see `load_corpus`.
         """
         corpus: Any = load_corpus(**arguments)
         record = self._record if resume else None
@@ -230,13 +230,13 @@ class RunFolder:
         return type(corpus)({**begun, "test": corpus["test"]})
 
     def compare(self, corpus: Corpus) -> None:
-        """Refuse to go on with the run under another recipe, or with other rows, than it began with.
+        """Check that the run is resumed with the recipe and the rows that it began with.
 
         Args:
-            corpus: as `read_corpus` returns it.
+            corpus: the corpus from `read_corpus`.
 
         Raises:
-            UserError: naming all that differs and may not, with its values then and now.
+            UserError: if there are differences; the message lists them all, with the old and the new values.
         """
         record, stored = self._record, self._stored
         if record is None:
@@ -249,17 +249,17 @@ class RunFolder:
         if found := differences(record, present, stored, self.recipe):
             raise UserError(
                 f"expected the recipe and the corpus that the run in {self.path} began with, got {'; '.join(found)}: "
-                "take that back, or set training.output_dir for another run"
+                "undo this, or set training.output_dir for another run"
             )
 
     def begin(self, corpus: Corpus, *, resume: bool) -> None:
-        """Make the folder this run's, which deletes the run that is there unless it goes on.
+        """Prepare the folder for this run: delete an existing run unless it is resumed, and write the recipe.
 
-        Afterwards it holds the recipe, so that what is done with the run later is done as it was trained last.
+        The folder thus always holds the recipe of the last training.
 
         Args:
-            corpus: what is trained on.
-            resume: whether the run in the folder goes on.
+            corpus: the training corpus.
+            resume: whether the run in the folder is resumed.
 
         Raises:
             UserError: if the folder cannot be written to.
@@ -268,14 +268,14 @@ class RunFolder:
         if not record.rows:
             record = replace(record, rows=digests(corpus), step=self.step)
         with self._writing():
-            # First, so that a folder whose deletion is interrupted is known for a run.
+            # Write the record first, so that the folder counts as a run even if its deletion is interrupted.
             self._write(RECORD, json.dumps(asdict(record), indent=2) + "\n")
             self._clear(LEFT_OVER if resume else RUN)
             if self._stored != self.recipe:
                 self._write(RECIPE, yaml.safe_dump(dict(self.recipe), sort_keys=False, allow_unicode=True))
 
     def _clear(self, names: Names) -> None:
-        """Delete files of these names but the two that `begin` replaces, and the folders that are empty then."""
+        """Delete files with these names, except the two that `begin` replaces, and folders that become empty."""
         for path in belonging(self.path, names):
             if path.is_dir() and not path.is_symlink():
                 with suppress(OSError):
@@ -285,8 +285,8 @@ class RunFolder:
 
     def _damaged(self, name: str) -> UserError:
         return UserError(
-            f"expected {name} in {self.path} as training wrote it, got none or a damaged one: copy the run again, or "
-            "pass --overwrite to begin anew"
+            f"expected {name} in {self.path} as training wrote it, got no file or a damaged one: copy the run again, "
+            "or pass --overwrite to start again"
         )
 
     def _has(self, name: str) -> bool:
@@ -298,12 +298,12 @@ class RunFolder:
 
     @property
     def _test(self) -> Any:
-        """The recipe's test split."""
+        """The test split that the recipe gives."""
         return (self.recipe.get("corpus") or {}).get("test")
 
     @property
     def _stored(self) -> dict[str, Any] | None:
-        """The recipe in the folder, if there is one that can be read."""
+        """The recipe in the folder; None if there is none, or it cannot be read."""
         try:
             stored = yaml.safe_load((self.path / RECIPE).read_text(encoding="utf-8"))
         except (OSError, ValueError, yaml.YAMLError):
@@ -312,7 +312,7 @@ class RunFolder:
 
     @property
     def _record(self) -> Record | None:
-        """What the run in the folder began with; one of an earlier version tells it in part."""
+        """The record of the run in the folder; incomplete for a run of an earlier version."""
         if self._has(RECORD):
             try:
                 return Record(**json.loads((self.path / RECORD).read_text(encoding="utf-8")))
@@ -324,7 +324,7 @@ class RunFolder:
 
 
 def _place(name: Any) -> Path | None:
-    """The file or folder that a value of a recipe names, if it may be the name of one."""
+    """The path that a value of a recipe names; None if the value cannot be a path."""
     try:
         return Path(name).expanduser().resolve()
     except (TypeError, ValueError, OSError, RuntimeError):
@@ -332,11 +332,11 @@ def _place(name: Any) -> Path | None:
 
 
 def belonging(folder: Path, names: Names) -> Iterator[Path]:
-    """The files that a run wrote to a folder, and the folders that hold them, each behind what is in it.
+    """The files in a folder that belong to a run, and their subfolders, each after its contents.
 
     Args:
-        folder: where they are.
-        names: what a run writes there.
+        folder: the folder.
+        names: the names of the files that belong to a run.
     """
     for path in sorted(folder.iterdir()):
         for inside in (inside for name, inside in names.items() if re.fullmatch(name, path.name)):

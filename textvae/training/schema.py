@@ -1,4 +1,4 @@
-"""What the sections of a recipe may say: the parameters of what receives them."""
+"""The valid keys and values of the sections of a recipe: the parameters of the objects built from them."""
 
 from __future__ import annotations
 
@@ -21,23 +21,22 @@ from textvae.text.fields import FieldOptions
 from textvae.training.trainer import TextVAETrainingArguments
 
 RATE = 8.0
-"""Nats of KL per sentence at which a model is held if its recipe does not say how its KL is to be treated."""
+"""Default target rate in nats per sentence, for a recipe without a KL weight or a target rate."""
 
 STARTS = {"start_from": str | None, "encoder_from": str | None}
-"""What the section ``model`` says beside the configuration: runs from which a model starts."""
+"""Keys of the section ``model`` that are not part of the configuration: runs whose weights initialise the model."""
 
 
 @dataclass(frozen=True)
 class EvaluationOptions:
-    """The ``evaluation`` section: how the finished model is measured.
+    """The ``evaluation`` section: how to evaluate the finished model.
 
     Attributes:
-        samples: K of the importance-weighted bound.
+        samples: K, the number of samples of the importance-weighted bound.
         batch_size: sentences at once.
-        refinement: how each posterior is improved first, for this measurement alone; None: it is as the encoder gives
-            it.
-        bf16: compute products of matrices in bf16, which is faster where the hardware is and a little less exact.
-        meters: arguments of meters, by the names of `METERS`.
+        refinement: how to refine each posterior before the evaluation; None: use the encoder's posterior.
+        bf16: compute matrix products in bf16, which is faster on hardware that supports it, and slightly less exact.
+        meters: arguments of the meters, by the names in `METERS`.
     """
 
     samples: Size = 500
@@ -51,22 +50,22 @@ class EvaluationOptions:
 
 
 Found = tuple[Any, list[str]]
-"""What a section becomes, None if it is faulty; and its faults."""
+"""The object built from a section, None if the section has faults; and the list of the faults."""
 
 
 def corpus_section(given: Mapping[str, Any]) -> Found:
-    """The arguments of `load_corpus`."""
+    """Check the section ``corpus``: the arguments of `load_corpus`."""
     return check(given, parameters(load_corpus), "corpus.")
 
 
 def tokenizer_section(given: Mapping[str, Any]) -> Found:
-    """The `FieldOptions`."""
+    """Build `FieldOptions` from the section ``tokenizer``."""
     return _made(FieldOptions, given, "tokenizer")
 
 
 def training_section(given: Mapping[str, Any]) -> Found:
-    """The arguments of `TextVAETrainingArguments`."""
-    # YAML reads a bare no as false.
+    """Check the section ``training``: the arguments of `TextVAETrainingArguments`."""
+    # YAML reads an unquoted no as false.
     given = {
         key: "no" if value is False and key.endswith("_strategy") else value for key, value in given.items()
     }
@@ -74,8 +73,8 @@ def training_section(given: Mapping[str, Any]) -> Found:
 
 
 def objective_section(given: Mapping[str, Any], model: Mapping[str, Any]) -> Found:
-    """The objective; for a model with a latent a target rate of `RATE` nats, unless it has a KL weight or rate."""
-    # So that an override can take back what the file says.
+    """Build the objective. Without a KL weight and a target rate, a model with a latent code gets the rate `RATE`."""
+    # An override with null removes the value of the file.
     options = {key: value for key, value in given.items() if value is not None}
     name = options.pop("kind", next(iter(OBJECTIVES)))
     if name not in OBJECTIVES:
@@ -93,7 +92,7 @@ def objective_section(given: Mapping[str, Any], model: Mapping[str, Any]) -> Fou
 
 
 def model_section(given: Mapping[str, Any]) -> Found:
-    """The `ModelOptions`."""
+    """Build `ModelOptions` from the section ``model``."""
     options = dict(given)
     name = options.pop("kind", next(iter(KINDS)))
     if name not in KINDS:
@@ -130,10 +129,11 @@ class ModelOptions:
     """The ``model`` section.
 
     Attributes:
-        kind: the class.
-        options: of its configuration, without what the fields decide.
-        start_from: a trained run whose model this one starts as, with a z or without; None: new weights.
-        encoder_from: a trained run whose encoder, or the decoder of a language model, the encoder starts from.
+        kind: the class of the model.
+        options: the options of its configuration, without those that the fields determine.
+        start_from: a run whose model, with or without z, provides the initial weights; None: random weights.
+        encoder_from: a run whose encoder, or decoder if it is a language model, initialises the encoder; None: random
+            weights.
     """
 
     kind: type[VAEModel]
@@ -148,7 +148,7 @@ class ModelOptions:
 
 
 def evaluation_section(given: Mapping[str, Any], model: ModelOptions | None) -> Found:
-    """The `EvaluationOptions`; meters that the kind of model has no use for are unknown."""
+    """Build `EvaluationOptions`; the section may only name meters that apply to the kind of model."""
     meters = {} if model is None else configurable_meters(model)
     options = {key: value for key, value in given.items() if key not in meters}
     own = {key: type_ for key, type_ in parameters(EvaluationOptions).items() if key != "meters"}
@@ -163,13 +163,13 @@ def evaluation_section(given: Mapping[str, Any], model: ModelOptions | None) -> 
 
 
 def configurable_meters(model: ModelOptions) -> dict[str, type[Meter]]:
-    """The meters that take options, for a kind of model."""
+    """The meters that take options and apply to the kind of model."""
     read = model.kind.field_kinds(model.settings)
     return {name: meter for name, meter in METERS.items() if meter.needs and {*meter.needs} <= {*read}}
 
 
 def _made(kind: Any, given: Mapping[str, Any], section: str) -> Found:
-    """What ``kind`` makes of a section."""
+    """Build an object of class ``kind`` from a section."""
     values, faults = check(given, parameters(kind), f"{section}.")
     if faults:
         return None, faults
@@ -177,7 +177,7 @@ def _made(kind: Any, given: Mapping[str, Any], section: str) -> Found:
 
 
 def _refused(kind: Any, values: Mapping[str, Any], section: str) -> list[str]:
-    """What ``kind`` itself has to say against its arguments."""
+    """The error that the constructor of ``kind`` raises for these arguments, if any."""
     try:
         kind(**values)
     except UserError as error:

@@ -1,4 +1,4 @@
-"""One stage of a run: a new model of a recipe, trained."""
+"""One stage of a run: build the model of a recipe and train it."""
 
 from __future__ import annotations
 
@@ -25,20 +25,20 @@ from textvae.training.recipe import Recipe
 from textvae.training.trainer import TextVAETrainer, TextVAETrainingArguments
 
 Tokens: TypeAlias = DatasetDict | IterableDatasetDict
-"""A corpus whose splits are prepared by the model's fields."""
+"""A corpus whose splits the model's fields have prepared."""
 
 BUFFER = 10_000
-"""Rows of a stream among which the next is drawn."""
+"""Number of rows in the buffer that shuffles a stream."""
 
 
 @dataclass(frozen=True)
 class Start:
-    """What the first stage of a run has left.
+    """The result of the first stage of a run.
 
     Attributes:
         model: the trained model.
-        minutes: of its training.
-        kl_weight: the KL weight at the end of a target rate; None: there was no target rate.
+        minutes: minutes of its training.
+        kl_weight: the final KL weight if the stage had a target rate, otherwise None.
     """
 
     model: VAEModel
@@ -54,18 +54,18 @@ def trained(
     start: Start | None = None,
     quiet: bool = False,
 ) -> TextVAETrainer:
-    """The trainer of a new model of ``recipe``, after training.
+    """Build the model of a recipe and train it; returns the trainer.
 
     Args:
-        recipe: of the stage.
-        fields: what the model reads.
+        recipe: the recipe of the stage.
+        fields: the fields of the model.
         tokens: the prepared corpus.
-        checkpoint: where training goes on; None: it begins.
-        start: what the stage before has left, if there was one.
-        quiet: whether to show no progress bar.
+        checkpoint: the checkpoint to resume from; None: start from the beginning.
+        start: the result of the previous stage, if there is one.
+        quiet: whether to hide the progress bar.
     """
     arguments = arguments_of(recipe)
-    # A resumed run needs this too: for the weights of a module without a checkpoint, and the draws before the first.
+    # Seed a resumed run too: if it has no checkpoint yet, it begins with the same weights and random numbers as before.
     set_seed(arguments.seed)
     model = build_model(recipe, fields)
     _check_refinement(model, recipe, fields, tokens["train"])
@@ -90,7 +90,7 @@ def trained(
 
 
 def build_model(recipe: Recipe, fields: Fields) -> VAEModel:
-    """A new model of the recipe for the sizes of its fields, started from a trained one if the recipe names one."""
+    """A new model of the recipe, initialised with the weights of a trained run if the recipe names one."""
     options = recipe.model
     config: Any = options.kind.config_class
     model: Any = options.kind(config(**options.options, **fields.sizes()))
@@ -102,10 +102,10 @@ def build_model(recipe: Recipe, fields: Fields) -> VAEModel:
 
 
 def arguments_of(recipe: Recipe) -> TextVAETrainingArguments:
-    """The recipe's section for the trainer, which also checks how its values go together.
+    """The training arguments of the recipe; building them also checks that the values fit together.
 
     Raises:
-        UserError: if they do not.
+        UserError: if the values do not fit together.
     """
     try:
         return TextVAETrainingArguments(**recipe.training | {"output_dir": str(recipe.folder)})
@@ -114,14 +114,14 @@ def arguments_of(recipe: Recipe) -> TextVAETrainingArguments:
 
 
 def clock_of(trainer: TextVAETrainer) -> Clock:
-    """The clock that has run; a resumed trainer has another than the one that was added."""
+    """The clock of the trainer. Resuming replaces the callback that was added, so look it up here."""
     return next(found for found in trainer.callback_handler.callbacks if isinstance(found, Clock))
 
 
 def _check_refinement(
     model: VAEModel, recipe: Recipe, fields: Fields, rows: Dataset | IterableDataset
 ) -> None:
-    """Refine two posteriors if the recipe asks for it, as a model that cannot would say so only when it is measured.
+    """If the recipe asks for refinement, try it on two sentences, so that an unsupported model fails before training.
 
     Raises:
         UserError: if the model's posteriors cannot be refined.
@@ -134,13 +134,13 @@ def _check_refinement(
 
 
 def _model_of(run: str, kind: type[VAEModel], fields: Fields) -> VAEModel:
-    """The model of a run, whose fields have learnt the same as those of the new model."""
+    """The model of a trained run, after a check that its fields agree with those of the new model."""
     model, found = load_run(run, kind, "cpu")
     spoken = {type(field): field for field in found}
     if not all(field.agrees(spoken[type(field)]) for field in fields if type(field) in spoken):
         raise UserError(
-            f"expected {run} to have the tokens of this run, got others: train both on the same corpus with "
-            "the same section tokenizer"
+            f"expected {run} to have the same tokens as this run, got different ones: train both on the same corpus "
+            "with the same tokenizer section"
         )
     return model
 
@@ -148,7 +148,7 @@ def _model_of(run: str, kind: type[VAEModel], fields: Fields) -> VAEModel:
 def _take_over(
     model: Any, source: VAEModel, recipe: Recipe, fields: Fields, rows: Dataset | IterableDataset
 ) -> None:
-    """Start ``model`` from what the first stage has learnt."""
+    """Initialise ``model`` with the weights of the first stage, and its mixture prior with clusters if it has one."""
     if recipe.keep_decoder:
         model.keep_all_but_prior(source)
     else:
@@ -159,9 +159,9 @@ def _take_over(
 
 
 def _take_result(trainer: TextVAETrainer, checkpoint: Path) -> bool:
-    """Give the trainer the result of a run that had ended by the checkpoint; False if there is more to train.
+    """Load the result of a run that had finished at the checkpoint; False if the run has steps left.
 
-    Resumed there, `transformers` would take one more step.
+    This is needed because `transformers` would train one more step if it resumed a finished run.
     """
     state = TrainerState.load_from_json(str(checkpoint / "trainer_state.json"))
     arguments, callbacks = trainer.args, state.stateful_callbacks
@@ -183,5 +183,5 @@ def _take_result(trainer: TextVAETrainer, checkpoint: Path) -> bool:
 
 
 def _shuffled(rows: Dataset | IterableDataset, seed: int) -> Dataset | IterableDataset:
-    """A stream, shuffled as it is read; the trainer shuffles other data."""
+    """The rows; a stream is shuffled as it is read, while the trainer shuffles other data."""
     return rows.shuffle(seed, buffer_size=BUFFER) if isinstance(rows, IterableDataset) else rows

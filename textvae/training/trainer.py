@@ -1,4 +1,4 @@
-"""Training on `transformers.Trainer`: its loop, precision, accumulation, processes, logging and resume."""
+"""Train a VAE with the loop, precision, accumulation, processes, logging and resuming of `transformers.Trainer`."""
 
 from __future__ import annotations
 
@@ -54,31 +54,31 @@ AnyCallback = TypeVar("AnyCallback", bound=TrainerCallback)
 
 @dataclass
 class TextVAETrainingArguments(TrainingArguments):
-    """`transformers.TrainingArguments` with what a text VAE needs.
+    """`transformers.TrainingArguments` for a text VAE.
 
-    The first six are new, the next have other defaults, and the rest are the parent's with a range, which it does not
-    check: a negative learning rate would train.
+    The first six are new and the next have different defaults. The rest are the parent's, with ranges that the parent
+    does not check: a negative learning rate would train.
 
-    Of the options that are dicts, {} takes the defaults of what is named, and None does without it.
+    For an option that is a dict, {} means the default arguments, and None turns it off.
 
     Attributes:
-        evaluation_samples: K of the importance-weighted bound of evaluations during training.
-        tokens_per_batch: a device's batch is as many sentences of like length as have so many tokens together, pads and
-            sources counted, in place of per_device_train_batch_size; for stored corpora. A batch counts by the number
-            of its sentences, so that the objective is the same.
+        evaluation_samples: K, the samples of the importance-weighted bound in evaluations during training.
+        tokens_per_batch: a batch on a device has as many sentences of similar length as make this many tokens,
+            including padding and sources. Replaces per_device_train_batch_size; not for streams. Batches are weighted
+            by their numbers of sentences, so the objective does not change.
         decay_on_plateau: arguments of `DecayOnPlateau`.
-        aggressive: arguments of `AggressiveEncoder`; in one process, and not in fp16.
-        refinement: arguments of `Refinement`: each sentence's posterior is improved by gradient steps before the loss
-            is taken, and in the evaluations during training.
-        early_stopping_patience: training ends after so many evaluations without a new best; None: it does not.
-        bf16: products of matrices are computed in bf16; parameters, the optimiser's state, soft-max sums and the KL
-            stay fp32. None: where the hardware is fast at it, see `bf16_is_fast`.
-        metric_for_best_model: the best checkpoint is that of the best bound at KL weight 1, whatever the schedule.
-        logging_nan_inf_filter: off, since a loss that is no number must end the run and not be averaged away.
-        save_total_limit: the best and the last; with 1, `transformers` deletes the last when training ends, and a
-            run that is killed before it is measured would train its end again.
-        ddp_find_unused_parameters: off, since none is; the search would not look into the posterior either.
-        restore_callback_states_from_checkpoint: on, or a resumed `DecayOnPlateau` would begin to count anew.
+        aggressive: arguments of `AggressiveEncoder`, which needs a single process and does not support fp16.
+        refinement: arguments of `Refinement`: in training and in evaluations during training, gradient steps improve
+            the posterior of each sentence before the loss is computed.
+        early_stopping_patience: training ends after this many evaluations without a new best; None: no early stopping.
+        bf16: compute matrix products in bf16; parameters, optimiser state, softmax sums and the KL stay in fp32. None:
+            use bf16 if the hardware is fast at it, see `bf16_is_fast`.
+        metric_for_best_model: the best checkpoint has the best bound at KL weight 1, for any KL schedule.
+        logging_nan_inf_filter: off, because a NaN or infinite loss must end the run instead of being averaged away.
+        save_total_limit: keep the best and the last checkpoint. With 1, `transformers` would delete the last one at the
+            end of training, and a run killed before its evaluation would have to repeat its last steps.
+        ddp_find_unused_parameters: off, because all parameters are used; also, the search misses the posterior.
+        restore_callback_states_from_checkpoint: on, so that a resumed `DecayOnPlateau` keeps its counters.
     """
 
     evaluation_samples: Size = 1
@@ -128,20 +128,20 @@ class TextVAETrainingArguments(TrainingArguments):
     data_seed: Seed | None = TrainingArguments.data_seed
 
     def __post_init__(self) -> None:
-        # Of those fields alone that are declared here: the parent keeps others in types that it does not declare.
+        # Only the fields declared here: the parent stores others in types that it does not declare.
         names = inspect.get_annotations(TextVAETrainingArguments)
         check_arguments(TextVAETrainingArguments, **{name: getattr(self, name) for name in names})
-        # The collator reads a column that no model's forward names.
+        # The collator reads columns that are not arguments of the model's forward.
         self.remove_unused_columns = False
-        # The batches carry their targets in the model's own terms, so there are no "labels" to look for.
+        # The batches have no column "labels": their targets have other names.
         self.label_names = []
-        # Else the parent takes bf16 for a GPU's, and refuses it where there is none.
+        # Without a GPU, the parent accepts bf16 only if use_cpu is set.
         self.use_cpu = self.use_cpu or not torch.accelerator.is_available()
         if self.bf16 is None:
             self.bf16 = not self.fp16 and bf16_is_fast(self.use_cpu)
         if self.accelerator_config is None:
-            # Each process reads its own part of a stream: handed around, batches would have to be of one width. And
-            # batches of so many tokens cannot be made even; there are as many for each process already.
+            # Each process reads its own part of a stream, because dispatched batches would need the same width.
+            # Batches of tokens_per_batch tokens cannot be evened out; each process has the same number of them anyway.
             self.accelerator_config = {
                 "dispatch_batches": False,
                 "even_batches": self.tokens_per_batch is None,
@@ -152,18 +152,18 @@ class TextVAETrainingArguments(TrainingArguments):
 class TextVAETrainer(Trainer):
     """`transformers.Trainer` for a model that returns a `VAEOutput`.
 
-    The loss is an objective of the output and the step; its terms are logged by name. Evaluation reports the
-    quantities of `evaluation.evaluate`, so the same code counts during training and afterwards.
+    The loss is an objective of the output and the step; its terms are logged by name. Evaluations during training
+    report the quantities of `evaluation.evaluate`, the same code as after training.
 
     Args:
-        model: what is trained.
-        args: see `TextVAETrainingArguments`.
-        objective: the loss.
-        fields: what the model reads; they make the batches, and are saved beside the model.
-        **kwargs: of `transformers.Trainer`; the data sets have the columns that the fields prepare.
+        model: the model to train.
+        args: the training arguments.
+        objective: the objective, which computes the loss.
+        fields: the fields of the model, which collate the batches and are saved with the model.
+        **kwargs: arguments of `transformers.Trainer`; the data sets have the columns that the fields prepare.
 
     Raises:
-        UserError: if an option is not for these data, or this kind of training.
+        UserError: if an option does not fit the data or the kind of training.
     """
 
     def __init__(
@@ -179,11 +179,11 @@ class TextVAETrainer(Trainer):
         self.fields = fields
         options: Any = {"processing_class": fields, "data_collator": fields.collate, **kwargs}
         super().__init__(model=model, args=args, **options)
-        # The parent's `model` and `train_dataset` may be anything; these say what they are here.
+        # The same objects as the parent's `model` and `args`, with their exact types.
         self.vae, self.arguments = model, args
         self.objective: Objective = objective
         self.refinement = None if args.refinement is None else Refinement(**args.refinement)
-        # These two write every log as a dict; `Progress` writes what a person reads.
+        # These two print each log as a dict; `Progress` replaces them.
         self.remove_callback(PrinterCallback)
         self.remove_callback(ProgressCallback)
         if args.decay_on_plateau is not None:
@@ -200,10 +200,10 @@ class TextVAETrainer(Trainer):
         self._sentences_per_batch: float | None = None
         self._random_batches = self._draw_batches()
         self._caught_up = -1
-        # The soft-max of a model that is sure of a word underflows to denormal numbers, and a CPU multiplies
-        # matrices of those some three hundred times slower.
+        # The softmax of a confident model underflows to denormal numbers, with which a CPU multiplies matrices
+        # about three hundred times slower.
         torch.set_flush_denormal(True)
-        # Seeded alike, all processes would draw the same z and drop the same words for their different sentences.
+        # Each process needs its own seed: with the same one, all would use the same noise for z and word dropout.
         set_seed(args.seed + args.process_index)
 
     def compute_loss(
@@ -213,7 +213,7 @@ class TextVAETrainer(Trainer):
         return_outputs: bool = False,
         num_items_in_batch: Tensor | int | None = None,
     ) -> Tensor | tuple[Tensor, Any]:
-        """The objective's loss of one batch."""
+        """The loss of one batch."""
         output, terms = self._terms(model, inputs)
         if self._sentences_per_batch is not None:
             share = Batch(inputs).size / self._sentences_per_batch
@@ -227,7 +227,7 @@ class TextVAETrainer(Trainer):
     def training_step(
         self, model: torch.nn.Module, inputs: dict[str, Any], *args: Any, **kwargs: Any
     ) -> Tensor:
-        """The gradients of one batch; while training is aggressive, after the encoder has caught up."""
+        """Compute the gradients of one batch; in the aggressive phase, update the encoder first."""
         aggressive = self._callback(AggressiveEncoder)
         if aggressive is not None and aggressive.active and self._caught_up != self.state.global_step:
             self._caught_up = self.state.global_step
@@ -238,12 +238,12 @@ class TextVAETrainer(Trainer):
 
     @property
     def kl_weight(self) -> float | Tensor:
-        """The KL weight of the present step."""
+        """The KL weight of the current step."""
         multiplier = self._callback(RateMultiplier)
         return self.objective.kl_weight(self.state.global_step) if multiplier is None else multiplier.value
 
     def start_multiplier(self, value: float) -> None:
-        """Start a target rate's KL weight where an earlier stage left it; an objective without one has its own."""
+        """Set the initial KL weight of a target rate, such as that of the first stage; no effect without one."""
         multiplier = self._callback(RateMultiplier)
         if multiplier is not None:
             multiplier.value = value
@@ -264,7 +264,7 @@ class TextVAETrainer(Trainer):
         )
 
     def _terms(self, model: torch.nn.Module, inputs: dict[str, Any]) -> tuple[VAEOutput, Terms]:
-        """What the model and the objective say of a batch."""
+        """The model's output for a batch and the terms of the objective."""
         weight = self.kl_weight
         refined = (
             {} if self.refinement is None else {"refinement": self.refinement, "kl_weight": float(weight)}
@@ -273,11 +273,11 @@ class TextVAETrainer(Trainer):
         return output, self.objective(output, weight)
 
     def _callback(self, kind: type[AnyCallback]) -> AnyCallback | None:
-        """The callback of a kind, if there is one; a resumed run has another than the one that was added."""
+        """The callback of this class, if there is one. Resuming replaces the callback that was added."""
         return next((found for found in self.callback_handler.callbacks if isinstance(found, kind)), None)
 
     def _losses(self, model: torch.nn.Module) -> Iterator[tuple[Tensor, float]]:
-        """Losses of random batches, and their mean numbers of tokens."""
+        """The loss and the mean number of tokens of each of an endless series of random batches."""
         model.train()
         for batch in self._random_batches:
             inputs = self._prepare_inputs(batch)
@@ -285,7 +285,7 @@ class TextVAETrainer(Trainer):
                 yield self._terms(model, inputs)[1].loss, batch.tokens / batch.size
 
     def _draw_batches(self) -> Iterator[Batch]:
-        """Batches of one length, drawn with replacement from the global random state, which a checkpoint keeps."""
+        """Batches of similar length, drawn with replacement by the global generator, whose state checkpoints keep."""
         dataset: Any = self.train_dataset
         size = self.args.train_batch_size
         lengths = grouping_lengths(dataset, self.fields.length_columns)
@@ -296,38 +296,38 @@ class TextVAETrainer(Trainer):
             yield self.fields.collate([dataset[row] for row in rows.tolist()])
 
     def _clip(self) -> None:
-        """Bound the gradients as the trainer bounds those of a step."""
+        """Clip the gradients as in a normal step."""
         if self.args.max_grad_norm > 0:
             torch.nn.utils.clip_grad_norm_(self.vae.parameters(), self.args.max_grad_norm)
 
     def _check_aggressive(self) -> None:
-        """Refuse what the loop of the encoder's own updates cannot do."""
+        """Check that aggressive training supports the precision, the data and the model."""
         if self.args.world_size > 1 or self.args.fp16:
             raise UserError(
-                "expected aggressive training in one process, in fp32 or bf16, got several, or fp16"
+                "expected one process in fp32 or bf16 for aggressive training, got several or fp16"
             )
         if not isinstance(self.train_dataset, datasets.Dataset):
             raise UserError(
-                "expected a stored corpus for aggressive training, which draws at random, got a stream"
+                "expected a stored corpus for aggressive training, which draws random batches, got a stream"
             )
         if not self.vae.has_latent or any(field.is_condition for field in self.fields):
             raise UserError(
-                "expected a model with a z and without a condition for aggressive training, which ends by the mutual "
-                "information: leave training.aggressive out"
+                "expected an unconditional model with a latent code for aggressive training, which measures its mutual "
+                "information, got another: leave training.aggressive out"
             )
 
     def _count(self, terms: dict[str, Tensor]) -> None:
-        """Add a batch to the sums that the next log divides; nothing is read from the device here."""
+        """Add a batch to the sums for the means in the next log, without synchronising the device."""
         with torch.no_grad():
             for name, values in terms.items():
                 pair = torch.stack([values.sum(), values.new_tensor(float(len(values)))])
                 self._sums[name] = self._sums.get(name, 0) + pair
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
-        """Log ``logs`` and, behind a training loss, the mean of each term since the last time and the KL weight.
+        """Log ``logs`` and, with a training loss, the KL weight and the mean of each term since the last log.
 
         Raises:
-            UserError: if the loss is no longer a number.
+            UserError: if the loss is NaN or infinite.
         """
         if "loss" in logs:
             for name, pair in self._sums.items():
@@ -341,7 +341,7 @@ class TextVAETrainer(Trainer):
         super().log(logs, start_time)
 
     def save_model(self, output_dir: str | None = None, _internal_call: bool = False) -> None:
-        """The parent's, which begins every checkpoint, unless the weights are no numbers.
+        """Save the model, after a check that losses and weights are finite. Each checkpoint begins with this call.
 
         Raises:
             UserError: if a loss or a weight is NaN or infinite.
@@ -351,7 +351,7 @@ class TextVAETrainer(Trainer):
         super().save_model(output_dir, _internal_call)
 
     def check_weights(self) -> None:
-        """Refuse weights that are no numbers, also where no loss was taken since they became so.
+        """Check that the weights are finite. They can be NaN or infinite before a loss shows it.
 
         Raises:
             UserError: if a weight is NaN or infinite.
@@ -360,21 +360,21 @@ class TextVAETrainer(Trainer):
             raise self._diverged(f"finite weights, got NaN or infinity in {names[0]}")
 
     def _check_losses(self) -> None:
-        """Refuse to go on if any loss of any process was no number, whether it was logged or not."""
+        """Raise an error if any loss of any process was NaN or infinite, even if it was not logged."""
         if (faults := self._watch.faults) is not None and self.accelerator.reduce(faults).item():
             self._watch = FiniteWatch()
             self._stop_unless_finite(math.nan)
 
     def _stop_unless_finite(self, loss: float) -> None:
-        """End training before the next checkpoint, which would hold weights that are no numbers."""
+        """Raise an error if the loss is NaN or infinite, before a checkpoint with such weights is saved."""
         if not math.isfinite(loss):
             raise self._diverged(f"a finite loss, got {loss}")
 
     def _diverged(self, what: str) -> UserError:
         kept = self.state.best_model_checkpoint or "none yet"
         return UserError(
-            f"expected {what} by step {self.state.global_step}: lower training.learning_rate or "
-            f"training.max_grad_norm; the last good checkpoint: {kept}"
+            f"expected {what} at step {self.state.global_step}: lower training.learning_rate or "
+            f"training.max_grad_norm; the best checkpoint is {kept}"
         )
 
     def evaluate(
@@ -383,7 +383,7 @@ class TextVAETrainer(Trainer):
         ignore_keys: list[str] | None = None,
         metric_key_prefix: str = "eval",
     ) -> dict[str, float]:
-        """The quantities of `evaluation.evaluate` on a data set, each name behind ``metric_key_prefix``."""
+        """The quantities of `evaluation.evaluate` on a data set, with ``metric_key_prefix`` before each name."""
         model = self.accelerator.unwrap_model(self.model)
         dataset = eval_dataset if eval_dataset is not None else self.eval_dataset
         loader = evaluation_loader(dataset, self.fields, self.args.per_device_eval_batch_size)
@@ -407,12 +407,14 @@ class TextVAETrainer(Trainer):
         return metrics
 
     def get_train_dataloader(self) -> DataLoader:
-        """The parent's, or batches of so many tokens."""
+        """The parent's loader, or one with batches of ``tokens_per_batch`` tokens."""
         dataset: Any = self.train_dataset
         if self.arguments.tokens_per_batch is None:
             return super().get_train_dataloader()
         if not isinstance(dataset, datasets.Dataset):
-            raise UserError("expected a stored corpus for tokens_per_batch, got a stream")
+            raise UserError(
+                "expected a stored corpus for tokens_per_batch, got a stream: leave tokens_per_batch out"
+            )
         sampler = TokenBatchSampler(
             token_counts(dataset, self.fields.length_columns),
             self.arguments.tokens_per_batch,
@@ -432,11 +434,11 @@ class TextVAETrainer(Trainer):
 
     @property
     def _data_seed(self) -> int:
-        """Of the order of the sentences."""
+        """The seed for the order of the sentences."""
         return self.args.seed if self.args.data_seed is None else self.args.data_seed
 
     def _get_train_sampler(self, train_dataset: Dataset | None = None) -> torch.utils.data.Sampler | None:
-        """Batches of one length, in an order that is a function of seed and epoch alone."""
+        """Batches of similar length, in an order that depends only on the seed and the epoch."""
         dataset: Any = train_dataset if train_dataset is not None else self.train_dataset
         if isinstance(dataset, IterableDataset) or not hasattr(dataset, "__len__"):
             return None
