@@ -383,7 +383,11 @@ def test_starts_as_a_model_with_the_same_z(options, batch):
         ({}, {"latent_size": 2}, "another latent_size:"),
         ({}, {"latent_type": "step"}, "another latent.kind:"),
         ({"latent_size": 0}, {}, "another latent_size:"),
-        ({"latent_type": "attention"}, {"latent_size": 0}, "latent_size equal to hidden_size, .*, got 3 and 8"),
+        (
+            {"latent_type": "attention"},
+            {"latent_size": 0},
+            "latent_size equal to hidden_size, .*, got 3 and 8",
+        ),
     ],
     ids=str,
 )
