@@ -1,4 +1,4 @@
-"""Sentences from z: every way of `GenerationMixin`, one token of work a token."""
+"""Tests of generation from z: every method of `GenerationMixin`, and constant work per token."""
 
 import pytest
 import tiny
@@ -24,7 +24,7 @@ def write(model, z, tokens=8, **options):
 
 
 def end_after(model, tokens):
-    """Make EOS impossible, and then so likely that every sentence has ``tokens[i]`` tokens before it."""
+    """Make EOS impossible at first and then certain, so that sentence i has ``tokens[i]`` tokens before it."""
     plain, state = model.output_layer.logits, {"step": 0}
 
     def logits(states):
@@ -76,7 +76,7 @@ def test_one_beam_is_greedy(decoder, z):
 
 @DECODERS
 def test_as_many_beams_as_prefixes_find_the_best_sentence(decoder, z):
-    """Of all 64 sentences of three tokens; by the third, a beam needs the state of the prefix it goes on with."""
+    """There are 64 sentences of three tokens. At the third, a beam needs the state of its own prefix."""
     model = tiny.model(vocab_size=5, **decoder)
     words = torch.tensor([0, 1, 3, 4])
     sentences = torch.cat([torch.ones(64, 1).long(), torch.cartesian_prod(words, words, words)], 1)
@@ -123,7 +123,7 @@ def test_sampling_follows_the_seed_and_varies(z):
 
 
 def test_samples_have_the_models_probabilities():
-    """One token after BOS, 20,000 times, against the soft-max."""
+    """One token after BOS is drawn 20,000 times and compared with the soft-max."""
     model, z = tiny.model(vocab_size=6), torch.randn(1, 3).double()
     ids = write(model, z.expand(20_000, -1), tokens=1, do_sample=True, top_k=0)
     states, _ = model.decoder(torch.tensor([[1]]), z[None])

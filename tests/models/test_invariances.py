@@ -1,4 +1,4 @@
-"""What every pair of an encoder and a decoder must keep to; published code has failed each of these."""
+"""Invariances of every pair of encoder and decoder. Published code has broken each of them."""
 
 import pytest
 import tiny
@@ -57,7 +57,7 @@ OPTIONS = {
 
 
 def score(model, batch, samples=2):
-    """log p(x | z), (K, B), and the posterior's mean and deviation, for a z that does not depend on the batch."""
+    """log p(x | z), (K, B), and the posterior's mean and standard deviation, given a z that no batch changes."""
     posterior = model.encode(batch.targets, batch.mask)
     z = (torch.arange(samples)[:, None, None] + 0.5) * posterior.mean + posterior.stddev
     scores = model.score(z, batch.inputs, batch.targets, batch.mask)
@@ -83,7 +83,7 @@ def test_a_batch_gives_what_its_sentences_give_alone(options):
 
 @PAIRS
 def test_gradient_of_padding_is_zero(options):
-    """Pads change nothing in training either."""
+    """Pads do not change the gradient either."""
     model, batch = tiny.model(**options), tiny.batch()
 
     def gradients(given):
@@ -107,7 +107,7 @@ def test_each_sample_is_scored_by_itself(options, samples):
 @PAIRS
 @pytest.mark.parametrize("tied", [False, True])
 def test_gradient_reaches_every_parameter(options, tied):
-    """And every row of the word vectors that is used, the last one too: padding_idx=-1 would freeze it."""
+    """It also reaches each word vector that is used, even the last one, which padding_idx=-1 would freeze."""
     model = tiny.model(**options, tie_word_embeddings=tied).train()
     batch = tiny.collate([{"ids": [4, 5, tiny.VOCABULARY - 1, 6]}, {"ids": [tiny.VOCABULARY - 1]}])
     output = model(**batch)
@@ -150,7 +150,7 @@ def test_evaluation_is_deterministic_with_every_dropout(options):
 
 @PAIRS
 def test_row_of_z_belongs_to_row_of_text(options):
-    """Latents that came back in an order of lengths would sit beside the wrong text."""
+    """If the latent codes came back sorted by length, they would be paired with the wrong texts."""
     model, rows = tiny.model(**options), tiny.sentences((2, 6, 1, 4, 3))
     order = torch.tensor([3, 0, 4, 1, 2])
     straight, shuffled = tiny.collate(rows), tiny.collate([rows[index] for index in order])
@@ -173,7 +173,7 @@ def test_forward_decodes_as_many_samples_as_asked_for(decoder, samples):
 
 
 def test_evaluation_ignores_every_training_trick():
-    """The same weights give the same bound, whatever they are trained with."""
+    """The same weights give the same bound, whatever dropout the configuration has."""
     tricks = {"dropout": 0.5, "word_dropout": 0.5, "bag_of_words": True}
     plain, tricked, batch = tiny.model(), tiny.model(**tricks), tiny.batch()
     tricked.load_state_dict(plain.state_dict(), strict=False)

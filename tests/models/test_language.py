@@ -1,4 +1,4 @@
-"""The sentence VAE as a whole. (Padding, batches, samples, gradients: test_invariances.py.)"""
+"""Tests of the whole sentence VAE. (Padding, batches, samples, gradients: test_invariances.py.)"""
 
 import pytest
 import tiny
@@ -231,7 +231,7 @@ def test_a_start_that_does_not_fit_is_refused(options, source, message):
 
 
 class Recorder:
-    """Remembers the ids that each part of a model read."""
+    """Records the ids that each part of a model reads."""
 
     def __init__(self, model):
         self.read = {}
@@ -264,7 +264,7 @@ def test_word_dropout_is_off_at_evaluation():
 
 @pytest.mark.parametrize("decoder", tiny.DECODERS.values(), ids=tiny.DECODERS)
 def test_without_z_probabilities_of_all_sentences_sum_to_one(decoder):
-    """Vocabulary {BOS, EOS, a, b}, sentences of up to two tokens and those that are longer."""
+    """The vocabulary is {BOS, EOS, a, b}; all sentences longer than two tokens count as one case."""
     model = tiny.model(latent_size=0, vocab_size=4, pad_token_id=0, **decoder)
     contexts = [[1], *([1, word] for word in (0, 1, 3))]
     ended = [torch.tensor([context]) for context in contexts]
@@ -291,7 +291,7 @@ def test_without_z_there_is_no_divergence_and_one_answer():
 
 @pytest.mark.parametrize("decoder", ["lstm", "dilated"])
 def test_overfits_32_sentences_through_z(decoder):
-    """A model without z needs log 32 = 3.47 nats a sentence, however well it has learnt them by heart."""
+    """A model without z needs log 32 = 3.47 nats per sentence, even if it knows all sentences by heart."""
     batch = tiny.collate(tiny.sentences([4] * 32))
     model = tiny.model(**LEARNER, **tiny.DECODERS[decoder]).float().train()
     optimizer = torch.optim.Adam(model.parameters(), 0.03)

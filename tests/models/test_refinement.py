@@ -1,4 +1,4 @@
-"""Refined posteriors against autograd through the steps, against hand-made steps, and on real decoders."""
+"""Tests of refined posteriors: against autograd through the steps, steps by hand, and with real decoders."""
 
 from copy import copy
 
@@ -19,17 +19,17 @@ DECODERS = pytest.mark.parametrize(
 
 
 class Toy:
-    """A smooth bound of 4 sentences with Z = 3: a z of fixed noise, seen through two layers, and its KL."""
+    """A smooth -ELBO of 4 sentences with Z = 3: fixed noise for z, two layers that predict the words, and the KL."""
 
     def __init__(self, dtype=torch.double):
         self.noise, self.words = torch.randn(4, 3).to(dtype), torch.rand(4, 5).round().to(dtype)
         self.parameters = [(2 * torch.randn(*shape)).to(dtype).requires_grad_() for shape in ((3, 5), (5,))]
-        # From short to long gradients, so that a clip can fall between them.
+        # The gradients range from short to long, so that clipping changes some and leaves others.
         scale = torch.tensor([[0.1], [0.5], [2.0], [4.0]])
         self.start = [(scale * torch.randn(4, 3)).to(dtype).requires_grad_() for _ in range(2)]
 
     def row(self, index):
-        """One of the sentences by itself."""
+        """One sentence alone."""
         alone, part = copy(self), slice(index, index + 1)
         alone.noise, alone.words = self.noise[part], self.words[part]
         alone.start = [half[part].detach().requires_grad_() for half in self.start]
@@ -44,14 +44,14 @@ class Toy:
 
 
 def quadratic(optimum):
-    """A bound that is 3/2 |mean - optimum|² + 1/2 |log_variance + 1|²."""
+    """The bound 3/2 |mean - optimum|² + 1/2 |log_variance + 1|²."""
     return lambda mean, log_variance: (
         1.5 * (mean - optimum).square().sum(-1) + 0.5 * (log_variance + 1).square().sum(-1)
     )
 
 
 def unrolled(negative_elbo, mean, log_variance, options):
-    """The same steps in a graph, which autograd differentiates twice."""
+    """The same steps in one graph, which autograd differentiates twice."""
     for _ in range(options.steps):
         gradients = torch.autograd.grad(
             negative_elbo(mean, log_variance).sum(), (mean, log_variance), create_graph=True
@@ -66,7 +66,7 @@ def unrolled(negative_elbo, mean, log_variance, options):
 
 
 def gradients_of(toy, result):
-    """Of a loss that weighs every number of the result differently and uses theta by itself too."""
+    """The gradients of a loss that weights each number of the result differently and also uses theta directly."""
     weights = torch.arange(1.0, 13.0, dtype=torch.double).view(4, 3) / 12
     mean, log_variance = (part.double() for part in result)
     loss = (weights * mean).sum() + (weights * log_variance).sin().sum()
@@ -75,7 +75,7 @@ def gradients_of(toy, result):
 
 
 def negative_elbo_of(model, batch, samples=2):
-    """The bound of a model in evaluation mode, for some fixed noise."""
+    """The bound of a model in evaluation mode, with fixed noise."""
     noise = torch.randn(samples, len(batch.inputs), model.config.latent_size).double()
 
     def negative_elbo(mean, log_variance):
@@ -111,7 +111,7 @@ def test_some_sentences_of_that_test_are_clipped():
 
 
 def test_gradient_in_single_precision_is_close_to_it():
-    """The differences are of gradients that agree in most of their digits."""
+    """The finite differences subtract gradients that agree in most of their digits."""
     options = Refinement(steps=4, learning_rate=0.1, gradient_clip=2.0)
     gradients = []
     for dtype in (torch.double, torch.float):
@@ -193,7 +193,7 @@ def test_autocast_does_not_reach_the_steps():
 
 @DECODERS
 def test_gradient_through_a_decoder_is_the_slope_of_the_whole(options):
-    """Of the refined bound, along one direction of all of the model's weights, the encoder's too."""
+    """The gradient equals the slope of the refined bound along one direction of all weights, the encoder's too."""
     model, batch = tiny.model(**options), tiny.batch()
     negative_elbo = negative_elbo_of(model, batch)
     theta = [*model.decoder.parameters(), *model.output_layer.parameters()]
@@ -229,14 +229,14 @@ def test_no_sentence_gets_worse(learning_rate):
 
 
 def test_the_best_of_all_steps_is_kept():
-    """With a rate that throws a quadratic's mean to and fro, ever farther."""
+    """The learning rate is so large that the mean oscillates around the optimum and diverges."""
     start = torch.tensor([[1.0]]).double(), torch.tensor([[-1.0]]).double()
     options = Refinement(steps=2, learning_rate=0.7, gradient_clip=NO_CLIP)
     visited = []
 
     def bound(mean, log_variance):
         visited.append(mean.item())
-        # Less by 2 where the mean is negative: 1.5, -0.2, 2.2 nats at the three points.
+        # The bound is lower by 2 if the mean is negative: 1.5, -0.2, 2.2 nats at the three points.
         return quadratic(0.0)(mean, log_variance) - 2.0 * (mean[:, 0] < 0)
 
     mean, _ = refined(bound, *start, options)

@@ -1,4 +1,4 @@
-"""The conditional model as a whole: every latent with every prior and encoder."""
+"""Tests of the whole conditional model: every latent with every prior and every encoder."""
 
 from itertools import product
 
@@ -53,14 +53,14 @@ def read(model, batch):
 
 
 def draws(model, batch, samples=2):
-    """A z of every token (K, B, T, Z), or of every pair (K, B, Z), that does not depend on the model."""
+    """Draws of z for each token, (K, B, T, Z), or for each pair, (K, B, Z), that do not depend on the model."""
     shape = batch.inputs.shape[: 1 if isinstance(model.latent, SentenceLatent) else 2]
     size = model.config.latent_size
     return torch.randn(samples, *shape, size).double()
 
 
 def measured(model, batch, z):
-    """log p(y | x, z), the divergence and the log-ratio of the densities at z, each (K, B)."""
+    """log p(y | x, z), the KL divergence and the log-ratio of the densities at z, each (K, B)."""
     reading = read(model, batch)
     q, p = along(reading.posterior, z), along(reading.prior, z)
     ratio = q.log_prob(z) - p.log_prob(z)
@@ -68,7 +68,7 @@ def measured(model, batch, z):
 
 
 def padded(batch, columns, source_columns):
-    """The same pairs with more pads on both sides, which are words."""
+    """The same pairs with more pads in source and target; the ids at the pads are those of words."""
     more = dict(tiny.padded(Batch({name: batch[name] for name in BATCH}), columns))
     size = (len(batch.inputs), source_columns)
     words = torch.randint(4, tiny.SOURCE_VOCABULARY, size)
@@ -81,7 +81,7 @@ BATCH = ("inputs", "targets", "mask", "lengths")
 
 
 def row(batch, index):
-    """One pair of a batch, without its pads."""
+    """One pair of the batch, without its pads."""
     length = int(batch.source_mask[index].sum())
     one = dict(tiny.row(batch, index))
     return Batch(one | {name: batch[name][index : index + 1, :length] for name in ("source", "source_mask")})
@@ -151,7 +151,7 @@ def test_gradient_reaches_every_parameter(options, attention, batch):
 
 @EACH_LATENT
 def test_no_state_sees_the_words_to_come(options, batch):
-    """Beyond what z tells of them."""
+    """A state depends on later words only through z."""
     model, changed = tiny.seq2seq(**options), batch.inputs.clone()
     changed[:, 3:] = 5
     source, z = model.encode(batch.source, batch.source_mask), draws(model, batch)
@@ -197,8 +197,8 @@ def test_evaluation_is_deterministic_with_every_dropout(batch):
 @EACH_LATENT
 @torch.no_grad()
 def test_the_bound_comes_to_the_integral_over_z(options):
-    """log p(y | x) = log of the integral of p(y | x, z) p(z | x) over all z, of one dimension and two steps."""
-    # Where the posterior is narrower than the prior, importance weights vary without bound.
+    """The importance-weighted bound equals log of p(y | x, z) p(z | x), integrated over a grid of z."""
+    # If the posterior is narrower than the prior, the variance of the importance weights is unbounded.
     model = tiny.seq2seq(**options, latent_size=1, initial_range=0.3)
     batch = tiny.collate_pairs(tiny.pairs((1,), (3,)))
     reading, axis = read(model, batch), torch.linspace(-8, 8, 161).double()
@@ -246,7 +246,7 @@ def translate(model, batch, tokens=6, **options):
 
 
 def parallel_logits(model, ids, batch):
-    """Of all tokens behind BOS at once, each z the mean that generation takes."""
+    """Logits of all tokens after BOS in one pass; z is the mean, as in generation."""
     source = model.encode(batch.source, batch.source_mask)
     latent, inputs = model.latent, ids[:, :-1]
     if isinstance(latent, SentenceLatent):
@@ -282,7 +282,7 @@ def test_a_batch_writes_what_its_rows_write_alone(options, batch):
 
 @EACH_LATENT
 def test_as_many_beams_as_prefixes_find_the_best_target(options, batch):
-    """Of all 64 of three tokens; by the third, a beam needs the state, and the z, of the prefix it goes on with."""
+    """There are 64 targets of three tokens. At the third, a beam needs the state and the z of its own prefix."""
     model, words = tiny.seq2seq(vocab_size=5, **options), torch.tensor([0, 1, 3, 4])
     targets = torch.cat([torch.ones(64, 1).long(), torch.cartesian_prod(words, words, words)], 1)
     found = translate(model, batch, num_beams=16, min_new_tokens=3, tokens=3, length_penalty=0.0)
@@ -335,7 +335,7 @@ def log_likelihood(model, batch, z):
 @pytest.mark.parametrize("layers", [1, 2])
 def test_starts_as_a_model_without_z_which_it_does_not_read(options, layers, batch):
     source = tiny.seq2seq(latent_size=0, decoder_layers=layers)
-    # z is as large as the contexts, which it can stand for.
+    # z has the size of the contexts, so that it can replace them.
     model = tiny.seq2seq(**options, latent_size=8, decoder_layers=layers)
     model.start_from(source)
     z, choice = draws(model, batch), "sample"
@@ -383,7 +383,11 @@ def test_starts_as_a_model_with_the_same_z(options, batch):
         ({}, {"latent_size": 2}, "another latent_size:"),
         ({}, {"latent_type": "step"}, "another latent.kind:"),
         ({"latent_size": 0}, {}, "another latent_size:"),
-        ({"latent_type": "attention"}, {"latent_size": 0}, "latent_size to be hidden_size .*, got 3 and 8"),
+        (
+            {"latent_type": "attention"},
+            {"latent_size": 0},
+            "latent_size equal to hidden_size, .*, got 3 and 8",
+        ),
     ],
     ids=str,
 )
@@ -447,7 +451,7 @@ def test_choices_that_do_not_fit_are_refused(options, message):
 
 @pytest.mark.parametrize("latent", ["sentence", "step"])
 def test_overfits_32_targets_of_one_source_through_z(latent):
-    """A model without z needs log 32 = 3.47 nats a target, however well it has learnt them by heart."""
+    """A model without z needs log 32 = 3.47 nats per target, even if it knows all targets by heart."""
     source = tiny.sentences([4], tiny.SOURCE_VOCABULARY)[0]["ids"]
     batch = tiny.collate_pairs([one | {"source_ids": source} for one in tiny.sentences([4] * 32)])
     terms = learnt(batch, latent_type=latent, latent_size=8)
@@ -456,7 +460,7 @@ def test_overfits_32_targets_of_one_source_through_z(latent):
 
 
 def test_overfits_32_pairs_through_latent_contexts():
-    """A decoder that heard nothing of the source would need log 32 nats here, too."""
+    """A decoder that does not use the source would need log 32 nats here, too."""
     terms = learnt(
         tiny.collate_pairs(tiny.pairs([4] * 32, [4] * 32)), latent_type="attention", latent_size=16
     )
@@ -464,7 +468,7 @@ def test_overfits_32_pairs_through_latent_contexts():
 
 
 def learnt(batch, **options):
-    """The terms after 150 steps, of the mean of 20 draws."""
+    """The terms after 150 training steps, averaged over 20 draws."""
     sizes = {"embedding_size": 16, "hidden_size": 32, "dropout": 0.0, "word_dropout": 0.7}
     model = tiny.seq2seq(**options, **sizes, initial_range=None).float().train()
     optimizer = torch.optim.Adam(model.parameters(), 0.03)

@@ -1,4 +1,4 @@
-"""Weights and contexts against loops over queries and keys."""
+"""Tests of attention: weights and contexts against loops over queries and keys."""
 
 import pytest
 import torch
@@ -10,7 +10,7 @@ EACH = pytest.mark.parametrize("kind", KINDS.values(), ids=KINDS)
 
 
 def score(attention, query, state):
-    """As in the papers, of one query and one state (D,)."""
+    """The score of one query and one state, each (D,), written as in the papers."""
     if isinstance(attention, DotAttention):
         return query @ state
     key = attention.projection.weight @ state
@@ -23,7 +23,7 @@ def score(attention, query, state):
 
 @pytest.fixture
 def source():
-    """Two sentences of four tokens and two, (B, S, D)."""
+    """Two sentences, of four tokens and of two, (B, S, D)."""
     return torch.randn(2, 4, 3).double(), torch.tensor([[True] * 4, [True, True, False, False]])
 
 

@@ -1,4 +1,4 @@
-"""The chain of Gaussians, and what the three latents have in common."""
+"""Tests of the chain of Gaussians, and of what all three latent variables must do."""
 
 import math
 
@@ -13,12 +13,12 @@ from textvae.modules.distributions import along, diagonal_gaussian, kl_per_dimen
 
 @pytest.fixture
 def chain():
-    """Two sentences of three steps, z of two dimensions."""
+    """A chain for two sentences of three steps, with Z = 2."""
     return RecurrentGaussian(RecurrentStep(4, 5, 2).double(), torch.randn(2, 3, 4).double())
 
 
 def test_each_step_depends_on_the_one_before(chain):
-    """The parameters along z, against the step's own, one after the other from 0."""
+    """The parameters along z equal those of `RecurrentStep`, called for one step after the other from z_0 = 0."""
     z, previous = torch.randn(6, 2, 3, 2).double(), torch.zeros(6, 2, 2).double()
     gaussians = chain.at(z)
     assert (gaussians.batch_shape, gaussians.event_shape) == ((6, 2), (3, 2))
@@ -30,7 +30,7 @@ def test_each_step_depends_on_the_one_before(chain):
 
 
 def test_draws_follow_the_density(chain):
-    """By the noise that a draw is made of: log q(z) = log N(noise) - sum of log s."""
+    """If z is computed from noise, then log q(z) = log N(noise; 0, I) - sum of log s."""
     noise = torch.randn(6, 2, 3, 2).double()
     z = chain.path(noise)
     gaussians = chain.at(z)
@@ -49,7 +49,7 @@ def test_the_density_of_a_chain_integrates_to_one():
 
 
 def test_a_chain_goes_on_where_it_was_left(chain):
-    """As in generation, a step at a time."""
+    """One step at a time, as in generation, gives the same chain."""
     noise = torch.randn(2, 3, 2).double()
     features, previous, written = torch.randn(2, 3, 4).double(), None, []
     for t in range(3):
@@ -80,7 +80,7 @@ def test_divergence_is_the_mean_over_draws_and_the_sum_over_steps():
 
 
 def test_divergence_of_gaussians_is_that_of_draws():
-    """With different covariances, and one that is not."""
+    """The KL divergence of two Gaussians is the mean log-ratio over draws from the first."""
     q = diagonal_gaussian(torch.tensor([0.5, -1.0]).double(), torch.tensor([0.5, 2.0]).double())
     p = diagonal_gaussian(torch.tensor([0.0, 0.3]).double(), torch.tensor([1.5, 0.9]).double())
     z = q.sample((200_000,))

@@ -1,4 +1,4 @@
-"""Decoders: no future, the published receptive fields, and the cache against the parallel pass."""
+"""Tests of decoders: no state sees later words, the published receptive fields, cache against parallel pass."""
 
 import copy
 
@@ -37,7 +37,7 @@ def ids(sentences, length):
 
 
 def influence(decoder, z, length, position):
-    """|d state_position / d word vector_t| for each t, (T,)."""
+    """The norm of d state_position / d word vector_t for each t, (T,)."""
     vectors = torch.randn(1, length, SIZES["embedding_size"], dtype=torch.double, requires_grad=True)
     decoder.embedding.forward = lambda _: vectors
     decoder(ids(1, length), z)[0][0, 0, position].sum().backward()
@@ -76,7 +76,7 @@ def test_nothing_sees_the_future(kind):
 
 @pytest.mark.parametrize("kind", FIELDS)
 def test_receptive_field_is_the_published_one(kind):
-    # Wide enough that no tap has all its units cut off by a ReLU.
+    # The decoder is so wide that no tap of a convolution has only units that a ReLU sets to 0.
     decoder, field = decoder_of(kind, hidden_size=48), FIELDS[kind]
     assert decoder.receptive_field == field
     seen = influence(decoder, torch.randn(1, 1, 2).double(), length=field + 5, position=-1)
@@ -105,7 +105,7 @@ def test_without_z_it_is_a_language_model(kind):
 
 
 def test_lstm_starts_from_z_as_published():
-    """c_0 = W z and h_0 = tanh(c_0), layer by layer, and z beside every word."""
+    """Each layer has c_0 = W z and h_0 = tanh(c_0), and the LSTM reads z beside every word."""
     decoder, inputs, z = decoder_of("lstm-2"), ids(3, 5), torch.randn(1, 3, 2).double()
     cell = (z[0] @ decoder.initial_cell.weight.T).view(3, 2, 6).transpose(0, 1).contiguous()
     beside = torch.cat([decoder.embedding(inputs), z[0][:, None].expand(3, 5, 2)], -1)
@@ -149,7 +149,7 @@ def test_the_last_states_of_an_lstm_lose_the_same_throughout():
 
 
 def with_dropped_weights(decoder, rate):
-    """The decoder's twin whose weights from step to step are those of the dropout's next draws."""
+    """A copy of the decoder whose hidden-to-hidden weights are those that the next dropout draws leave."""
     twin = copy.deepcopy(decoder).eval()
     with torch.no_grad():
         for layer in range(twin.lstm.num_layers):
@@ -193,7 +193,7 @@ def test_a_dropped_weight_has_no_gradient():
 
 @pytest.fixture
 def sentence():
-    """100 sentences of BOS, 200 words and 10 pads, and their mask."""
+    """Ids and mask of 100 sentences, each of BOS, 200 words and 10 pads."""
     inputs = torch.cat(
         [torch.full((100, 1), 1), torch.randint(4, 30, (100, 200)), torch.zeros(100, 10).long()], 1
     )

@@ -1,4 +1,4 @@
-"""What an encoder reads: the whole sentence, in its order or in none, and nothing behind it.
+"""Tests of encoders: they read the whole sentence, with its order or without, and nothing after it.
 
 (Pads: test_invariances.py.)
 """
@@ -42,7 +42,7 @@ def test_width_of_the_summary_is_declared(options):
 
 @pytest.mark.parametrize("both_ways", [False, True], ids=["forward", "both-ways"])
 def test_lstm_summary_is_its_last_states(both_ways):
-    """Of one sentence without pads, torch's own last state."""
+    """For one sentence without pads, the summary is the last state that torch returns."""
     model, batch = tiny.model(bidirectional=both_ways), tiny.batch(5)
     _, (last, _) = model.encoder.lstm(model.encoder.embedding(batch.targets))
     torch.testing.assert_close(summary(model, batch), last.transpose(0, 1).flatten(1))
@@ -66,7 +66,7 @@ def test_pads_do_not_count_in_a_mean():
 
 
 def test_bag_of_words_summary_by_hand():
-    """Word vectors that count words: what comes in is the share of each word, the end among them."""
+    """If word vectors are one-hot, their mean is the share of each word, including EOS."""
     model = tiny.model(encoder_type="bag_of_words", embedding_size=tiny.VOCABULARY)
     encoder = model.encoder
     encoder.embedding.weight.data = torch.eye(tiny.VOCABULARY, dtype=torch.double)

@@ -1,4 +1,4 @@
-"""Densities and KLs against independent sources: torch's full covariance, closed forms, Monte Carlo."""
+"""Tests of densities and KL divergences: against full covariances of torch, closed forms and Monte Carlo."""
 
 import pytest
 import torch
@@ -11,7 +11,7 @@ from textvae.modules.priors import MixturePrior, StandardNormalPrior
 
 @pytest.fixture
 def gaussians():
-    """Two batches of Gaussians, batch shape (4,), event shape (3,)."""
+    """Two batches of Gaussians with batch shape (4,) and event shape (3,)."""
     return [diagonal_gaussian(torch.randn(4, 3).double(), torch.rand(4, 3).double() + 0.3) for _ in range(2)]
 
 
@@ -31,7 +31,7 @@ def test_kl_is_that_of_the_full_covariance(gaussians):
 
 
 def test_kl_from_the_prior_is_the_published_formula(gaussians):
-    """Kingma & Welling 2014, appendix B, per dimension."""
+    """The formula of Kingma & Welling 2014, appendix B, for each dimension."""
     mean, variance = gaussians[0].mean, gaussians[0].variance
     prior = StandardNormalPrior(3)(4, mean)
     expected = -0.5 * (1 + variance.log() - mean.square() - variance)
@@ -102,7 +102,7 @@ def test_normalised_means_have_the_deviation_that_was_asked_for():
 
 @pytest.mark.parametrize("scale", [1e-3, 1.0, 100.0])
 def test_normalised_means_keep_the_kl_over_its_bound(scale):
-    """gamma² Z / 2 for every batch, whatever the variance of the posteriors and of what the encoder gives."""
+    """The mean KL is at least gamma² Z / 2 for every batch, whatever the variances of the posteriors."""
     module = GaussianPosterior(5, 4, normalize_means=0.5).double()
     for _ in range(20):
         posterior = module(scale * torch.randn(32, 5).double())
@@ -114,7 +114,7 @@ def test_one_sentence_is_normalised_by_what_was_seen_before():
     module = NormalizedMeans(2, 0.5).double()
     for _ in range(200):
         module(torch.tensor([[1.0, 4.0], [3.0, 0.0]]).double())
-    # The running variance is the unbiased one, 2 and 8.
+    # The running variances are the unbiased estimates, 2 and 8.
     expected = torch.tensor([[0.5 / 2**0.5, -0.5 * 2 / 8**0.5]]).double()
     torch.testing.assert_close(module(torch.tensor([[3.0, 0.0]]).double()), expected, rtol=1e-6, atol=1e-6)
     before = module.norm.running_mean.clone()
@@ -127,7 +127,7 @@ def test_one_sentence_is_normalised_by_what_was_seen_before():
 
 @pytest.fixture
 def mixture():
-    """Three components in two dimensions, batch shape (4,)."""
+    """A mixture of three components with Z = 2, batch shape (4,)."""
     logits, mean = torch.tensor([0.1, -0.4, 0.7]).double(), 2 * torch.randn(3, 2).double()
     return DiagonalGaussianMixture(logits, mean, torch.rand(3, 2).double() + 0.5, 4)
 
@@ -156,7 +156,7 @@ def test_the_kl_to_a_mixture_is_an_upper_bound(mixture, posterior):
 
 
 def test_the_kl_to_a_mixture_is_exact_within_one_component(posterior):
-    """The posterior lies in the second component, and the others far away: KL(q ‖ p_2) - log pi_2."""
+    """If the posterior is inside component 2 and the others are far away, the KL is KL(q ‖ p_2) - log pi_2."""
     far = torch.tensor([[-500.0, 0.0], [0.0, 0.0], [500.0, 0.0]]).double()
     logits = torch.tensor([0.2, 0.3, 0.5]).double().log()
     mixture = DiagonalGaussianMixture(logits, far, torch.ones(3, 2).double(), 4)
@@ -183,7 +183,7 @@ def test_responsibilities_are_those_of_bayes():
     prior = MixturePrior(1, 2)
     prior.start_from(torch.tensor([0.25, 0.75]), torch.tensor([[-1.0], [1.0]]), torch.ones(2, 1))
     z = torch.tensor([[0.0], [0.5]])
-    # At 0 both are as near; at 1/2 the odds of the second rise by exp((1.5² - 0.5²) / 2) = e.
+    # At 0 both are equally near; at 1/2 the odds of the second component grow by exp((1.5² - 0.5²) / 2) = e.
     odds = 3 * torch.tensor([1.0, torch.e])
     torch.testing.assert_close(prior.responsibilities(z)[:, 1], odds / (1 + odds))
 

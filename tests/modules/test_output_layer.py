@@ -1,4 +1,4 @@
-"""The fused soft-max against the plain one: the same values, the same gradients."""
+"""Tests of the fused soft-max: its values and gradients equal those of the plain one."""
 
 import math
 
@@ -13,7 +13,7 @@ SLABS = pytest.mark.parametrize("rows", [1, 3, 512], ids=["one-token", "three-to
 
 
 def plain(layer, states, targets, mask):
-    """The same in three lines, holding all logits."""
+    """The same log-likelihood in three lines that store all logits."""
     logits = layer.logits(states)
     tokens = logits.log_softmax(-1).gather(-1, targets.expand(len(states), -1, -1)[..., None]).squeeze(-1)
     return tokens.masked_fill(~mask, 0).sum(-1)
@@ -26,7 +26,7 @@ def layer():
 
 @pytest.fixture
 def inputs():
-    """States of 2 samples and 3 sentences, whose targets' mask has a hole, too."""
+    """States of 2 samples and 3 sentences; the mask of the targets also has a hole."""
     states = torch.randn(2, 3, 4, 5, dtype=torch.double, requires_grad=True)
     mask = torch.tensor([[1, 1, 1, 1], [1, 0, 0, 0], [1, 0, 1, 0]], dtype=torch.bool)
     return states, torch.randint(7, (3, 4)), mask
@@ -64,7 +64,7 @@ def test_gradient_is_the_numerical_one(layer):
 
 
 def test_gradients_are_computed_only_where_they_are_recorded(monkeypatch, layer, inputs):
-    """Evaluation would pay for the gradient's two products otherwise: a Function does not know of no_grad."""
+    """Otherwise evaluation would compute two needless products: an autograd Function cannot see `torch.no_grad`."""
     slabs, asked = output_layer._slabs, []
     monkeypatch.setattr(
         output_layer, "_slabs", lambda *given: (asked.append(given[-1] is not None), slabs(*given))[1]
@@ -100,7 +100,7 @@ def test_frozen_parameters_get_no_gradient(layer, inputs, frozen):
 
 
 def test_masked_targets_may_be_anything(layer, inputs):
-    """Pads are not looked up, so an id beyond the vocabulary, such as -100, does no harm."""
+    """The ids of pads are not used, so they may be outside the vocabulary, such as -100."""
     states, targets, mask = inputs
     expected = layer.log_likelihood(*inputs)
     torch.testing.assert_close(layer.log_likelihood(states, targets.masked_fill(~mask, -100), mask), expected)
@@ -108,7 +108,7 @@ def test_masked_targets_may_be_anything(layer, inputs):
 
 
 def test_three_tokens_by_hand():
-    """Logits log(1, 2, 5), log(1, 1, 2), log(3, 1, 1) have the probabilities n/8, n/4 and n/5."""
+    """The logits log(1, 2, 5), log(1, 1, 2), log(3, 1, 1) give the probabilities n/8, n/4 and n/5."""
     layer = OutputLayer(3, 3)
     with torch.no_grad():
         layer.linear.weight.copy_(torch.eye(3))
@@ -186,7 +186,7 @@ def test_likeliest_token_is_that_of_the_largest_logit(monkeypatch, layer, rows):
 
 @pytest.mark.parametrize("hidden_size", [4, None], ids=["hidden", "linear"])
 def test_bag_of_words_by_hand(hidden_size):
-    """A sentence's words are independent given z, so their order does not matter, and pads are none."""
+    """Given z, the words are independent, so their order does not matter; pads do not count."""
     bag = BagOfWords(latent_size=2, vocabulary_size=7, hidden_size=hidden_size).double()
     z = torch.randn(3, 2, 2).double()
     targets = torch.tensor([[5, 6, 2], [4, 2, 0]])
@@ -200,7 +200,7 @@ def test_bag_of_words_by_hand(hidden_size):
 
 
 def test_words_weighted_as_in_tf_idf():
-    """By hand: the word of all sentences counts little, a repeated one not twice, a token on the mean one."""
+    """A word of all sentences gets a low weight, a repeated word less than twice the weight; the mean is 1."""
     bag = BagOfWords(latent_size=2, vocabulary_size=7, hidden_size=4, weights="tf_idf").double()
     z = torch.randn(3, 2, 2).double()
     targets = torch.tensor([[5, 5, 6, 2], [4, 2, 0, 0]])

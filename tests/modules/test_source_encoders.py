@@ -1,4 +1,4 @@
-"""States of every token, for which pads are not there."""
+"""Tests of the source encoders: pads do not change the states of real tokens."""
 
 import pytest
 import torch

@@ -1,1 +1,1 @@
-"""Compositions of the parts: the only readers of configurations."""
+"""Models: they put the modules together. Only this folder reads configurations."""

@@ -1,4 +1,4 @@
-"""What all models share: they read a batch, draw z, and score the batch under it."""
+"""The base classes of all models: they read a batch, draw z, and score the batch given z."""
 
 from __future__ import annotations
 
@@ -22,23 +22,25 @@ from textvae.support.errors import UserError
 from textvae.text.fields import Field, FieldOptions, Fields
 
 Draw = Callable[[Any, int], Draws]
-"""Draws K times from a posterior; what flows back through the draws is its choice."""
+"""Draws K times from a posterior. It decides which gradient flows back through the draws."""
 
 
 class VAEModel(PreTrainedModel):
-    """A model of x that returns a `VAEOutput`, for objectives and estimates of every kind.
+    """A model of x that returns a `VAEOutput`, from which every objective and every estimate is computed.
 
-    A kind of model is one subclass: it names its configuration and its fields, and reads a batch.
+    Each kind of model is a subclass that names its configuration and its fields, and reads a batch.
 
     Attributes:
-        used_by: what loads it, for messages.
-        training_only: options of parts that a model may have otherwise than the trained one that it starts from.
-        of_latent: further such options if the trained model has no z.
+        used_by: the interface that loads this kind of model; messages name it.
+        shared_fields: options that must be the same in a trained model that this one starts from (`start_from`).
+        latent_fields: further such options if the trained model has a z.
+        training_only: options of parts that may nevertheless differ between the two.
+        of_latent: further options of parts that may differ if the trained model has no z.
     """
 
     base_model_prefix = ""
     main_input_name = "inputs"
-    # Without this the Trainer would take the loss for a sum over the accumulation steps, and not divide it.
+    # If this were True, the Trainer would not divide the loss by the number of accumulation steps.
     accepts_loss_kwargs = False
     shared_fields: ClassVar[tuple[str, ...]] = ()
     latent_fields: ClassVar[tuple[str, ...]] = ()
@@ -48,29 +50,29 @@ class VAEModel(PreTrainedModel):
 
     @abstractmethod
     def read(self, **batch: Tensor) -> Reading:
-        """Posterior, prior and score of a batch, whose tensors are those that the model's fields make."""
+        """The posterior, prior and score of a batch, given as the tensors that the model's fields make."""
 
     def cures(self) -> list[str]:
-        """What to try if the latent is not used: options of the model, each as a recipe has it, that it lacks."""
+        """What to try if the model ignores z: options that it does not use yet, each written as in a recipe."""
         return []
 
     @classmethod
     @abstractmethod
     def field_kinds(cls, config: Any) -> Sequence[type[Field]]:
-        """The fields that a model reads.
+        """The classes of the fields that a model with this configuration reads.
 
         Args:
-            config: a configuration, or a recipe's section ``model`` as an object with the same attributes.
+            config: a configuration, or the section ``model`` of a recipe as an object with the same attributes.
         """
 
     @classmethod
     def learn_fields(cls, config: Any, rows: Any, options: FieldOptions) -> Fields:
-        """The fields of a new model, with tokenizers that are learnt from a corpus.
+        """The fields of a new model, whose tokenizers are trained on a corpus.
 
         Args:
             config: see `field_kinds`.
             rows: the train split.
-            options: of the tokenizers.
+            options: options of the tokenizers.
         """
         return Fields.learn(cls.field_kinds(config), rows, options)
 
@@ -79,32 +81,32 @@ class VAEModel(PreTrainedModel):
         """The fields of a trained model.
 
         Args:
-            run: its folder, or its name on the Hub.
+            run: the folder of the run, or the model's name on the Hub.
             config: see `field_kinds`.
         """
         return Fields.load(cls.field_kinds(config), run)
 
     @property
     def has_latent(self) -> bool:
-        """Whether there is a z; without, the likelihood is exact and one draw of nothing gives it."""
+        """Whether the model has a z. If not, z is empty, and the score of one draw is the exact log-likelihood."""
         return bool(self.config.latent_size)
 
     @property
     def vector_size(self) -> int:
-        """Size of the vectors that stand for a text: z and, with classes, their probabilities."""
+        """Size of the vector of a text: Z, plus the number of classes if the model has classes."""
         return self.config.latent_size
 
     def inference_modules(self) -> Iterable[nn.Module]:
-        """The modules that only q(z | x) needs."""
+        """The modules that only the posterior q(z | x) uses."""
         return ()
 
     def inference_parameters(self) -> Iterator[nn.Parameter]:
-        """The parameters of q(z | x) alone, phi."""
+        """phi, the parameters that only the posterior q(z | x) uses."""
         for module in self.inference_modules():
             yield from module.parameters()
 
     def generative_parameters(self) -> Iterator[nn.Parameter]:
-        """All other parameters: those of p(x | z) p(z), theta."""
+        """theta, all other parameters: those of p(x | z) p(z)."""
         inference = {id(parameter) for parameter in self.inference_parameters()}
         return (parameter for parameter in self.parameters() if id(parameter) not in inference)
 
@@ -117,17 +119,17 @@ class VAEModel(PreTrainedModel):
         kl_weight: float = 1.0,
         **batch: Tensor,
     ) -> VAEOutput:
-        """Read the batch, draw z, and score the batch under each draw.
+        """Read the batch, draw z, and score the batch given each draw.
 
         Args:
-            samples: K.
-            draw: how z is drawn from the posterior.
-            refinement: how each posterior is improved first; None: it is as the encoder gives it.
-            kl_weight: weight of the KL in the refinement's bound.
+            samples: K, the number of draws.
+            draw: function that draws z from the posterior.
+            refinement: how each posterior is refined before z is drawn; None: the encoder's posterior is used.
+            kl_weight: weight of the KL divergence in the bound that the refinement raises.
             **batch: the tensors of the model's fields.
         """
         refines = refinement is not None and self.has_latent
-        # What is read of a condition has the precision of the steps, which are computed without autocast.
+        # The refinement steps run without autocast, so the source of a conditional model is read without it, too.
         with torch.autocast(self.device.type, enabled=False) if refines else nullcontext():
             reading = self.read(**batch)
         if refinement is not None and self.has_latent:
@@ -145,7 +147,7 @@ class VAEModel(PreTrainedModel):
 
     @contextmanager
     def without_dropout(self) -> Iterator[None]:
-        """Evaluation mode inside the block; the mode is as before afterwards."""
+        """Put the model in evaluation mode inside the block, and restore its mode afterwards."""
         training = self.training
         self.eval()
         try:
@@ -154,21 +156,22 @@ class VAEModel(PreTrainedModel):
             self.train(training)
 
     def keep_inference_network(self, source: Self) -> None:
-        """Copy the modules of q(z | x) of ``source``; all others stay as new as they are (Li et al. 2019)."""
+        """Copy the modules of q(z | x) from ``source`` and leave all others as they are (Li et al. 2019)."""
         for own, other in zip(self.inference_modules(), source.inference_modules(), strict=True):
             own.load_state_dict(other.state_dict())
 
     def keep_all_but_prior(self, source: Self) -> None:
-        """Copy every module of ``source`` but the prior."""
+        """Copy every module of ``source`` except the prior."""
         for name, module in self.named_children():
             if name != "prior":
                 module.load_state_dict(getattr(source, name).state_dict())
 
     def start_from(self, source: Self) -> None:
-        """Take over the weights of a trained model, which has no z or a z like this one's.
+        """Copy the weights of a trained model that has no z, or the same kind of z as this one.
 
-        If it has none, this model first computes what it did, whatever z is, until training finds a use for z: the
-        weights with which the decoder reads z start at 0. Parameters that the trained model lacks stay new.
+        If the trained model has no z, the weights through which the decoder reads z start at 0, so that this model
+        first computes the same as the trained one, whatever z is. Parameters that the trained model lacks keep their
+        initial values.
 
         Raises:
             UserError: if the models differ in more than z.
@@ -177,8 +180,8 @@ class VAEModel(PreTrainedModel):
         differing = [name for name in ours | theirs if ours.get(name) != theirs.get(name)]
         if differing:
             raise UserError(
-                "expected a model to start from with the same sizes, and without z or with the same one, got another "
-                f"{', '.join(differing)}: train it with the same tokenizer and section model"
+                "expected to start from a model with the same sizes and either no z or the same one, got another "
+                f"{', '.join(differing)}: train it with the same tokenizer and the same section model"
             )
         started, given = self.state_dict(), source.state_dict()
         for name, weight in started.items():
@@ -186,15 +189,15 @@ class VAEModel(PreTrainedModel):
                 started[name] = given[name]
             elif name.startswith("decoder."):
                 started[name] = torch.zeros_like(weight)
-                if name in given:  # with columns for z behind those for the words
+                if name in given:  # the columns for the words come first, those for z behind them
                     started[name][:, : given[name].shape[1]] = given[name]
         self.load_state_dict(started)
 
     def _structure(self, with_latent: bool) -> dict[str, Any]:
-        """Options that two models must share for one to start from the other; those of a part as ``part.option``.
+        """The options that two models must share if one starts from the other; an option of a part is ``part.option``.
 
         Args:
-            with_latent: whether the model that it starts from has a z.
+            with_latent: whether the trained model has a z.
         """
         names = self.shared_fields + (self.latent_fields if with_latent else ())
         unlike = {*self.training_only, *(() if with_latent else self.of_latent)}
@@ -207,13 +210,15 @@ class VAEModel(PreTrainedModel):
 
 
 class TextModel(VAEModel):
-    """A model that writes tokens: it has a ``decoder`` with word vectors and an ``output_layer``, which may be tied.
+    """A model that writes tokens: it has a ``decoder`` with word vectors and an ``output_layer``.
+
+    The weight of the output layer may be tied to the word vectors.
 
     Raises:
         UserError: if the configuration has no vocabulary.
     """
 
-    # Followed by `transformers` when the configuration says tie_word_embeddings.
+    # `transformers` ties these if the configuration has tie_word_embeddings.
     _tied_weights_keys = {"output_layer.linear.weight": "decoder.embedding.weight"}  # noqa: RUF012
 
     def __init__(self, config: VAEConfig) -> None:
@@ -224,9 +229,9 @@ class TextModel(VAEModel):
             )
 
     def post_init(self) -> None:
-        """Tie and initialise what the parts are made of."""
+        """Initialise the weights of all parts, and tie them if the configuration says so."""
         if self.config.tie_word_embeddings:
-            # A checkpoint holds a tied weight once; its absence under the other name is no loss to warn of.
+            # A checkpoint stores a tied weight once, so `transformers` must not warn that the other name is missing.
             self._keys_to_ignore_on_save = list(self._tied_weights_keys)
         super().post_init()
 
@@ -241,13 +246,13 @@ class TextModel(VAEModel):
                 init.uniform_(parameter, -reach, reach)
 
     def _build_output_layer(self, states_size: int) -> OutputLayer:
-        """The output layer for states of a size, ready to be tied if the configuration says so."""
+        """An output layer for decoder states of this size, which can be tied if the configuration says so."""
         config = self.config
         tied_size = config.embedding_size if config.tie_word_embeddings else None
         return OutputLayer(states_size, config.vocab_size, weight_size=tied_size)
 
     def _dropped(self, inputs: Tensor, mask: Tensor) -> Tensor:
-        """Decoder inputs (B, T), in training with words replaced by UNK at the rate ``word_dropout``."""
+        """The decoder inputs (B, T); in training each word becomes UNK with probability ``word_dropout``."""
         config = self.config
         if not (self.training and config.word_dropout):
             return inputs

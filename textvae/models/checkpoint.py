@@ -1,4 +1,4 @@
-"""A run folder, one of its checkpoints or a Hub id becomes a model, or one line that says what is wrong with it."""
+"""Loads a model from a run folder, a checkpoint or the Hub, or says in one line what is wrong with it."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from textvae.text.fields import Fields
 
 
 def name_of(run: str | Path) -> str:
-    """A run as a string: the path of a folder, with ~ as the home folder, or its name on the Hub."""
+    """The run as a string: the path of a folder, where ~ is replaced by the home folder, or a name on the Hub."""
     path = Path(run).expanduser()
     return str(path) if path.exists() else str(run)
 
@@ -34,7 +34,7 @@ def load_model(name: str) -> VAEModel:
     """The model in a folder or on the Hub, with all of its weights and no others.
 
     Raises:
-        UserError: if there is none, if its run is not finished, or if it is not one of ours or damaged.
+        UserError: if there is no model, its run is not finished, it is damaged, or it is not a textvae model.
     """
     with silenced():
         return _weights_of(name, kind_of(name))
@@ -47,11 +47,11 @@ def load_run(
 
     Args:
         run: a run folder, one of its checkpoints, or a name on the Hub.
-        kind: the class that the model must be of.
-        device: where it goes; None: the GPU if there is one.
+        kind: the class that the model must have.
+        device: the model is moved there; None: the GPU if there is one.
 
     Raises:
-        UserError: if there is no such run, if it is not finished, is damaged, or if its model is of another class.
+        UserError: if the run does not exist, is not finished or is damaged, or if its model has another class.
     """
     name = name_of(run)
     model = load_model(name)
@@ -78,7 +78,7 @@ def _check_sizes(name: str, config: PretrainedConfig, fields: Fields) -> None:
 
 
 def last_whole_checkpoint(folder: Path) -> Path | None:
-    """The newest checkpoint of a run that was written to its end; a run may be killed while it writes one."""
+    """The newest complete checkpoint of a run; the last may be incomplete if the run was killed as it was written."""
     numbered = [
         (int(match[1]), path) for path in folder.glob("checkpoint-*") if (match := _STEP.search(path.name))
     ]
@@ -89,18 +89,18 @@ _STEP = re.compile(r"-(\d+)$")
 
 
 def _is_whole(checkpoint: Path) -> bool:
-    """Whether training goes on from there as if it had not stopped: no file is missing or cut short."""
+    """Whether training can resume from this checkpoint exactly: no file is missing or cut short."""
     generators = {path.name for path in checkpoint.glob("rng_state*.pth")}
-    # One process writes the first; each of several writes its own.
+    # A single process writes rng_state.pth; if there are several, each writes its own file.
     of_several = {f"rng_state_{process}.pth" for process in range(max(2, len(generators)))}
     if generators not in ({"rng_state.pth"}, of_several):
         return False
     files = [checkpoint / "optimizer.pt", checkpoint / "scheduler.pt", *checkpoint.glob("*.pt*")]
     try:
-        # The state is written last.
+        # The trainer's state is the last file that is written.
         json.loads((checkpoint / "trainer_state.json").read_text())
         with safe_open(checkpoint / "model.safetensors", framework="pt"):
-            # A zip file's table of contents stands at its end.
+            # The table of contents of a zip file is at its end, so a file that was cut short has none.
             return all(map(is_zipfile, files))
     except (OSError, ValueError, SafetensorError):
         return False
@@ -108,7 +108,7 @@ def _is_whole(checkpoint: Path) -> bool:
 
 @contextmanager
 def silenced() -> Iterator[None]:
-    """No bars and no reports of the libraries: what matters of them is said in an error of ours."""
+    """Hide the progress bars and warnings of the libraries inside the block; our errors say what matters."""
     level = transformers_logging.get_verbosity()
     transformers_logging.set_verbosity(transformers_logging.CRITICAL)
     try:
@@ -120,7 +120,7 @@ def silenced() -> Iterator[None]:
 
 @contextmanager
 def without_bars(of_datasets: bool = True) -> Iterator[None]:
-    """No bars of `transformers`, which show the reading and writing of files, nor, if so asked, of `datasets`."""
+    """Hide the progress bars of `transformers` (files read and written) and, if asked, of `datasets`."""
     reading = transformers_logging.is_progress_bar_enabled()
     mapping = of_datasets and not datasets.are_progress_bars_disabled()
     transformers_logging.disable_progress_bar()
@@ -139,12 +139,13 @@ def kind_of(name: str) -> type[VAEModel]:
     """The class of the model in a folder or on the Hub.
 
     Raises:
-        UserError: if there is none, or one that is not ours.
+        UserError: if there is no model, or it is not a textvae model.
     """
     folder = Path(name)
     if folder.exists() and not (folder / "config.json").is_file():
         raise _no_model(folder)
-    # "runs/dmo" could be on the Hub, but beside a folder "runs" it is a slip, and the Hub takes long to say no.
+    # "runs/dmo" could be on the Hub. But if there is a folder "runs", it is a typing error, and asking the Hub takes
+    # long.
     beside = len(folder.parts) == 2 and folder.parent.is_dir()
     is_no_hub_name = folder.is_absolute() or name.startswith((".", "~")) or len(folder.parts) > 2 or beside
     if not folder.exists() and is_no_hub_name:
@@ -160,7 +161,7 @@ def kind_of(name: str) -> type[VAEModel]:
     kind = kind_of_type(model_type)
     if kind is None:
         raise UserError(
-            f"expected a textvae model in {name}, got one of kind {model_type!r}: give a run of textvae"
+            f"expected a textvae model in {name}, got one of kind {model_type!r}: give a run folder of textvae"
         )
     return kind
 
@@ -178,17 +179,17 @@ def _missing(name: str) -> UserError:
 
 
 def _no_model(folder: Path) -> UserError:
-    """What is there in place of a model, and what can be done with it."""
+    """The error that says what the folder holds instead of a model, and what to do."""
     if not folder.is_dir():
         return UserError(f"expected a run folder, got the file {folder}: give the folder it is in")
     if (folder / "model.safetensors").is_file():
         return UserError(
-            f"expected config.json beside model.safetensors in {folder}, found none: copy the whole run again, or go "
-            "on with it by --resume"
+            f"expected config.json beside model.safetensors in {folder}, found none: copy the whole run again, or "
+            "continue it with --resume"
         )
     if checkpoint := last_whole_checkpoint(folder):
         return UserError(
-            f"expected a finished run in {folder}, got one that has no model yet: finish it with --resume, or use "
+            f"expected a finished run in {folder}, got one without a model yet: finish it with --resume, or use "
             f"its last checkpoint, {checkpoint}"
         )
     if (folder / "recipe.yaml").is_file():
@@ -199,12 +200,12 @@ def _no_model(folder: Path) -> UserError:
 
 
 def _weights_of(name: str, kind: type[VAEModel]) -> VAEModel:
-    """The model with all of its weights, and no others."""
+    """The model with all of its weights. The file must hold all of them and no others."""
     try:
         loaded: Any = kind.from_pretrained(name, output_loading_info=True)
     except SafetensorError as error:
         raise UserError(
-            f"expected whole weights in {name}/model.safetensors, got a damaged or cut-short file ({error}): "
+            f"expected complete weights in {name}/model.safetensors, got a damaged or cut-short file ({error}): "
             "copy it again, or use a checkpoint of the run"
         ) from error
     except OSError as error:

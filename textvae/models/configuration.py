@@ -1,4 +1,4 @@
-"""Configurations nested by part, each section checked against the constructor of the kind that it names."""
+"""Configurations with a section for each part, checked against the constructor of the part's class."""
 
 from __future__ import annotations
 
@@ -13,33 +13,33 @@ from textvae.support.errors import UserError
 from textvae.support.options import Types, check, defaults, did_you_mean, parameters
 
 Kinds = Mapping[str, type[nn.Module]]
-"""A table: the classes of one part of a model, by the kind that a configuration names."""
+"""The classes that one part of a model may have, by the ``kind`` that a configuration names."""
 
 Section = dict[str, Any]
-"""The options of one part, and its ``kind``."""
+"""The ``kind`` of one part, and its options."""
 
 GIVEN = {"vocabulary_size", "latent_size", "input_size", "classes", "attention", "beside", "size"}
-"""Parameters of parts that the model sets: sizes that follow from the tokenizer or from another part."""
+"""Parameters that the model passes to its parts: sizes that follow from the tokenizer or from another part."""
 
 SHARED = ("embedding_size", "hidden_size", "dropout")
-"""Options of a model that each part with a parameter of that name takes, unless its own section says otherwise."""
+"""Options of a model that apply to every part with a parameter of that name, unless its section sets its own."""
 
 
 class VAEConfig(PretrainedConfig):
-    """What configurations of all kinds of model share: parts in sections of their own.
+    """The base class of the configurations of all models: each part has a section of its own.
 
-    A section is a dict with the ``kind`` of the part and options of that kind, such as ``{"kind": "lstm", "layers":
-    2}``. It is checked when the configuration is made, completed with the defaults of the kind's constructor, and
-    stored so in ``config.json``.
+    A section is a dict with the ``kind`` of the part and the options of that kind, such as ``{"kind": "lstm",
+    "layers": 2}``. The configuration checks its sections when it is made, completes them with the defaults of the
+    kind's constructor, and stores them in ``config.json`` in this form.
 
     Attributes:
-        parts: the table of each section, by name.
-        optional_parts: sections that may be None: the model then has no such part.
-        from_fields: options that follow from what the model's fields have learnt, such as the vocabulary's size.
+        parts: for each section, the table of its kinds.
+        optional_parts: sections that may be None; the model then lacks this part.
+        from_fields: options that follow from the model's fields, such as the vocabulary size.
 
     Raises:
-        UserError: if a section names no kind of its table, or an option is unknown to the kind, of another type, or
-            out of its range; it names the nearest that exists.
+        UserError: if a section names an unknown kind, or an option is unknown, has the wrong type, or is out of its
+            range. The message suggests the nearest name that exists.
     """
 
     parts: ClassVar[dict[str, Kinds]] = {}
@@ -65,16 +65,16 @@ class VAEConfig(PretrainedConfig):
         super().__post_init__(**kwargs)
 
     def get_text_config(self, decoder: bool | None = None, encoder: bool | None = None) -> VAEConfig:
-        """The configuration itself; `transformers` would take the section ``decoder`` for one."""
+        """This configuration. Otherwise `transformers` would take the section ``decoder`` for a configuration."""
         return self
 
     def build(self, part: str, **given: Any) -> Any:
-        """A new part of the kind and with the options that its section names.
+        """A new part, of the kind and with the options that its section names.
 
         Args:
-            part: the section.
-            **given: what the model sets, see `GIVEN`, or sets otherwise than the section; parameters that the kind
-                does not have are left out.
+            part: the name of the section.
+            **given: parameters that the model sets (`GIVEN`), and options that replace those of the section.
+                Parameters that the kind does not have are left out.
         """
         section = getattr(self, part)
         kind = self.parts[part][section["kind"]]
@@ -85,10 +85,10 @@ class VAEConfig(PretrainedConfig):
 
 
 def own_options(config: type[VAEConfig]) -> Types:
-    """The options of a configuration that stand outside its parts' sections, with their annotations."""
+    """The options of a configuration that belong to no part, with their annotations."""
     about = {"parts", "optional_parts", "from_fields", "model_type", *config.parts}
     found: Types = {}
-    # Not `typing.get_type_hints`, which would look at the annotations of `transformers` as well.
+    # `typing.get_type_hints` would also evaluate the annotations of `transformers`.
     for base in reversed(config.__mro__):
         if issubclass(base, VAEConfig):
             found |= inspect.get_annotations(base, eval_str=True)
@@ -96,21 +96,21 @@ def own_options(config: type[VAEConfig]) -> Types:
 
 
 def part_options(kind: type[nn.Module]) -> Types:
-    """What a section may say of a part of this kind, with the annotations."""
+    """The options that a section may set for a part of this kind, with their annotations."""
     return {name: annotation for name, annotation in parameters(kind).items() if name not in GIVEN}
 
 
 def checked_section(
     given: Any, name: str, table: Kinds, optional: bool = False, place: str = ""
 ) -> tuple[Section | None, list[str]]:
-    """The section with the defaults of its kind, and the faults.
+    """The section completed with the defaults of its kind, and a list of what is wrong with it.
 
     Args:
-        given: a mapping; without a ``kind`` the first of the table is meant.
-        name: of the section.
-        table: the kinds.
-        optional: whether the section may be None, for no such part.
-        place: begins every fault.
+        given: the section, a mapping; if it has no ``kind``, it has the first kind of the table.
+        name: name of the section.
+        table: the kinds that the part may have.
+        optional: whether the section may be None (the model lacks this part).
+        place: put before each message, such as ``model.``.
     """
     if given is None and optional:
         return None, []

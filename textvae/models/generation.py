@@ -1,4 +1,4 @@
-"""p(x | z), or p(y | x, z) of a source x, as a language model that `transformers` can generate from."""
+"""p(x | z), or p(y | x, z) given a source x, as a language model that `transformers` can generate from."""
 
 from __future__ import annotations
 
@@ -24,31 +24,35 @@ from textvae.support.randomness import seeded
 
 
 class DecoderState:
-    """A decoder's cache in the form that `GenerationMixin` carries from step to step."""
+    """A decoder's cache, in the form that `GenerationMixin` passes from step to step."""
 
     def __init__(self, tensors: Cache) -> None:
         self.tensors = tensors
 
     def reorder_cache(self, beam_index: Tensor) -> None:
-        """Keep the sentences (N,) that beam search chose."""
+        """Keep the rows of the cache that beam search chose, and in its order.
+
+        Args:
+            beam_index: row numbers, (N,).
+        """
         self.tensors = tuple(tensor.index_select(0, beam_index) for tensor in self.tensors)
 
 
 class _Gumbel(LogitsProcessor):
-    """Leaves one word possible, drawn from the distribution of the scores.
+    """Draws a word from the distribution given by the scores, and makes all other words impossible.
 
-    `GenerationMixin` cannot be given a generator. So a word is drawn here, from the scores that the options have left,
-    by adding Gumbel noise and taking the largest; greedy search then takes the one that is left.
+    `GenerationMixin` takes no random generator. Therefore this processor runs after all others: it adds Gumbel noise to
+    the scores that they leave, and keeps the word with the largest sum, which greedy search must then choose.
 
     Args:
-        generator: of the draws, on the CPU.
+        generator: random generator on the CPU.
     """
 
     def __init__(self, generator: torch.Generator) -> None:
         self.generator = generator
 
     def __call__(self, input_ids: Tensor, scores: Tensor) -> Tensor:
-        """Scores (N, V) that are -inf but for the word that was drawn."""
+        """Scores (N, V): 0 for the word that was drawn and -inf for all others."""
         uniform = torch.rand(scores.shape, generator=self.generator, dtype=torch.double)
         gumbel = -(-uniform.clamp_min(torch.finfo(torch.double).tiny).log()).log()
         chosen = (scores.double() + gumbel.to(scores.device)).argmax(-1, keepdim=True)
@@ -56,15 +60,15 @@ class _Gumbel(LogitsProcessor):
 
 
 class ConditionalLanguageModel(PreTrainedModel, GenerationMixin):
-    """A decoder and its output layer, borrowed from a model, for a given z, and maybe source, of each sentence.
+    """The decoder and output layer of a model, which write a sentence for each z, and for each source if it has one.
 
     Each step feeds one token and the decoder's cache, so that a token's cost does not depend on its position. The
-    source is no part of the cache: the beams of a sentence have the same, so that there is nothing to reorder.
+    source is not part of the cache: all beams of a sentence share it, so that it needs no reordering.
 
     Args:
-        config: has the special ids.
-        decoder: makes states and a cache of ids, z, the source if there is one, and a cache.
-        output_layer: makes logits of states.
+        config: a configuration with the special ids.
+        decoder: function from ids, z, the source (if there is one) and a cache to states and the next cache.
+        output_layer: layer from states to logits.
     """
 
     config_class = PretrainedConfig
@@ -87,7 +91,7 @@ class ConditionalLanguageModel(PreTrainedModel, GenerationMixin):
 
     @classmethod
     def _supports_default_dynamic_cache(cls) -> bool:
-        """The cache is the decoder's own; `GenerationMixin` must not make one for attention."""
+        """False: the decoder makes its own cache, so that `GenerationMixin` must not make one for attention."""
         return False
 
     def write(
@@ -101,28 +105,28 @@ class ConditionalLanguageModel(PreTrainedModel, GenerationMixin):
 
         Args:
             z: (N, Z).
-            source: of N sentences, if the model has one.
-            generator: of the words, if they are drawn; None: the global random state.
-            **options: of `GenerationMixin.generate`.
+            source: N source sentences; None if the model reads no source.
+            generator: random generator, used if words are drawn; None: the global random state.
+            **options: options of `GenerationMixin.generate`.
         """
         drawn, beam = bool(options.get("do_sample")), (options.get("num_beams") or 1) > 1
         self.generator = generator if drawn and not beam else None
         begin = torch.full((len(z), 1), self.config.bos_token_id, device=z.device)
-        # `GenerationMixin` repeats what is a tensor for each beam.
+        # `GenerationMixin` repeats every tensor for each beam, so the source is passed as tensors.
         given = {} if source is None else source._asdict()
-        # A beam that draws takes its draws from the global random state.
+        # Beam search that draws words uses the global random state.
         with seeded(generator if drawn and beam else None):
             return self.generate(begin, z=z, **given, **options)  # type: ignore[misc, return-value]
 
     def _get_logits_processor(
         self, generation_config: GenerationConfig, *args: Any, **kwargs: Any
     ) -> LogitsProcessorList:
-        """The parent's, and the drawing of words behind them if there is a generator."""
+        """The processors of the parent class, followed by the one that draws words if there is a generator."""
         processors = super()._get_logits_processor(generation_config, *args, **kwargs)  # type: ignore[misc]
         if self.generator is not None:
             processors.append(_Gumbel(self.generator))
-            # The options of drawing are in the processors by now; a draw of the one word that is left possible would
-            # move the global random state.
+            # The sampling options are already part of the processors. If `GenerationMixin` also drew the one word that
+            # is left, it would change the global random state.
             generation_config.do_sample = False
         return processors
 
@@ -136,7 +140,7 @@ class ConditionalLanguageModel(PreTrainedModel, GenerationMixin):
         past_key_values: DecoderState | None = None,
         **_: Any,
     ) -> dict[str, Any]:
-        """The last token alone, once there is a cache."""
+        """The arguments of `forward`: if there is a cache, only the last token is read."""
         unread = input_ids if past_key_values is None else input_ids[:, -1:]
         source = () if states is None or keys is None or mask is None else (Source(states, keys, mask),)
         return {"input_ids": unread, "z": z, "source": source, "past_key_values": past_key_values}
@@ -149,7 +153,7 @@ class ConditionalLanguageModel(PreTrainedModel, GenerationMixin):
         past_key_values: DecoderState | None = None,
         **_: Any,
     ) -> CausalLMOutputWithPast:
-        """Logits (N, 1, V) of the token behind ``input_ids`` (N, T), whose prefix ``past_key_values`` holds."""
+        """Logits (N, 1, V) of the next token after ``input_ids`` (N, T); ``past_key_values`` holds what came before."""
         cache = None if past_key_values is None else past_key_values.tensors
         states, cache = self.decoder(input_ids, z[None], *source, cache=cache)
         return CausalLMOutputWithPast(

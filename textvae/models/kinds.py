@@ -1,4 +1,4 @@
-"""The kinds of model."""
+"""The table of the kinds of models."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ KINDS: dict[str, type[VAEModel]] = {
     "language": TextVAEModel,
     "seq2seq": Seq2SeqVAEModel,
 }
-"""Models by the name that a recipe's ``model.kind`` has for them; the first is the default."""
+"""The models by their name in a recipe (``model.kind``). The first is the default."""
 
 
 def kind_of_type(model_type: str | None) -> type[VAEModel] | None:
-    """The model whose configuration files say ``model_type``; None if it is not one of ours."""
+    """The class of the models with this ``model_type`` in config.json; None if it is not a textvae model."""
     types = {getattr(kind.config_class, "model_type", ""): kind for kind in KINDS.values()}
     return types.get(model_type or "")

@@ -9,20 +9,20 @@ from typing import Any
 from torch import Tensor
 
 Score = Callable[[Tensor], Tensor]
-"""Gives log p(x | z) in nats, (K, B), for z (K, B, ...)."""
+"""A function from z (K, B, ...) to log p(x | z) in nats, (K, B)."""
 
 
 @dataclass(frozen=True)
 class Reading:
-    """What a model makes of a batch before z is drawn.
+    """What a model computes from a batch before z is drawn.
 
     If the model has a condition c, such as the source of a translation, every distribution is conditioned on it.
 
     Attributes:
         posterior: q(z | x, c), batch shape (B,).
         prior: p(z | c), batch shape (B,).
-        score: log p(x | z, c) of z (K, B, ...), summed over the real tokens, (K, B).
-        auxiliary: further scores of z that only training uses, by the name of their term, such as ``bag_of_words``.
+        score: function from z (K, B, ...) to log p(x | z, c) in nats, summed over the real tokens, (K, B).
+        auxiliary: further scores of z that only training uses, by name, such as ``bag_of_words``.
     """
 
     posterior: Any
@@ -33,18 +33,18 @@ class Reading:
 
 @dataclass(frozen=True)
 class VAEOutput:
-    """The pieces from which every objective and every estimate is made.
+    """The output of a model, from which every objective and every estimate is computed.
 
-    If z has a value at each of T steps, its event shape is (T, Z) in place of (Z,). A distribution that depends on the
-    z of earlier steps has the batch shape (K, B): its parameters are those along each draw.
+    If z has a value at each of T steps, its event shape is (T, Z) instead of (Z,). If a distribution depends on the z
+    of earlier steps, it is evaluated along each draw and has batch shape (K, B).
 
     Attributes:
         posterior: q(z | x, c), batch shape (B,).
         prior: p(z | c), batch shape (B,).
         z: draws from the posterior, (K, B, Z).
         score: log p(x | z, c) in nats, summed over the real tokens, (K, B).
-        weights: how much each draw counts, (K, B), which sum to 1 over the draws; None: all alike.
-        auxiliary: scores (K, B) of second decoders by the name of their term; empty in evaluation mode.
+        weights: weight of each draw, (K, B), which sum to 1 over the K draws; None: all weights are 1 / K.
+        auxiliary: scores (K, B) of second decoders, by name; empty in evaluation mode.
     """
 
     posterior: Any
@@ -55,5 +55,5 @@ class VAEOutput:
     auxiliary: Mapping[str, Tensor] = field(default_factory=dict)
 
     def expected(self, scores: Tensor) -> Tensor:
-        """The mean over the draws of scores (K, B), by their weights, (B,)."""
+        """The weighted mean of scores (K, B) over the draws, (B,)."""
         return scores.mean(0) if self.weights is None else (self.weights * scores).sum(0)

@@ -1,13 +1,13 @@
-"""Posteriors refined sentence by sentence: gradient steps that start where the encoder ends.
+"""Refines the posterior of each sentence by gradient steps that start from the encoder's output.
 
     lambda_0 = encoder(x)
     lambda_{k+1} = lambda_k - alpha clipped(g_k)
     g_k = d(-ELBO(x; lambda_k, theta)) / d lambda_k
 
-lambda is a sentence's mean and log-variance, theta the decoder's parameters. What the encoder lacks is made good by
-`refined` when a model is measured; or the model is trained through the steps by `refined_with_gradient`, encoder and
-decoder both (semi-amortised VAE, Kim et al. 2018). K steps are K forward and backward passes of the decoder, and one
-forward pass to judge the last; training through them takes 2K more.
+lambda is the mean and log-variance of a sentence's posterior; theta are the decoder's parameters. `refined` improves
+the posteriors of a trained model when it is measured. `refined_with_gradient` trains encoder and decoder through the
+steps (semi-amortised VAE, Kim et al. 2018). K steps cost K forward and backward passes of the decoder, and one forward
+pass that evaluates the last step; training through them costs 2K more.
 
 References:
     Semi-Amortized Variational Autoencoders (Kim et al. 2018), https://arxiv.org/abs/1802.02550
@@ -30,23 +30,23 @@ from textvae.support.errors import UserError
 from textvae.support.options import Positive, Size, check_fields
 
 Bound = Callable[[Tensor, Tensor], Tensor]
-"""-ELBO in nats of each sentence, (B,), of posteriors' mean (B, Z) and log-variance (B, Z).
+"""A function from the mean (B, Z) and log-variance (B, Z) of the posteriors to -ELBO in nats, (B,).
 
-It is called many times and must always give the same: the caller holds the noise fixed, and dropout switched off in
-*every* call, for some are made during the backward pass, when the model may be in another mode again.
+It is called many times and must be deterministic. Therefore the caller fixes the noise, and turns dropout off inside
+*every* call: some calls happen in the backward pass, when the model may be in training mode again.
 """
 
 
 @dataclass(frozen=True)
 class Refinement:
-    """How posteriors are refined.
+    """The options of the refinement.
 
     Attributes:
-        steps: K.
-        learning_rate: alpha, for the gradient of a sentence's bound in nats. The published code takes that of a
-            batch's mean, so that its rate of 1 is 1/B here, and twice as much with its momentum of a half.
-        gradient_clip: the longest gradient of a sentence, L2 over mean and log-variance together; longer ones are
-            scaled down to it.
+        steps: K, the number of gradient steps.
+        learning_rate: alpha, applied to the gradient of each sentence's bound in nats. The published code applies it
+            to the gradient of the batch mean: its rate of 1 is 1/B here, or 2/B with its momentum of 0.5.
+        gradient_clip: maximum L2 norm of a sentence's gradient with respect to mean and log-variance together; a
+            longer gradient is scaled down to this norm.
 
     Raises:
         UserError: if a number is out of its range.
@@ -67,25 +67,25 @@ def refined_reading(
     kl_weight: float = 1.0,
     generator: torch.Generator | None = None,
 ) -> Reading:
-    """The reading with its posterior after gradient steps that raise each sentence's ELBO.
+    """The reading with a refined posterior: gradient steps have raised the ELBO of each sentence.
 
-    The steps see the model without dropout, and the same draws each time: a pair mirrored at the mean. With gradients
-    enabled, training goes through the steps into the encoder and the decoder.
+    The steps run without dropout and always use the same two draws, which are symmetric about the mean. If gradients
+    are enabled, they flow back through the steps to the encoder and the decoder.
 
     Args:
-        model: the `VAEModel` that gave the reading.
-        reading: its posterior is one Gaussian z for each sentence, batch shape (B,).
-        options: how far and how fast.
-        kl_weight: weight of the KL in the bound that is raised.
-        generator: of the draws; None: the global random state.
+        model: the `VAEModel` that returned the reading.
+        reading: a reading whose posterior is one Gaussian z for each sentence, batch shape (B,).
+        options: the options of the steps.
+        kl_weight: weight of the KL divergence in the bound.
+        generator: random generator; None: the global random state.
 
     Raises:
-        UserError: if the posterior is not a Gaussian z for each sentence.
+        UserError: if the posterior is not one Gaussian z for each sentence.
     """
     found = gaussians_of(reading.posterior)
     if found is None or found.mean.shape[1] > 1:
         raise UserError(
-            "expected a model with one Gaussian z for each sentence for the refinement of posteriors, got one with "
+            "expected a model with one Gaussian z for each sentence, as refinement needs, got one with "
             f"{type(reading.posterior).__name__}: leave refinement out"
         )
     mean, scale = found.mean[:, 0], found.scale[:, 0]
@@ -94,7 +94,7 @@ def refined_reading(
 
     def negative_elbo(mean: Tensor, log_variance: Tensor) -> Tensor:
         q = diagonal_gaussian(mean, (0.5 * log_variance).exp())
-        # cuDNN's LSTM has no gradient in evaluation mode.
+        # cuDNN's LSTM cannot compute gradients in evaluation mode.
         with model.without_dropout(), torch.backends.cudnn.flags(enabled=False):
             scores = reading.score(mean + q.stddev * draws)
         return kl_weight * kl_divergence(q, reading.prior) - scores.mean(0)
@@ -111,18 +111,18 @@ def refined_reading(
 def refined(
     negative_elbo: Bound, mean: Tensor, log_variance: Tensor, options: Refinement
 ) -> tuple[Tensor, Tensor]:
-    """The best of lambda_0 ... lambda_K for each sentence by its bound, so that no bound gets worse.
+    """For each sentence, the one of lambda_0 ... lambda_K with the lowest -ELBO, so that no bound gets worse.
 
-    Nothing else gets a gradient; ``torch.no_grad`` around it does no harm.
+    No parameter receives a gradient. The function also works under ``torch.no_grad``.
 
     Args:
         negative_elbo: the bound.
-        mean: the encoder's, (B, Z).
-        log_variance: the encoder's, (B, Z).
-        options: of the steps.
+        mean: mean of the encoder's posterior, (B, Z).
+        log_variance: log-variance of the encoder's posterior, (B, Z).
+        options: the options of the steps.
 
     Returns:
-        Mean and log-variance, each (B, Z), without graph.
+        Mean and log-variance, each (B, Z), detached from the graph.
     """
     point = torch.cat([mean, log_variance], -1).detach()
     best, lowest = point, point.new_full((len(point),), float("inf"))
@@ -144,14 +144,14 @@ def refined_with_gradient(
 ) -> tuple[Tensor, Tensor]:
     """lambda_K, differentiable (once) with respect to lambda_0 and theta.
 
-    The steps and their gradients are computed without autocast: differences of bf16 gradients would be noise.
+    The steps and their gradients are computed without autocast, because differences of bf16 gradients are noise.
 
     Args:
         negative_elbo: the bound.
-        mean: the encoder's, (B, Z).
-        log_variance: the encoder's, (B, Z).
-        parameters: theta, the tensors by which the bound gets a gradient; it would not reach others.
-        options: of the steps.
+        mean: mean of the encoder's posterior, (B, Z).
+        log_variance: log-variance of the encoder's posterior, (B, Z).
+        parameters: theta, the tensors that receive a gradient from the bound; no others do.
+        options: the options of the steps.
 
     Returns:
         Mean and log-variance, each (B, Z).
@@ -161,17 +161,18 @@ def refined_with_gradient(
 
 
 class _Steps(torch.autograd.Function):
-    """lambda_K of lambda_0 and theta, the backward pass by finite differences, as LSTM kernels have no second one.
+    """lambda_K as a function of lambda_0 and theta.
 
-    From a_K = dL / d lambda_K, with the Jacobian C_k of clipping, the Hessian H_k of -ELBO with respect to lambda, and
-    M_k = d²(-ELBO) / d theta d lambda, all at lambda_k:
+    The backward pass uses finite differences, because LSTM kernels have no second derivative. It starts from a_K =
+    dL / d lambda_K. At lambda_k, C_k is the Jacobian of the clipping, H_k the Hessian of -ELBO with respect to lambda,
+    and M_k = d²(-ELBO) / d theta d lambda:
 
         u = C_k a_{k+1}
         a_k = a_{k+1} - alpha H_k u
         dL / d theta -= alpha M_k u
 
-    Both products are the gradient of one number, the slope of the bounds along u. It is taken between two points that
-    are equally far apart for every sentence, however long its u_i:
+    Both products are the gradient of one number, the slope of the bounds along u. The slope is a difference between two
+    points, whose distance 2 eps is the same for every sentence, whatever the length of its u_i:
 
         sum_i |u_i| / (2 eps) [-ELBO(x_i; lambda_i + eps u_i / |u_i|) + ELBO(x_i; lambda_i - eps u_i / |u_i|)]
     """
@@ -210,7 +211,7 @@ class _Steps(torch.autograd.Function):
 
 
 def _halves(point: Tensor) -> tuple[Tensor, Tensor]:
-    """Mean and log-variance, each (B, Z), of both side by side (B, 2Z)."""
+    """Splits a point (B, 2Z) into mean and log-variance, each (B, Z)."""
     mean, log_variance = point.chunk(2, -1)
     return mean, log_variance
 
@@ -220,27 +221,28 @@ def _bounds_and_gradient(negative_elbo: Bound, point: Tensor) -> tuple[Tensor, T
     with torch.enable_grad():
         point = point.detach().requires_grad_()
         bounds = negative_elbo(*_halves(point))
-        # A sentence's bound knows no other's row, so the sum's gradient is each one's own.
-        # The prior, and what is known of a source, are parts of the graph of every step.
+        # Each bound depends on its own row only, so the gradient of the sum holds the gradient of each bound.
+        # The graph of the prior and of the encoded source is used again in every step, so it is retained.
         (gradient,) = torch.autograd.grad(bounds.sum(), point, retain_graph=True)
     return bounds.detach(), gradient
 
 
 def _better(best: Tensor, lowest: Tensor, point: Tensor, bounds: Tensor) -> tuple[Tensor, Tensor]:
-    """``best`` (B, 2Z) and ``lowest`` (B,) with the rows of ``point`` whose bounds (B,) are lower; a NaN is not."""
+    """``best`` (B, 2Z) and ``lowest`` (B,), updated where the bound (B,) of ``point`` is lower; NaN is never lower."""
     lower = bounds < lowest
     return torch.where(lower[:, None], point, best), torch.where(lower, bounds, lowest)
 
 
 def _clipped(gradient: Tensor, longest: float) -> Tensor:
-    """Rows (B, 2Z) of length ``longest`` at most."""
+    """The rows of the gradient (B, 2Z), scaled down to length ``longest`` if they are longer."""
     return gradient * (longest / gradient.norm(dim=-1, keepdim=True)).clamp_max(1)
 
 
 def _through_clipping(adjoint: Tensor, gradient: Tensor, longest: float) -> Tensor:
-    """The adjoint (B, 2Z) of `_clipped`, C a for its Jacobian C at the gradient g (B, 2Z), which is symmetric.
+    """The adjoint a (B, 2Z) multiplied by C, the Jacobian of `_clipped` at the gradient g (B, 2Z).
 
-    C = longest / |g| (I - g g^T / |g|²) where g is longer than ``longest``: its length no longer counts; else I.
+    C is symmetric: C = longest / |g| (I - g g^T / |g|²) if |g| > longest, because the length of g then has no effect;
+    otherwise C = I.
     """
     length = gradient.norm(dim=-1, keepdim=True)
     unit = gradient / length.clamp_min(torch.finfo(length.dtype).tiny)
@@ -251,12 +253,12 @@ def _through_clipping(adjoint: Tensor, gradient: Tensor, longest: float) -> Tens
 def _hessian_product(
     negative_elbo: Bound, point: Tensor, direction: Tensor, parameters: Sequence[Tensor]
 ) -> list[Tensor | None]:
-    """H u (B, 2Z) and M u, one per parameter, of `_Steps`, for u (B, 2Z); None for what the bound does not use."""
+    """H u (B, 2Z), and M u for each parameter (see `_Steps`), given u (B, 2Z); None if the bound does not use it."""
     precision = torch.finfo(point.dtype)
-    # Where the errors of rounding, precision / eps, and of central differences, eps², are about as small.
+    # This eps balances the rounding error, precision / eps, and the error of central differences, eps².
     eps = precision.eps ** (1 / 3)
     length = direction.norm(dim=-1, keepdim=True)
-    # A direction of no length has no weight either.
+    # A direction of length 0 also has the weight 0 below.
     unit = direction / length.clamp_min(precision.tiny)
     change: list[Tensor | None] = [None] * (1 + len(parameters))
     for side in (1, -1):
@@ -271,7 +273,7 @@ def _hessian_product(
 
 
 def _sum(total: Tensor | None, part: Tensor | None, weight: float) -> Tensor | None:
-    """total + weight part, where None is nothing yet, or nothing at all."""
+    """total + weight · part; None counts as zero."""
     if part is None:
         return total
     return weight * part if total is None else total.add_(part, alpha=weight)

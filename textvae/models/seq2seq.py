@@ -1,4 +1,4 @@
-"""The sequence-to-sequence VAE and, with an empty z, the attentional encoder-decoder."""
+"""The sequence-to-sequence VAE; with an empty z it is the attentional encoder-decoder."""
 
 from __future__ import annotations
 
@@ -28,36 +28,37 @@ from textvae.text.batches import Batch
 from textvae.text.fields import Field, SourceField, TargetField
 
 Latent = Literal["mean", "sample", "zero", "shuffled"]
-"""The z that generation takes: the mean of its distribution, a draw, 0, or the mean of the sentence before it."""
+"""The z that generation uses: the mean of its distribution, a draw, 0, or the mean of the sentence before."""
 
 
 class Seq2SeqVAEConfig(VAEConfig):
-    """Sizes and parts of a `Seq2SeqVAEModel`.
+    """The sizes and parts of a `Seq2SeqVAEModel`.
 
     Attributes:
         vocab_size: number of target tokens, set from the tokenizer.
-        source_vocab_size: number of source tokens, set from the sources' tokenizer.
-        latent_size: Z; 0 is the model without z.
-        embedding_size: size of the word vectors of both sides.
+        source_vocab_size: number of source tokens, set from the tokenizer of the sources.
+        latent_size: Z; 0: the model has no z.
+        embedding_size: size of the word vectors of source and target.
         hidden_size: D of the encoders and the decoder.
-        dropout: rate of dropout on the word vectors of source and decoder, in the source's encoder, and on the
-            decoder's output states.
-        encoder: what reads the source and, for the posterior, the target, one of `SOURCE_ENCODERS`.
-        latent: where z stands, one of `LATENTS`: one z a pair, one that is the context of each step, or one at each
-            step beside the context; and whether its prior depends on the source.
-        attention: how the decoder's states score those of the source, one of `ATTENTIONS`.
-        decoder: what writes the target, one of `ATTENTIVE_DECODERS`.
-        bag_of_words: a second decoder that predicts the words in no order (`BagOfWords`), whose loss helps in training,
-            for one z a pair; None: there is none.
+        dropout: dropout rate on the word vectors of source and decoder, in the source encoder, and on the decoder's
+            output states.
+        encoder: the network that reads the source and, for the posterior, the target, one of `SOURCE_ENCODERS`.
+        latent: the latent variable, one of `LATENTS`: one z for each pair, one z for each step that replaces the
+            context, or one z for each step beside the context; and whether its prior depends on the source.
+        attention: the scores between states of the decoder and of the source, one of `ATTENTIONS`.
+        decoder: the network that writes the target, one of `ATTENTIVE_DECODERS`.
+        bag_of_words: a second decoder that predicts the words without their order (`BagOfWords`). It adds a loss in
+            training, and needs one z for each pair; None: there is no second decoder.
         word_dropout: share of the decoder's input words that become UNK in training.
-        tie_word_embeddings: whether the output layer's weight is the decoder's word vectors (Press & Wolf 2017).
-        share_embeddings: whether source and target have the same word vectors, and so one vocabulary.
-        initial_range: weights are drawn from U(-r, r); None leaves torch's defaults. With smaller weights and word
-            vectors the decoder hardly sees the source for the first hundreds of steps.
-        initial_embedding_range: the same for the word vectors.
+        tie_word_embeddings: whether the weight of the output layer is the matrix of the decoder's word vectors
+            (Press & Wolf 2017).
+        share_embeddings: whether source and target have the same word vectors, and so the same vocabulary.
+        initial_range: r if the weights are initialised from U(-r, r); None: torch's defaults. If the weights and word
+            vectors are smaller, the decoder hardly uses the source in the first hundreds of steps.
+        initial_embedding_range: r of the word vectors.
 
     Raises:
-        UserError: if an option is unknown, of another type or out of its range, or if two do not fit.
+        UserError: if an option is unknown, has the wrong type or is out of its range, or if two do not fit together.
     """
 
     model_type = "textvae-seq2seq"
@@ -100,7 +101,7 @@ class Seq2SeqVAEConfig(VAEConfig):
             )
         if self.share_embeddings and self.source_vocab_size != self.vocab_size:
             raise UserError(
-                "expected one vocabulary of both sides for share_embeddings, got "
+                "expected one vocabulary for both sides, as share_embeddings needs, got "
                 f"{self.source_vocab_size} source and {self.vocab_size} target tokens: train a joint tokenizer"
             )
 
@@ -111,9 +112,9 @@ class Seq2SeqVAEModel(TextModel):
         states of x = encoder(x)
         z ~ p(z | x)                                          prior
         y_t ~ softmax(W decoder(y_<t, z, states of x) + b)    decoder, with attention
-        q(z | x, y)                                           posterior, of the states of x and those of y
+        q(z | x, y)                                           posterior, given the states of x and of y
 
-    With ``latent_size=0`` z is empty: the same code is the attentional encoder-decoder, and its bounds are exact.
+    With ``latent_size=0`` z is empty: the model is the attentional encoder-decoder, and its bounds are exact.
     """
 
     config_class = Seq2SeqVAEConfig
@@ -136,20 +137,20 @@ class Seq2SeqVAEModel(TextModel):
         if config.source_vocab_size <= 0:
             raise UserError(
                 f"expected a positive source_vocab_size, got {config.source_vocab_size}: set it from the "
-                "sources' tokenizer"
+                "tokenizer of the sources"
             )
         size, latent_size = config.hidden_size, config.latent_size
         self.source_embedding = (
             None if config.share_embeddings else nn.Embedding(config.source_vocab_size, config.embedding_size)
         )
         self.encoder = config.build("encoder")
-        # Without dimensions all kinds of latent are the same.
+        # If z is empty, all kinds of latent are the same.
         self.latent = (
             config.build("latent", size=size, latent_size=latent_size)
             if latent_size
             else SentenceLatent(size, 0)
         )
-        # It reads what the decoder has to write, and dropout would hide that from the posterior.
+        # The target encoder has no dropout, because that would hide from the posterior what the decoder has to write.
         self.target_encoder = config.build("encoder", dropout=0.0) if self.latent.reads_target else None
         self.decoder = config.build(
             "decoder",
@@ -167,11 +168,11 @@ class Seq2SeqVAEModel(TextModel):
 
     @classmethod
     def field_kinds(cls, config: Any) -> Sequence[type[Field]]:
-        """The target and its source."""
+        """The fields of the target and of the source."""
         return TargetField, SourceField
 
     def cures(self) -> list[str]:
-        """Word dropout and, with one z a pair, a bag of words."""
+        """Word dropout and, if there is one z for each pair, a bag of words."""
         config = self.config
         wanted = {
             "model.word_dropout: 0.3": config.word_dropout < 0.3,
@@ -180,14 +181,14 @@ class Seq2SeqVAEModel(TextModel):
         return [cure for cure, helps in wanted.items() if helps]
 
     def inference_modules(self) -> Iterable[nn.Module]:
-        """The encoder of the targets, and the latent's posterior."""
+        """The target encoder and the posterior of the latent variable."""
         return [module for module in (self.target_encoder, self.latent.posterior) if module is not None]
 
     def start_from(self, source: Seq2SeqVAEModel) -> None:
-        """See `VAEModel`. Where z takes the place of the contexts of a model without z, they are its mean.
+        """See `VAEModel`. If z replaces the contexts of a model without z, these become its posterior mean.
 
         Raises:
-            UserError: if the models differ in more than z, or if such a z is not as large as the contexts.
+            UserError: if the models differ in more than z, or if z replaces the contexts and has another size.
         """
         contexts = None if source.config.latent_size else self.latent
         if not isinstance(contexts, AttentionLatent):
@@ -195,17 +196,17 @@ class Seq2SeqVAEModel(TextModel):
             return
         if self.config.latent_size != self.config.hidden_size:
             raise UserError(
-                "expected latent_size to be hidden_size where z starts as the context, got "
+                "expected latent_size equal to hidden_size, because z starts as the context, got "
                 f"{self.config.latent_size} and {self.config.hidden_size}: change one of them"
             )
         super().start_from(source)
         contexts.start_as_context()
 
     def encode(self, source: Tensor, source_mask: Tensor) -> Source:
-        """The sources as the decoder sees them.
+        """The encoded source sentences, as the decoder reads them.
 
         Args:
-            source: with EOS, (B, S).
+            source: source ids with EOS, (B, S).
             source_mask: True on real tokens, (B, S).
         """
         embedding = self.source_embedding or self.decoder.embedding
@@ -220,13 +221,13 @@ class Seq2SeqVAEModel(TextModel):
         source_mask: Tensor,
         **_: Tensor,
     ) -> Reading:
-        """Posterior, prior and score of the targets, given their sources.
+        """The posterior, prior and score of the targets, given their sources.
 
         Args:
             inputs: decoder inputs, (B, T).
             targets: shifted targets, (B, T).
             mask: True on real tokens, (B, T).
-            source: with EOS, (B, S).
+            source: source ids with EOS, (B, S).
             source_mask: True on real tokens, (B, S).
         """
         inputs = self._dropped(inputs, mask)
@@ -242,7 +243,7 @@ class Seq2SeqVAEModel(TextModel):
     def _find(
         self, inputs: Tensor, targets: Tensor, mask: Tensor, source: Source
     ) -> tuple[Distribution, Distribution, Callable[[Tensor], Tensor]]:
-        """Posterior, prior, and what makes decoder states of z."""
+        """The posterior, the prior, and a function from z to decoder states."""
         target = None
         if self.target_encoder is not None:
             target = self.target_encoder(self.decoder.embedding(targets), mask)
@@ -250,10 +251,10 @@ class Seq2SeqVAEModel(TextModel):
 
     @torch.no_grad()
     def attention(self, batch: Batch) -> Tensor:
-        """How far each step of the target attends to each token of the source, (B, T, S); z is the posterior's mean.
+        """The attention weight of each source token at each target step, (B, T, S), given the posterior mean of z.
 
         Args:
-            batch: B pairs.
+            batch: a batch of B pairs.
         """
         source = self.encode(batch.source, batch.source_mask)
         z = source.states.new_zeros(1, len(source.states), 0)
@@ -275,20 +276,20 @@ class Seq2SeqVAEModel(TextModel):
     ) -> Tensor:
         """Write targets with `transformers.GenerationMixin`: greedy, sampling, beam search and all of its options.
 
-        One z a pair is taken from the prior before the first word: all translations of a source have the same z, and a
-        source that stands in the batch several times has as many. A z of each step is taken there, see the latents.
+        If there is one z for each pair, it is chosen from the prior before the first word: all translations of one row
+        share it, but two rows with the same source have a z each. If each step has a z, it is chosen at that step.
 
         Args:
-            source: with EOS, (B, S).
+            source: source ids with EOS, (B, S).
             source_mask: True on real tokens, (B, S).
-            z: (B, Z), of each step if there are several; None: according to ``latent``.
-            latent: what is taken for z; "shuffled" is for batches, and gives each source the z of the one before.
-            generator: of all draws, of z and of words; None: the global random state.
-            **options: of `GenerationMixin.generate`, such as ``max_new_tokens``, ``do_sample``, ``num_beams``,
-                ``length_penalty``.
+            z: z of each source, (B, Z), used at every step if each step has a z; None: chosen as ``latent`` says.
+            latent: how z is chosen; "shuffled" gives each source of the batch the z of the one before.
+            generator: random generator of z and of the words; None: the global random state.
+            **options: options of `GenerationMixin.generate`, such as ``max_new_tokens``, ``do_sample``,
+                ``num_beams``, ``length_penalty``.
 
         Returns:
-            Ids (B, T), BOS first and pads behind EOS; (B · r, T) with ``num_return_sequences=r``.
+            Ids (B, T) that begin with BOS and have pads after EOS; (B · r, T) if ``num_return_sequences=r``.
         """
         read = self.encode(source, source_mask)
         choose = _choices(len(source), generator)[latent]
@@ -300,7 +301,12 @@ class Seq2SeqVAEModel(TextModel):
 
 
 def _choices(sentences: int, generator: torch.Generator | None) -> dict[Latent, Choice]:
-    """What z is taken from a distribution whose batch is this many sentences, each with all of its beams."""
+    """For each ``latent``, the function that chooses z from its distribution.
+
+    Args:
+        sentences: number of sentences in the batch; the distribution has a row for each beam of each.
+        generator: random generator; None: the global random state.
+    """
     return {
         "mean": lambda distribution: distribution.mean,
         "sample": lambda distribution: sample(distribution, 1, generator)[0],

@@ -1,1 +1,1 @@
-"""Parts of models: plain modules that are given numbers or parts, never a configuration."""
+"""The parts of models: plain torch modules whose arguments are numbers or other parts, never a configuration."""

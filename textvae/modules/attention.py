@@ -1,4 +1,4 @@
-"""Decoder states look into the states of the source."""
+"""Attention of decoder states to the states of a source sentence."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from textvae.modules.encoders import mean_of_real
 
 
 class Source(NamedTuple):
-    """A source sentence as decoders see it.
+    """A batch of encoded source sentences, as decoders read them.
 
     Attributes:
-        states: (B, S, D).
-        keys: what queries are compared with, made of the states once, (B, S, D).
+        states: states of the source encoder, (B, S, D).
+        keys: attention keys, computed from the states once, (B, S, D).
         mask: True on real tokens, (B, S).
     """
 
@@ -33,10 +33,10 @@ class Source(NamedTuple):
 class Attention(nn.Module):
     """c_t = sum_s w_ts state_s, with the weights w_t = softmax_s score(query_t, key_s) over the real tokens.
 
-    The score is that of a subclass. Pads get the weight 0 exactly.
+    Each subclass has its own score. The weight of a pad is exactly 0.
 
     Args:
-        projection: makes keys (B, S, D) of the source's states (B, S, D).
+        projection: module from the source's states (B, S, D) to keys (B, S, D).
     """
 
     def __init__(self, projection: nn.Module) -> None:
@@ -44,14 +44,14 @@ class Attention(nn.Module):
         self.projection = projection
 
     def scores(self, queries: Tensor, keys: Tensor) -> Tensor:
-        """The scores (B, N, S) of queries (B, N, D) with keys (B, S, D)."""
+        """The score of each query (B, N, D) with each key (B, S, D), shape (B, N, S)."""
         return queries @ keys.transpose(1, 2)
 
     def source(self, states: Tensor, mask: Tensor) -> Source:
-        """The source with its keys.
+        """The source sentences with their keys.
 
         Args:
-            states: (B, S, D).
+            states: states of the source encoder, (B, S, D).
             mask: True on real tokens, (B, S).
         """
         return Source(states, self.projection(states), mask)
@@ -60,11 +60,11 @@ class Attention(nn.Module):
         """The contexts c, (K, B, T, D), and the weights w, (K, B, T, S).
 
         Args:
-            queries: (K, B, T, D).
-            source: of B sentences of S tokens.
+            queries: states of the decoder, (K, B, T, D).
+            source: B source sentences of S tokens.
         """
         samples, steps = queries.shape[0], queries.shape[2]
-        # The steps of all samples of a sentence are rows of one product, so that its keys are not repeated.
+        # One matrix product per sentence holds the steps of all samples, so that its keys are not copied.
         rows = queries.transpose(0, 1).flatten(1, 2)
         scores = self.scores(rows, source.keys).masked_fill(~source.mask[:, None], -math.inf)
         weights = scores.softmax(-1)
@@ -79,7 +79,7 @@ class DotAttention(Attention):
     """score(q, s) = q · s (Luong et al. 2015).
 
     Args:
-        size: D of the queries and of the source's states.
+        size: D, size of the queries and of the source's states.
 
     References:
         Effective Approaches to Attention-based Neural Machine Translation (Luong et al. 2015),
@@ -94,7 +94,7 @@ class GeneralAttention(Attention):
     """score(q, s) = q · W s (Luong et al. 2015).
 
     Args:
-        size: D of the queries and of the source's states.
+        size: D, size of the queries and of the source's states.
 
     References:
         Effective Approaches to Attention-based Neural Machine Translation (Luong et al. 2015),
@@ -109,7 +109,7 @@ class AdditiveAttention(Attention):
     """score(q, s) = v · tanh(W s + U q + b) (Bahdanau et al. 2015).
 
     Args:
-        size: D of the queries and of the source's states.
+        size: D, size of the queries and of the source's states.
 
     References:
         Neural Machine Translation by Jointly Learning to Align and Translate (Bahdanau et al. 2015),
@@ -122,7 +122,7 @@ class AdditiveAttention(Attention):
         self.vector = nn.Linear(size, 1, bias=False)
 
     def scores(self, queries: Tensor, keys: Tensor) -> Tensor:
-        """The scores (B, N, S) of queries (B, N, D) with keys (B, S, D), through a tensor (B, N, S, D)."""
+        """The scores (B, N, S), see `Attention`; an intermediate tensor has shape (B, N, S, D)."""
         return self.vector(torch.tanh(self.query(queries)[:, :, None] + keys[:, None])).squeeze(-1)
 
 
@@ -131,4 +131,4 @@ ATTENTIONS: dict[str, type[Attention]] = {
     "general": GeneralAttention,
     "dot": DotAttention,
 }
-"""How states score those of the source, by the kind that a configuration names."""
+"""The attention classes, by the kind that a configuration names."""

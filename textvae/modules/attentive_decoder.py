@@ -1,4 +1,4 @@
-"""Token ids, z and a source become decoder states."""
+"""The decoder with attention: from token ids, z and a source to decoder states."""
 
 from __future__ import annotations
 
@@ -19,21 +19,21 @@ class AttentiveDecoder(nn.Module):
         c_t = attention(h_t, source)
         state_t = tanh(W_h h_t + W_c c_t)
 
-    The LSTM does not read the contexts: Luong et al. also try to feed state_t back to it. Without, a sentence
-    is one call of `nn.LSTM` and one attention of all steps at once, in training and evaluation alike.
+    The LSTM does not read the contexts (Luong et al. also try to feed state_t back to it). Therefore a sentence takes
+    one call of `nn.LSTM` and one call of the attention for all steps, in training and in evaluation.
 
-    A latent variable with a value at each step takes the place of c_t, or stands beside it, when the states are
-    written; so it needs no loop here, and the LSTM runs once for any number of samples.
+    If z has a value at each step, it replaces c_t, or is added beside it, in the last line only. Therefore it needs no
+    loop here, and the LSTM runs once for any number of samples.
 
     Args:
         vocabulary_size: V.
         embedding_size: size of the word vectors.
-        hidden_size: D, also of the source's states.
-        latent_size: Z of a z that the LSTM reads beside every word; 0: it reads none.
-        attention: from h to the source.
-        beside: the sizes of what `write` is given beside h.
+        hidden_size: D, size of the hidden state and of the source's states.
+        latent_size: Z, if the LSTM reads z beside every word; 0: it reads no z.
+        attention: attention of h to the source.
+        beside: sizes of the inputs of `write` other than h.
         layers: number of stacked LSTMs.
-        dropout: on the word vectors, between layers and on the output states.
+        dropout: dropout rate on the word vectors, between layers and on the output states.
 
     References:
         Effective Approaches to Attention-based Neural Machine Translation (Luong et al. 2015),
@@ -71,13 +71,13 @@ class AttentiveDecoder(nn.Module):
     def forward(
         self, inputs: Tensor, z: Tensor, source: Source, cache: Cache | None = None
     ) -> tuple[Tensor, Cache]:
-        """States (K, B, T, D), the t-th a function of the source, z and the inputs up to the t-th, and the cache.
+        """States (K, B, T, D), and the cache. State t depends on the source, z and the inputs up to t.
 
         Args:
             inputs: ids, (B, T).
             z: (K, B, Z).
-            source: of B sentences.
-            cache: what an earlier call returned for the tokens before these; None at the start.
+            source: B source sentences.
+            cache: the cache that the call for the tokens before returned; None at the start.
         """
         hidden, contexts, cache = self.read(inputs, z, source, cache)
         return self.write(hidden, contexts), cache
@@ -85,7 +85,7 @@ class AttentiveDecoder(nn.Module):
     def read(
         self, inputs: Tensor, z: Tensor, source: Source, cache: Cache | None = None
     ) -> tuple[Tensor, Tensor, Cache]:
-        """h and c, each (K, B, T, D), and the cache; see `forward`."""
+        """The LSTM states h and contexts c, each (K, B, T, D), and the cache; see `forward`."""
         words = self.dropout(self.embedding(inputs))
         beside = z.to(words.dtype)[:, :, None].expand(-1, -1, inputs.shape[1], -1)
         vectors = torch.cat([words.expand(len(z), -1, -1, -1), beside], -1).flatten(0, 1)
@@ -96,14 +96,19 @@ class AttentiveDecoder(nn.Module):
         return hidden, contexts, (last.transpose(0, 1), cell.transpose(0, 1))
 
     def write(self, hidden: Tensor, *beside: Tensor) -> Tensor:
-        """States (K, B, T, D) of h and what stands beside it, each (K, B, T, its size), or 1 in place of K."""
+        """States (K, B, T, D), made from h and the other inputs.
+
+        Args:
+            hidden: h, (K, B, T, D) or (1, B, T, D).
+            *beside: the other inputs, such as contexts or z, (K, B, T, size) or (1, B, T, size).
+        """
         total = self.of_hidden(hidden)
         for layer, given in zip(self.of_beside, beside, strict=True):
             total = total + layer(given.to(hidden.dtype))
         return self.dropout(total.tanh())
 
     def _initial_state(self, source: Source, z: Tensor) -> tuple[Tensor, Tensor]:
-        """(h_0, c_0), each (layers, K·B, D), for z of shape (K, B, Z)."""
+        """(h_0, c_0), each (layers, K·B, D), given z (K, B, Z)."""
         summary = source.summary
         given = torch.cat([summary.expand(len(z), -1, -1), z.to(summary.dtype)], -1).flatten(0, 1)
         cell = self.initial_cell(given).unflatten(1, (self.lstm.num_layers, -1)).transpose(0, 1)
@@ -111,4 +116,4 @@ class AttentiveDecoder(nn.Module):
 
 
 ATTENTIVE_DECODERS: dict[str, type[nn.Module]] = {"lstm": AttentiveDecoder}
-"""What writes a target given the states of its source, by the kind that a configuration names."""
+"""The decoders with attention, by the kind that a configuration names."""

@@ -1,10 +1,10 @@
-"""Latent variables of a pair of a source and a target: one for the pair, or one for each step of the target.
+"""Latent variables of translation models: one z for each pair of source and target, or one for each target step.
 
-Each is a module with the same methods, which a model need not tell apart:
+Each kind is a module with the same methods:
 
-    forward: the posterior and the prior of the targets of a batch, and what makes decoder states of z;
-    start: the z that generation begins with;
-    step: states behind one more token, in generation.
+    forward: the posterior, the prior, and a function from z to decoder states;
+    start: the z with which generation begins;
+    step: the states after one more token, in generation.
 """
 
 from __future__ import annotations
@@ -26,18 +26,18 @@ from textvae.modules.posteriors import GaussianPosterior
 from textvae.support.options import Count
 
 Choice = Callable[[Distribution], Tensor]
-"""Makes z of its distribution in generation: its mean, a draw, ..."""
+"""Chooses z from its distribution in generation, such as its mean or a draw."""
 
 Found = tuple[Distribution, Distribution, Callable[[Tensor], Tensor]]
-"""Posterior and prior of batch shape (B,), and the decoder states (K, B, T, D) for z of K samples."""
+"""The posterior and prior, batch shape (B,), and a function from K samples of z to decoder states (K, B, T, D)."""
 
 
 class RecurrentStep(nn.Module):
-    """N(m, diag(s²)) of z_t given what is known at t and z_(t-1), through one hidden layer.
+    """The Gaussian N(m, diag(s²)) of z_t, given z_(t-1) and the features of step t, with one hidden layer.
 
     Args:
-        input_size: size of what is known.
-        hidden_size: of the hidden layer.
+        input_size: size of the features.
+        hidden_size: size of the hidden layer.
         latent_size: Z.
     """
 
@@ -51,7 +51,7 @@ class RecurrentStep(nn.Module):
         """The Gaussian of z_t, event shape (Z,).
 
         Args:
-            known: what `of_known` has made of what is known at t, (..., hidden_size).
+            known: output of `of_known` for the features of step t, (..., hidden_size).
             previous: z_(t-1), (..., Z).
         """
         return self.gaussian(torch.tanh(known + self.of_previous(previous.to(known.dtype))))
@@ -61,11 +61,11 @@ class RecurrentGaussian(Distribution):
     """prod_t N(z_t; m_t, diag(s_t²)), where m_t and s_t depend on z_(t-1), with event shape (T, Z).
 
     Args:
-        step: the Gaussian of a step.
-        features: what is known at each step, (B, T, input_size).
+        step: the Gaussian of one step.
+        features: features of each step, (B, T, input_size).
         start: z_0, (B, Z); None: 0.
-        mask: True where a step is real, (B, T); None: everywhere.
-        elsewhere: the distribution of the steps that are not.
+        mask: True on real steps, (B, T); None: all steps are real.
+        elsewhere: the distribution at the steps that are pads.
     """
 
     arg_constraints: dict[str, Constraint] = {}  # noqa: RUF012
@@ -80,7 +80,7 @@ class RecurrentGaussian(Distribution):
     ) -> None:
         self.step, self.known = step, step.of_known(features)
         size = step.gaussian.mean.out_features
-        # z is never less precise than single, though what is known may be, under autocast.
+        # z has at least single precision, even if autocast gives the features less.
         precise = torch.promote_types(self.known.dtype, torch.float32)
         zeros = self.known.new_zeros(len(features), size, dtype=precise)
         self.start = zeros if start is None else start
@@ -89,11 +89,11 @@ class RecurrentGaussian(Distribution):
 
     @property
     def mean(self) -> Tensor:
-        """The way on which each z_t is the mean given the one before, (B, T, Z)."""
+        """The chain in which each z_t is its mean given z_(t-1), (B, T, Z)."""
         return self.path(self.start.new_zeros(self.batch_shape + self.event_shape))
 
     def path(self, e: Tensor) -> Tensor:
-        """z_t = m_t + s_t e_t, one after the other, for noise e (..., B, T, Z)."""
+        """The chain z_t = m_t + s_t e_t, (..., B, T, Z), given noise e of this shape."""
         z = [self.start.expand_as(e[..., 0, :])]
         for known, e_t in zip(self.known.unbind(1), e.unbind(-2), strict=True):
             gaussian = self.step(known, z[-1]).base_dist
@@ -101,16 +101,16 @@ class RecurrentGaussian(Distribution):
         return torch.stack(z[1:], -2)
 
     def rsample(self, sample_shape: torch.Size | list[int] | tuple[int, ...] = ()) -> Tensor:
-        """Draws (*sample_shape, B, T, Z)."""
+        """Draws of z, (*sample_shape, B, T, Z)."""
         shape = torch.Size(sample_shape) + self.batch_shape + self.event_shape
         return self.path(torch.randn(shape, dtype=self.start.dtype, device=self.start.device))
 
     def log_prob(self, value: Tensor) -> Tensor:
-        """The log-density of values (K, B, T, Z), (K, B)."""
+        """The log-density (K, B) of values (K, B, T, Z)."""
         return self.at(value).log_prob(value)
 
     def at(self, z: Tensor) -> Independent:
-        """The Gaussians of all steps given the steps before in z (..., B, T, Z), batch shape (..., B)."""
+        """The Gaussians of all steps, batch shape (..., B), each given the step before in z (..., B, T, Z)."""
         start = self.start.expand_as(z[..., 0, :])
         previous = torch.cat([start[..., None, :], z[..., :-1, :]], -2)
         gaussian = _of_steps(self.step(self.known, previous))
@@ -133,12 +133,12 @@ def _sample_recurrent(
 
 
 def _of_steps(gaussian: Independent) -> Independent:
-    """The Gaussians of T steps, batch shape (..., B, T), as one distribution of batch shape (..., B)."""
+    """Joins the Gaussians of T steps, batch shape (..., B, T), to one distribution of batch shape (..., B)."""
     return Independent(gaussian.base_dist, 2, validate_args=False)
 
 
 def _joined(mask: Tensor, real: Independent, pads: Independent) -> Independent:
-    """``real`` where the mask (B, T) is True and ``pads`` elsewhere, so that there its divergence from these is 0."""
+    """``real`` where the mask (B, T) is True, and ``pads`` elsewhere, so that their KL divergence is 0 there."""
     one, other = real.base_dist, pads.base_dist
     mean = torch.where(mask[..., None], one.loc, other.loc)
     scale = torch.where(mask[..., None], one.scale, other.scale)
@@ -146,29 +146,30 @@ def _joined(mask: Tensor, real: Independent, pads: Independent) -> Independent:
 
 
 def _network(input_size: int, hidden_size: int, latent_size: int) -> nn.Sequential:
-    """A Gaussian of what it reads, through one hidden layer."""
+    """A network with one hidden layer that returns a Gaussian."""
     return nn.Sequential(
         nn.Linear(input_size, hidden_size), nn.Tanh(), GaussianPosterior(hidden_size, latent_size)
     )
 
 
 def _standard(*shape: int, like: Tensor) -> Independent:
-    """N(0, I) of a shape (..., Z), at least in single precision."""
+    """N(0, I) of this shape (..., Z), in single precision or better."""
     mean = like.new_zeros(shape, dtype=torch.promote_types(like.dtype, torch.float32))
     return diagonal_gaussian(mean, torch.ones_like(mean))
 
 
 class SentenceLatent(nn.Module):
-    """One z for a pair (VNMT, Zhang et al. 2016), which the decoder reads beside every word.
+    """One z for each pair, which the decoder reads beside every word (VNMT, Zhang et al. 2016).
 
         p(z | x) = N(m(s), diag(exp(v(s)))),    q(z | x, y) = N(m'([s; t]), diag(exp(v'([s; t]))))
 
-    s and t are the means of the states of source and target; each pair of m and v has one hidden layer.
+    s and t are the mean states of source and target. One network with one hidden layer computes m and v, another m' and
+    v'.
 
     Args:
-        size: D of the states.
+        size: D, size of the states.
         latent_size: Z; 0: z is empty.
-        source_prior: whether the prior is as above, or N(0, I).
+        source_prior: whether the prior depends on the source as above; False: it is N(0, I).
 
     References:
         Variational Neural Machine Translation (Zhang et al. 2016), https://arxiv.org/abs/1605.07869
@@ -185,14 +186,14 @@ class SentenceLatent(nn.Module):
     def forward(
         self, decoder: AttentiveDecoder, inputs: Tensor, mask: Tensor, source: Source, target: Tensor | None
     ) -> Found:
-        """Posterior and prior of event shape (Z,), and the states of a z (K, B, Z).
+        """The posterior and prior, event shape (Z,), and a function from z (K, B, Z) to decoder states.
 
         Args:
-            decoder: makes the states.
-            inputs: its inputs, (B, T).
+            decoder: the decoder.
+            inputs: ids that the decoder reads, (B, T).
             mask: True on real tokens, (B, T).
-            source: of B sentences.
-            target: states of the targets, (B, T, D); None where the latent does not read them.
+            source: B source sentences.
+            target: states of the targets, (B, T, D); None if this latent does not read them.
         """
         prior = self.prior_of(source)
         posterior = prior
@@ -201,13 +202,13 @@ class SentenceLatent(nn.Module):
         return posterior, prior, lambda z: decoder(inputs, z, source)[0]
 
     def prior_of(self, source: Source) -> Independent:
-        """p(z | x), batch shape (B,)."""
+        """The prior p(z | x), batch shape (B,)."""
         if self.prior is None:
             return _standard(len(source.mask), self.latent_size, like=source.states)
         return self.prior(source.summary)
 
     def start(self, source: Source, choose: Choice) -> Tensor:
-        """z of each source, (B, Z)."""
+        """The z of each source, (B, Z), chosen from the prior."""
         return choose(self.prior_of(source))
 
     def step(
@@ -220,21 +221,21 @@ class SentenceLatent(nn.Module):
         *,
         choose: Choice,
     ) -> tuple[Tensor, Cache]:
-        """States (1, N, 1, D) behind one more token, and the cache.
+        """The states (1, N, 1, D) after one more token, and the cache.
 
         Args:
-            decoder: makes the states.
-            inputs: the tokens, (N, 1).
+            decoder: the decoder.
+            inputs: ids of the tokens, (N, 1).
             z: (1, N, Z).
-            source: of N sentences.
-            cache: of the tokens before.
-            choose: unused; z was chosen at the start.
+            source: N source sentences.
+            cache: the cache of the tokens before; None at the start.
+            choose: unused, because z was chosen at the start.
         """
         return decoder(inputs, z, source, cache)
 
 
 class _LatentOfEachStep(nn.Module, ABC):
-    """What the latents with a z_t at each step share: the LSTM does not read z, so it runs once for all samples."""
+    """The base class of latents with a z_t at each step. The LSTM does not read z, so it runs once for all samples."""
 
     beside_words = 0
 
@@ -242,28 +243,37 @@ class _LatentOfEachStep(nn.Module, ABC):
     def distributions(
         self, hidden: Tensor, contexts: Tensor, mask: Tensor, source: Source, target: Tensor | None
     ) -> tuple[Distribution, Distribution]:
-        """Posterior and prior of event shape (T, Z), equal at pads.
+        """The posterior and prior, event shape (T, Z), which are equal at pads.
 
         Args:
-            hidden: h of the decoder, (B, T, D).
-            contexts: what its attention found, (B, T, D).
+            hidden: hidden states h of the decoder, (B, T, D).
+            contexts: contexts c that its attention returned, (B, T, D).
             mask: True on real tokens, (B, T).
-            source: of B sentences.
-            target: states of the targets, (B, T, D); None where the latent does not read them.
+            source: B source sentences.
+            target: states of the targets, (B, T, D); None if this latent does not read them.
         """
 
     @abstractmethod
     def generative(self, hidden: Tensor, contexts: Tensor, previous: Tensor | None) -> Distribution:
-        """What generation takes z_t from, event shape (T, Z), for h, contexts (N, T, D) and z before them, (N, Z)."""
+        """The distribution from which generation chooses z_t, event shape (T, Z).
+
+        Args:
+            hidden: hidden states h of the decoder, (N, T, D).
+            contexts: contexts, (N, T, D).
+            previous: z of the step before the first of these, (N, Z); None at the start.
+        """
 
     @abstractmethod
     def beside(self, contexts: Tensor, z: Tensor) -> tuple[Tensor, ...]:
-        """What stands beside h when states are written."""
+        """The inputs of `AttentiveDecoder.write` other than h."""
 
     def forward(
         self, decoder: AttentiveDecoder, inputs: Tensor, mask: Tensor, source: Source, target: Tensor | None
     ) -> Found:
-        """Posterior and prior of event shape (T, Z), and the states of a z (K, B, T, Z); see `SentenceLatent`."""
+        """The posterior and prior, event shape (T, Z), and a function from z (K, B, T, Z) to states.
+
+        The arguments are those of `SentenceLatent.forward`.
+        """
         hidden, contexts, _ = decoder.read(inputs, _empty(source), source)
         posterior, prior = self.distributions(hidden[0], contexts[0], mask, source, target)
         return posterior, prior, lambda z: decoder.write(hidden, *self.beside(contexts, z))
@@ -282,15 +292,15 @@ class _LatentOfEachStep(nn.Module, ABC):
         *,
         choose: Choice,
     ) -> tuple[Tensor, Cache]:
-        """States (1, N, 1, D) behind one more token, and the cache.
+        """The states (1, N, 1, D) after one more token, and the cache.
 
         Args:
-            decoder: makes the states.
-            inputs: the tokens, (N, 1).
-            z: what each step has for z_t, (1, N, Z); empty: it chooses.
-            source: of N sentences.
-            cache: of the tokens before.
-            choose: z_t of its distribution.
+            decoder: the decoder.
+            inputs: ids of the tokens, (N, 1).
+            z: the value of z_t at every step, (1, N, Z); empty, (1, N, 0): each step chooses its own.
+            source: N source sentences.
+            cache: the cache of the tokens before; None at the start.
+            choose: function that chooses z_t from its distribution.
         """
         past, previous = (None, None) if cache is None else (cache[:-1], cache[-1])
         hidden, contexts, past = decoder.read(inputs, _empty(source), source, past)
@@ -299,26 +309,26 @@ class _LatentOfEachStep(nn.Module, ABC):
 
 
 def _empty(source: Source) -> Tensor:
-    """A z without dimensions, (1, B, 0)."""
+    """An empty z, (1, B, 0)."""
     return source.states.new_zeros(1, len(source.states), 0)
 
 
 class AttentionLatent(_LatentOfEachStep):
-    """The context of each step is latent (variational attention, Bahuleyan et al. 2018).
+    """The context of each step is a latent variable (variational attention, Bahuleyan et al. 2018).
 
         p(z_t | x) = N(W s, I) or N(0, I),    q(z_t | x, y_<t) = N(W c_t, diag(exp(V c_t)))
 
-    c_t is what attention finds, s the mean of the source's states. The decoder has z_t in place of c_t. As the
-    posterior does not look at y_t or beyond, generation takes z_t from it: the prior, which has no place in the
-    source, is there to keep the posterior wide.
+    c_t is the context that attention returns, and s the mean of the source's states. The decoder reads z_t instead of
+    c_t. The posterior does not depend on y_t or later words, so generation chooses z_t from the posterior. The prior is
+    the same at every step; it only keeps the posterior from becoming narrow.
 
-    Unlike the paper's decoder, the LSTM does not read z_t (see `AttentiveDecoder`), the mean passes through W, which
-    makes z any size, and the log-variance is linear in c_t.
+    Differences from the paper: the LSTM does not read z_t (see `AttentiveDecoder`), the mean is multiplied by W, so
+    that z can have any size, and the log-variance is linear in c_t.
 
     Args:
-        size: D of the states.
+        size: D, size of the states.
         latent_size: Z.
-        source_prior: whether the prior has the mean W s, or 0.
+        source_prior: whether the mean of the prior is W s; False: it is 0.
 
     References:
         Variational Attention for Sequence-to-Sequence Models (Bahuleyan et al. 2018), https://arxiv.org/abs/1712.08207
@@ -333,13 +343,13 @@ class AttentionLatent(_LatentOfEachStep):
         self.beside_states = (latent_size,)
 
     def start_as_context(self) -> None:
-        """Make c_t the mean of z_t, for which z must be of its size."""
+        """Set W to the identity, so that the mean of z_t is c_t. Z must be D."""
         nn.init.eye_(self.posterior.mean.weight)
 
     def distributions(
         self, hidden: Tensor, contexts: Tensor, mask: Tensor, source: Source, target: Tensor | None
     ) -> tuple[Distribution, Distribution]:
-        """Posterior and prior; see the class."""
+        """The posterior and the prior; see the class."""
         posterior = self.generative(hidden, contexts, None)
         mean = self.posterior(source.summary).mean[:, None].expand(posterior.mean.shape)
         mean = mean if self.source_prior else torch.zeros_like(mean)
@@ -347,31 +357,31 @@ class AttentionLatent(_LatentOfEachStep):
         return _joined(mask, posterior, prior), prior
 
     def generative(self, hidden: Tensor, contexts: Tensor, previous: Tensor | None) -> Independent:
-        """q(z_t | x, y_<t) of each step."""
+        """The posterior q(z_t | x, y_<t) of each step."""
         return _of_steps(self.posterior(contexts))
 
     def beside(self, contexts: Tensor, z: Tensor) -> tuple[Tensor, ...]:
-        """z alone."""
+        """Only z."""
         return (z,)
 
 
 class StepLatent(_LatentOfEachStep):
-    """A latent at each step of the target, in a chain (VRNMT, Su et al. 2018).
+    """A z_t at each step of the target, which depends on z_(t-1) (VRNMT, Su et al. 2018).
 
-        p(z_t | x, y_<t, z_<t) = N(m, diag(exp(v)))      of h_t, c_t and z_(t-1)
-        q(z_t | x, y, z_<t) = N(m', diag(exp(v')))       of h_t, c_t, z_(t-1) and the target's state r_t
+        p(z_t | x, y_<t, z_<t) = N(m, diag(exp(v)))      m and v from h_t, c_t and z_(t-1)
+        q(z_t | x, y, z_<t) = N(m', diag(exp(v')))       m' and v' from h_t, c_t, z_(t-1) and r_t
 
-    h_t and c_t are the decoder's state of y_<t and its context; each pair of m and v has one hidden layer. The
-    states of the decoder are written from h_t, c_t and z_t.
+    h_t is the decoder's hidden state after y_<t, c_t its context, and r_t the state of the target encoder. One network
+    with one hidden layer computes m and v, another m' and v'. The decoder's output states depend on h_t, c_t and z_t.
 
-    Unlike the paper's, the decoder's recurrence does not read z_t, which goes on to later steps through the chain
-    alone: so only the chain of the posterior is a loop. And r_t is the state of an encoder that has read all of y,
-    where the paper has the word vector of y_t.
+    Differences from the paper: the decoder's LSTM does not read z_t, which reaches later steps only through z_(t+1), so
+    that only the posterior needs a loop. r_t is the state of an encoder that has read all of y; in the paper it is the
+    word vector of y_t.
 
     Args:
-        size: D of the states.
+        size: D, size of the states.
         latent_size: Z.
-        source_prior: whether the prior is as above, or N(0, I).
+        source_prior: whether the prior depends on the source as above; False: it is N(0, I).
 
     References:
         Variational Recurrent Neural Machine Translation (Su et al. 2018), https://arxiv.org/abs/1801.05119
@@ -389,14 +399,14 @@ class StepLatent(_LatentOfEachStep):
     def distributions(
         self, hidden: Tensor, contexts: Tensor, mask: Tensor, source: Source, target: Tensor | None
     ) -> tuple[Distribution, Distribution]:
-        """Posterior and prior; see the class."""
+        """The posterior and the prior; see the class."""
         assert target is not None
         prior = self.generative(hidden, contexts, None)
         features = torch.cat([hidden, contexts, target], -1)
         return RecurrentGaussian(self.posterior, features, mask=mask, elsewhere=prior), prior
 
     def generative(self, hidden: Tensor, contexts: Tensor, previous: Tensor | None) -> Distribution:
-        """p(z_t | x, y_<t, z_<t) of each step."""
+        """The prior p(z_t | x, y_<t, z_<t) of each step."""
         if self.prior is None:
             return _of_steps(_standard(*hidden.shape[:2], self.latent_size, like=hidden))
         return RecurrentGaussian(self.prior, torch.cat([hidden, contexts], -1), previous)
@@ -411,4 +421,4 @@ LATENTS: dict[str, type[nn.Module]] = {
     "attention": AttentionLatent,
     "step": StepLatent,
 }
-"""Where z stands in a model of pairs, by the kind that a configuration names."""
+"""The latent variables of translation models, by the kind that a configuration names."""

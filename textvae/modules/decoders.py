@@ -1,8 +1,8 @@
-"""Token ids and z become decoder states.
+"""Decoders: from token ids and z to decoder states.
 
-Every decoder has one method, ``forward(inputs, z, cache)``, for the parallel pass over whole sentences and for one
-more token alike: with the cache that it returned for a prefix, it goes on behind that prefix at a cost that does
-not depend on the prefix's length. So there is no second implementation that could differ.
+Every decoder has one method, ``forward(inputs, z, cache)``, which reads whole sentences in parallel or one token more.
+It returns a cache; with the cache of a prefix, the next call continues after that prefix, at a cost that does not
+depend on the prefix's length. So training and generation share one implementation.
 """
 
 from __future__ import annotations
@@ -18,31 +18,31 @@ from torch.nn import functional
 from textvae.support.options import Count, Dropout, Size, one_of
 
 Cache = tuple[Tensor, ...]
-"""What a decoder remembers of a prefix: tensors whose first axis is the sentence."""
+"""What a decoder stores about the tokens it has read: tensors whose first axis is the sentence."""
 
 
 def drop_words(ids: Tensor, mask: Tensor, rate: float, *, unknown_id: int, keep_id: int) -> Tensor:
-    """``ids`` with each word replaced by ``unknown_id`` with probability ``rate`` (Bowman et al. 2016, 3.1).
+    """``ids``, where each word becomes ``unknown_id`` with probability ``rate`` (Bowman et al. 2016, 3.1).
 
     Args:
         ids: decoder inputs, (B, T).
-        mask: True on real tokens, (B, T); pads stay what they are.
-        rate: the probability.
-        unknown_id: what a dropped word becomes.
-        keep_id: never replaced: BOS, which carries no word.
+        mask: True on real tokens, (B, T); pads are never replaced.
+        rate: probability that a word is replaced.
+        unknown_id: id of UNK.
+        keep_id: id that is never replaced: BOS, which is not a word.
     """
     dropped = torch.rand(ids.shape, device=ids.device) < rate
     return ids.masked_fill(dropped & mask & (ids != keep_id), unknown_id)
 
 
 def _for_each_sample(embedded: Tensor, z: Tensor) -> tuple[Tensor, Tensor]:
-    """The word vectors (B, T, E) repeated for each of K samples, (K·B, T, E), and z (K, B, Z) as (K·B, Z)."""
+    """Repeats the word vectors (B, T, E) for each of K samples, (K·B, T, E), and flattens z (K, B, Z) to (K·B, Z)."""
     repeated = embedded.expand(len(z), *embedded.shape)
     return repeated.flatten(0, 1), z.flatten(0, 1).to(embedded.dtype)
 
 
 class VariationalDropout(nn.Dropout1d):
-    """Dropout with one mask for all tokens of a sentence, and not one for each (Gal & Ghahramani 2016).
+    """Dropout with the same mask for all tokens of a sentence (Gal & Ghahramani 2016).
 
     References:
         A Theoretically Grounded Application of Dropout in Recurrent Neural Networks (Gal & Ghahramani 2016),
@@ -50,7 +50,7 @@ class VariationalDropout(nn.Dropout1d):
     """
 
     def forward(self, input: Tensor) -> Tensor:
-        """``input`` (N, T, D), in training without some of the D in each of the N."""
+        """``input`` (N, T, D); in training, some of the D features of each of the N sentences are 0."""
         return super().forward(input.transpose(1, 2)).transpose(1, 2)
 
 
@@ -59,7 +59,7 @@ def _dropout(rate: float, variational: bool) -> nn.Module:
 
 
 def _drop_recurrent_weights(lstm: nn.LSTM, rate: float) -> dict[str, Tensor]:
-    """The weights that read the step before, of every layer, each weight 0 with probability ``rate``."""
+    """The hidden-to-hidden weights of all layers, each set to 0 with probability ``rate``."""
     return {
         name: functional.dropout(weight, rate)
         for name, weight in lstm.named_parameters()
@@ -68,13 +68,13 @@ def _drop_recurrent_weights(lstm: nn.LSTM, rate: float) -> dict[str, Tensor]:
 
 
 class SkipConnection(nn.Module):
-    """z straight to the output layer, past the decoder's states (Skip-VAE, Dieng et al. 2019): states + W z.
+    """Adds W z to the decoder's output states: a direct path to the output layer (Skip-VAE, Dieng et al. 2019).
 
-    So the gradient of every word reaches z in one step, however much the states have come to rely on the words before.
+    The gradient of every word thus reaches z in one step, even if the states depend mostly on the words before.
 
     Args:
         latent_size: Z.
-        output_size: D of the states.
+        output_size: D, size of the states.
 
     References:
         Avoiding Latent Variable Collapse with Generative Skip Models (Dieng et al. 2019),
@@ -86,12 +86,12 @@ class SkipConnection(nn.Module):
         self.linear = nn.Linear(latent_size, output_size, bias=False)
 
     def forward(self, states: Tensor, z: Tensor) -> Tensor:
-        """States (K, B, T, D) with W z added, for z (K, B, Z)."""
+        """The states (K, B, T, D) plus W z, given z (K, B, Z)."""
         return states + self.linear(z)[:, :, None]
 
 
 class LSTMDecoder(nn.Module):
-    """An LSTM whose first state is made from z, and that reads z beside every word.
+    """An LSTM whose initial state is computed from z, and which reads z beside every word.
 
     c_0 = W z, h_0 = tanh(c_0), as in the published set-ups (Bowman et al. 2016; He et al. 2019).
 
@@ -101,12 +101,12 @@ class LSTMDecoder(nn.Module):
         hidden_size: D.
         latent_size: Z; with 0 this is the plain LSTM language model.
         layers: number of stacked LSTMs.
-        dropout: on the word vectors, between layers and on the output states.
-        variational_dropout: whether that on word vectors and output states is `VariationalDropout`; between layers
-            it is PyTorch's, a mask a token.
-        recurrent_dropout: on the weights from step to step in training, with one mask for all steps and sentences of
-            a batch (DropConnect, Merity et al. 2018).
-        skip_connection: with a `SkipConnection` from z to the states.
+        dropout: dropout rate on the word vectors, between layers and on the output states.
+        variational_dropout: whether dropout on word vectors and output states is `VariationalDropout`; between layers
+            it always has one mask for each token, as in PyTorch.
+        recurrent_dropout: dropout rate on the hidden-to-hidden weights in training, with one mask for all steps and
+            sentences of a batch (DropConnect, Merity et al. 2018).
+        skip_connection: whether there is a `SkipConnection` from z to the output states.
 
     References:
         Regularizing and Optimizing LSTM Language Models (Merity et al. 2018), https://arxiv.org/abs/1708.02182
@@ -141,12 +141,12 @@ class LSTMDecoder(nn.Module):
         self.output_size = hidden_size
 
     def forward(self, inputs: Tensor, z: Tensor, cache: Cache | None = None) -> tuple[Tensor, Cache]:
-        """States (K, B, T, D), the t-th a function of z and the inputs up to the t-th, and the cache behind them.
+        """States (K, B, T, D), and the cache. State t depends on z and the inputs up to t.
 
         Args:
             inputs: ids, (B, T).
             z: (K, B, Z).
-            cache: what an earlier call returned for the tokens before these; None at the start.
+            cache: the cache that the call for the tokens before returned; None at the start.
         """
         embedded, vectors = _for_each_sample(self.dropout(self.embedding(inputs)), z)
         hidden, cell = (
@@ -169,7 +169,7 @@ class LSTMDecoder(nn.Module):
         return functional_call(self.lstm, weights, (inputs, state))
 
     def _initial_state(self, vectors: Tensor) -> tuple[Tensor, Tensor]:
-        """(h_0, c_0), each (layers, K·B, D), for z of shape (K·B, Z)."""
+        """(h_0, c_0), each (layers, K·B, D), given z (K·B, Z)."""
         shape = (self.lstm.num_layers, len(vectors), self.lstm.hidden_size)
         if self.initial_cell is None:
             zeros = vectors.new_zeros(shape)
@@ -184,18 +184,18 @@ DILATIONS: dict[str, tuple[int, ...]] = {
     "large": (1, 2, 4, 8, 16) * 2,
     "very-large": (1, 2, 4, 8, 16) * 3,
 }
-"""The sizes of Yang et al. 2017, whose receptive fields are 15, 63, 125 and 187 tokens."""
+"""The dilations of Yang et al. 2017; their receptive fields are 15, 63, 125 and 187 tokens."""
 
 Dilations = Annotated[str, one_of(DILATIONS)] | Annotated[list[Size], MinLen(1)]
-"""A name of `DILATIONS`, or one dilation for each block."""
+"""A name in `DILATIONS`, or a list with the dilation of each block."""
 
 
 class CausalBlock(nn.Module):
-    """A residual block whose output at t depends on t and two earlier steps, ``dilation`` and twice that before.
+    """A residual block whose output at t depends on its inputs at t, t - dilation and t - 2 dilation.
 
-    1x1 convolution to half the channels, dilated causal convolution, 1x1 convolution back, each behind a ReLU
-    (Yang et al. 2017, figure 1). Layer norm stands where some published code has batch norm, which would mix
-    positions and sentences.
+    The block has a 1x1 convolution to half the channels, a dilated causal convolution and a 1x1 convolution back, each
+    after a ReLU (Yang et al. 2017, figure 1). It uses layer norm. Some published code uses batch norm instead, which
+    mixes positions and sentences.
     """
 
     width = 3
@@ -213,7 +213,12 @@ class CausalBlock(nn.Module):
         self.dropout = _dropout(dropout, variational_dropout)
 
     def forward(self, states: Tensor, past: Tensor | None) -> tuple[Tensor, Tensor]:
-        """The next layer's states (N, T, C), and the past (N, reach, C / 2) that a later step needs of this one."""
+        """The states of the next layer, (N, T, C), and the past, (N, reach, C / 2).
+
+        Args:
+            states: states of the layer below, (N, T, C).
+            past: the past that the call for the tokens before returned; None at the start.
+        """
         shrunk = torch.relu(self.shrink(torch.relu(self.norm(states))))
         if past is None:
             past = shrunk.new_zeros(len(shrunk), self.reach, shrunk.shape[2])
@@ -223,17 +228,17 @@ class CausalBlock(nn.Module):
 
 
 class DilatedConvolutionDecoder(nn.Module):
-    """Dilated causal convolutions over the words, each with z beside it (Yang et al. 2017).
+    """Dilated causal convolutions over the word vectors, to each of which z is appended (Yang et al. 2017).
 
     Args:
         vocabulary_size: V.
         embedding_size: size of the word vectors.
         hidden_size: number of channels, D; the convolutions inside the blocks have half as many.
         latent_size: Z; with 0 this is a convolutional language model.
-        dilations: a name of `DILATIONS`, or the dilation of each block.
-        dropout: on the word vectors, in each block and on the output states.
-        variational_dropout: whether it is `VariationalDropout`.
-        skip_connection: with a `SkipConnection` from z to the states.
+        dilations: a name in `DILATIONS`, or a list with the dilation of each block.
+        dropout: dropout rate on the word vectors, in each block and on the output states.
+        variational_dropout: whether dropout is `VariationalDropout`.
+        skip_connection: whether there is a `SkipConnection` from z to the output states.
     """
 
     def __init__(
@@ -262,16 +267,16 @@ class DilatedConvolutionDecoder(nn.Module):
 
     @property
     def receptive_field(self) -> int:
-        """How many tokens, the current one counted, a state depends on."""
+        """Number of tokens on which a state depends, including the current one."""
         return 1 + (CausalBlock.width - 1) * sum(self.dilations)
 
     def forward(self, inputs: Tensor, z: Tensor, cache: Cache | None = None) -> tuple[Tensor, Cache]:
-        """States (K, B, T, D), the t-th a function of z and the inputs up to the t-th, and the cache behind them.
+        """States (K, B, T, D), and the cache. State t depends on z and the inputs up to t.
 
         Args:
             inputs: ids, (B, T).
             z: (K, B, Z).
-            cache: what an earlier call returned for the tokens before these; None at the start.
+            cache: the cache that the call for the tokens before returned; None at the start.
         """
         embedded, vectors = _for_each_sample(self.dropout(self.embedding(inputs)), z)
         beside = vectors[:, None].expand(-1, embedded.shape[1], -1)
@@ -288,4 +293,4 @@ DECODERS: dict[str, type[nn.Module]] = {
     "lstm": LSTMDecoder,
     "dilated_convolution": DilatedConvolutionDecoder,
 }
-"""What writes a sentence from z, by the kind that a configuration names."""
+"""The decoders, by the kind that a configuration names."""

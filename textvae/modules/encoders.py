@@ -1,4 +1,4 @@
-"""Token ids become a summary of the sentence."""
+"""Encoders: from token ids to a summary vector of the sentence."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from textvae.support.options import OddSize, Size
 
 
 def mean_of_real(states: Tensor, mask: Tensor) -> Tensor:
-    """The mean of the states (B, T, D) of each sentence's real tokens, (B, D).
+    """The mean over the states of each sentence's real tokens, (B, D).
 
     Args:
         states: (B, T, D).
@@ -22,14 +22,14 @@ def mean_of_real(states: Tensor, mask: Tensor) -> Tensor:
 
 
 class LSTMEncoder(nn.Module):
-    """An LSTM read to the end of the sentence.
+    """An LSTM whose last state is the summary of the sentence.
 
     Args:
         vocabulary_size: V.
         embedding_size: size of the word vectors.
-        hidden_size: size of each direction's state.
+        hidden_size: size of the hidden state of each direction.
         layers: number of stacked LSTMs.
-        bidirectional: reads the sentence both ways and joins the two last states.
+        bidirectional: whether a second LSTM reads the sentence backwards; the two last states are concatenated.
     """
 
     def __init__(
@@ -62,20 +62,20 @@ class LSTMEncoder(nn.Module):
             packed = pack_padded_sequence(embedded, lengths.cpu(), batch_first=True, enforce_sorted=False)
             _, (last, _) = self.lstm(packed)
             return torch.cat([last[-2], last[-1]], dim=-1)
-        # Pads come after the state that is read, so they cannot touch it, and the plain call is faster.
+        # Pads come after the state that is used, so they cannot change it, and the call without packing is faster.
         states, _ = self.lstm(embedded)
         return states[torch.arange(len(ids), device=ids.device), lengths - 1]
 
 
 class ConvolutionEncoder(nn.Module):
-    """Convolutions over the sentence and a maximum over time (Kim 2014), with residual connections.
+    """Convolutions with residual connections over the sentence, then a maximum over time (Kim 2014).
 
     Args:
         vocabulary_size: V.
         embedding_size: size of the word vectors.
         hidden_size: number of channels.
         layers: number of convolutions.
-        width: tokens that each convolution sees, an odd number.
+        width: number of tokens that each convolution reads, odd.
     """
 
     def __init__(
@@ -103,7 +103,7 @@ class ConvolutionEncoder(nn.Module):
             mask: True on real tokens, (B, T); every sentence has one or more.
         """
         pads = ~mask[:, None, :]
-        # Pads are zero before every convolution, as what lies beyond the sentence is.
+        # Pads are set to 0 before every convolution, like the padding beyond the ends of the sentence.
         states = self.projection(self.embedding(ids)).transpose(1, 2).masked_fill(pads, 0)
         for convolution in self.convolutions:
             states = (states + torch.relu(convolution(states))).masked_fill(pads, 0)
@@ -111,15 +111,15 @@ class ConvolutionEncoder(nn.Module):
 
 
 class BagOfWordsEncoder(nn.Module):
-    """The mean of the word vectors and layers behind it (deep averaging network, Iyyer et al. 2015).
+    """The mean of the word vectors, followed by layers (deep averaging network, Iyyer et al. 2015).
 
-    The order of the words is not read, so that a document of any length costs little more than its word vectors.
+    It ignores the order of the words, so a document of any length costs little more than looking up its word vectors.
 
     Args:
         vocabulary_size: V.
         embedding_size: size of the word vectors.
-        hidden_size: width of the layers.
-        layers: number of layers, each with a ReLU.
+        hidden_size: size of each layer.
+        layers: number of layers, each followed by a ReLU.
     """
 
     def __init__(
@@ -149,4 +149,4 @@ ENCODERS: dict[str, type[nn.Module]] = {
     "convolution": ConvolutionEncoder,
     "bag_of_words": BagOfWordsEncoder,
 }
-"""What reads a sentence, by the kind that a configuration names."""
+"""The encoders, by the kind that a configuration names."""

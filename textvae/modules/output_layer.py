@@ -1,4 +1,4 @@
-"""States become log-probabilities of tokens, without ever holding the logits of a whole batch."""
+"""The output layer: from states to log-probabilities of tokens, without storing the logits of a whole batch."""
 
 from __future__ import annotations
 
@@ -12,35 +12,40 @@ from torch.nn import functional
 from textvae.support.options import Size
 
 SLAB = 2**21
-"""Logits held at once, where they are those of `ROWS` tokens or more: 8 MiB in fp32, which a core's cache can hold."""
+"""Maximum number of logits in memory at once: 8 MiB in fp32, which fits into the cache of a CPU core.
+
+If this is less than the logits of `ROWS` tokens, those of `ROWS` tokens are in memory at once.
+"""
 
 ROWS = {"cpu": 512, "cuda": 4096}
-"""Tokens of a slab at the least: each slab reads the whole weight, and adds to its whole gradient, which must not take
-longer than the products themselves. Measured on a CPU alone."""
+"""Minimum number of tokens in a slab, by device. Measured on a CPU only.
+
+Each slab reads the whole weight and updates its whole gradient; this must not take longer than the matrix products.
+"""
 
 
 def _slab_rows(weight: Tensor) -> int:
-    """How many tokens' logits are held at once, for a weight (V, D)."""
+    """Number of tokens in a slab, given a weight (V, D)."""
     return max(ROWS.get(weight.device.type, ROWS["cpu"]), SLAB // len(weight))
 
 
 def _product_dtype(tensor: Tensor) -> torch.dtype:
-    """The dtype of matrix products, by autocast's rule, which leaves float64 alone."""
+    """The dtype in which autocast computes matrix products; float64 stays float64."""
     kind = tensor.device.type
     lower = torch.is_autocast_enabled(kind) and tensor.dtype != torch.float64
     return torch.get_autocast_dtype(kind) if lower else tensor.dtype
 
 
 class _TokenLogLikelihood(torch.autograd.Function):
-    """log softmax(h W^T + b)[y] of N tokens, the gradient computed slab by slab while the logits are at hand.
+    """log softmax(h W^T + b)[y] of N tokens, computed slab by slab together with its gradient.
 
-    d log p / d logits = onehot(y) - softmax, so with the logits of a slab at hand both matrix products of the
-    backward pass can be done at once, and the logits are forgotten. The weight's gradient is a sum over tokens,
-    so it is only right if all tokens get the same gradient from above; they do when the loss is a mean over
-    sentences of sums over tokens. Otherwise the backward pass computes the logits anew.
+    d log p / d logits = onehot(y) - softmax. Therefore the forward pass computes both matrix products of the backward
+    pass while the logits of a slab are in memory, and then frees the logits. The weight's gradient is a sum over
+    tokens, so this is valid only if the gradient from above is the same for all tokens. It is if the loss is a mean
+    over sentences of sums over tokens. Otherwise the backward pass computes the logits again.
 
-    A caller under `torch.no_grad` says so with ``recording``: in here gradients are off in any case, and a parameter
-    asks for its gradient still.
+    ``recording`` is False if the caller runs under `torch.no_grad`. This class cannot tell by itself: inside it,
+    gradients are always off, and parameters still require theirs.
     """
 
     @staticmethod
@@ -74,7 +79,15 @@ class _TokenLogLikelihood(torch.autograd.Function):
 def _slabs(
     states: Tensor, weight: Tensor, bias: Tensor, targets: Tensor, gradient: Tensor | None
 ) -> tuple[Tensor, ...]:
-    """Log-likelihoods (N,), and, given their gradient (N,), those of states (N, D), weight (V, D) and bias (V,)."""
+    """The log-likelihoods (N,) and, if their gradient (N,) is given, the gradients of states, weight and bias.
+
+    Args:
+        states: (N, D).
+        weight: (V, D).
+        bias: (V,).
+        targets: ids, (N,).
+        gradient: gradient of the loss with respect to the log-likelihoods, (N,); None: compute no gradients.
+    """
     precise = torch.promote_types(states.dtype, torch.float32)
     result = torch.empty(len(states), dtype=precise, device=states.device)
     if gradient is not None:
@@ -108,10 +121,10 @@ class OutputLayer(nn.Module):
     """p(x_t | state_t) = softmax(W state_t + b).
 
     Args:
-        input_size: D of the states.
+        input_size: D, size of the states.
         vocabulary_size: V.
-        weight_size: columns of W; where it is not D, as when W is tied to smaller word vectors, the states are
-            projected to it first. None: D.
+        weight_size: number of columns of W; None: D. If it is not D, because W is tied to word vectors of another
+            size, the states are projected to this size first.
     """
 
     def __init__(self, input_size: int, vocabulary_size: int, weight_size: int | None = None) -> None:
@@ -121,7 +134,7 @@ class OutputLayer(nn.Module):
         self.linear = nn.Linear(size, vocabulary_size)
 
     def logits(self, states: Tensor) -> Tensor:
-        """Logits (..., V) of states (..., D)."""
+        """The logits (..., V) of states (..., D)."""
         return functional.linear(self.projection(states), self.linear.weight, self.linear.bias)
 
     def log_likelihood(self, states: Tensor, targets: Tensor, mask: Tensor) -> Tensor:
@@ -130,7 +143,7 @@ class OutputLayer(nn.Module):
         Args:
             states: (K, B, T, D).
             targets: ids, (B, T).
-            mask: True on real tokens, (B, T); the others are not even projected.
+            mask: True on real tokens, (B, T); the others are skipped.
         """
         samples, sentences = states.shape[:2]
         real = self.projection(states[:, mask].flatten(0, 1))
@@ -145,26 +158,26 @@ class OutputLayer(nn.Module):
         return tokens.new_zeros(samples, sentences).scatter_add_(1, sentence_of, tokens.view(samples, -1))
 
     def likeliest(self, states: Tensor) -> Tensor:
-        """The token of the largest probability for each of N states (N, D), ids (N,)."""
+        """The id of the most probable token for each of N states (N, D), shape (N,)."""
         rows = _slab_rows(self.linear.weight)
         return torch.cat([self.logits(part).argmax(-1) for part in states.split(rows)])
 
 
 class BagOfWords(nn.Module):
-    """p_bag(x | z) = prod_t softmax(f(z))[x_t]: the words of a sentence from z alone, in no order (Zhao et al. 2017).
+    """p_bag(x | z) = prod_t softmax(f(z))[x_t]: predicts the words from z without their order (Zhao et al. 2017).
 
-    A second decoder that cannot do without z, with a loss of its own in training; it writes nothing. Most of the tokens
-    of a document are function words, which say nothing of its topic; weighted as in TF-IDF, they count for little.
+    It is a second decoder, which depends on z alone and is used only for an additional loss in training. Most tokens
+    of a document are function words, which do not depend on its topic; TF-IDF weights reduce their influence.
 
     Args:
         latent_size: Z.
         vocabulary_size: V.
-        hidden_size: of f's hidden layer; None: f is linear, so that topics are directions of z (Miao et al.
+        hidden_size: size of the hidden layer of f; None: f is linear, so that topics are directions of z (Miao et al.
             2016).
-        weights: "counts": each token counts 1; or "tf_idf": the n tokens of a word count
-            (1 + log n) (1 + log((1 + N) / (1 + N_word))) instead of n, where N_word of the N sentences that training
-            has seen so far have the word (with several processes, those of the first); a token of a batch counts 1 on
-            average.
+        weights: weights of the tokens. "counts": the weight of each token is 1. "tf_idf": the n tokens of a word have
+            the weight (1 + log n) (1 + log((1 + N) / (1 + N_word))) together, where N is the number of sentences in
+            training so far (in the first process, if there are several), and N_word of them contain the word; the
+            weights of a batch are scaled to a mean of 1.
     """
 
     documents: Tensor
@@ -200,17 +213,17 @@ class BagOfWords(nn.Module):
         return (chosen * (self._weights(targets, mask) if self.tf_idf else mask)).sum(-1)
 
     def _weights(self, targets: Tensor, mask: Tensor) -> Tensor:
-        """What each token counts, (B, T), 0 for pads; in training the sentences are counted first."""
+        """The TF-IDF weight of each token, (B, T), 0 for pads; in training the sentences are counted first."""
         counts = torch.zeros(len(targets), len(self.frequencies), device=targets.device)
         counts.scatter_add_(1, targets, mask.to(counts.dtype))
         if self.training:
             self.documents += len(targets)
             self.frequencies += (counts > 0).sum(0)
         rarity = 1 + torch.log((1 + self.documents) / (1 + self.frequencies))
-        repeated = counts.gather(1, targets).clamp(min=1)  # pads may stand for a word that is not there
+        repeated = counts.gather(1, targets).clamp(min=1)  # the id of a pad may have count 0
         weights = (1 + repeated.log()) / repeated * rarity[targets] * mask
         return weights * (mask.sum() / weights.sum())
 
 
 BAGS: dict[str, type[nn.Module]] = {"softmax": BagOfWords}
-"""Second decoders of the words in no order, by the kind that a configuration names."""
+"""The decoders that ignore word order, by the kind that a configuration names."""

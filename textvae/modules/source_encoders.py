@@ -1,4 +1,4 @@
-"""Word vectors become a state of every token, for decoders that attend to them."""
+"""Encoders that return a state for each token, to which decoders attend."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from textvae.support.options import Dropout, Size
 
 
 class LSTMStates(nn.Module):
-    """An LSTM that reads the sentence both ways; a linear layer joins the two states of each token.
+    """A bidirectional LSTM; a linear layer combines the two states of each token.
 
     Args:
-        embedding_size: E of the word vectors.
-        hidden_size: D of the states and of each direction.
+        embedding_size: E, size of the word vectors.
+        hidden_size: D, size of the states and of the hidden state of each direction.
         layers: number of stacked LSTMs.
-        dropout: on the word vectors and between layers.
+        dropout: dropout rate on the word vectors and between layers.
     """
 
     def __init__(
@@ -37,10 +37,10 @@ class LSTMStates(nn.Module):
         self.join = nn.Linear(2 * hidden_size, hidden_size)
 
     def forward(self, vectors: Tensor, mask: Tensor) -> Tensor:
-        """States (B, S, D); those of pads mean nothing.
+        """The states (B, S, D) of all tokens; those of pads must not be used.
 
         Args:
-            vectors: (B, S, E).
+            vectors: word vectors, (B, S, E).
             mask: True on real tokens, (B, S); every sentence has one or more.
         """
         # The backward direction must start at the last real token, not at the pads.
@@ -52,15 +52,15 @@ class LSTMStates(nn.Module):
 
 
 class TransformerStates(nn.Module):
-    """A transformer encoder with the norm before each part (Xiong et al. 2020), and sinusoids for positions.
+    """A transformer encoder with layer norm before each sublayer (Xiong et al. 2020) and sinusoidal positions.
 
-    It has eight heads, or as many as go evenly into its size.
+    It has gcd(D, 8) heads: eight, if 8 divides D.
 
     Args:
-        embedding_size: E of the word vectors.
-        hidden_size: D of the states.
+        embedding_size: E, size of the word vectors.
+        hidden_size: D, size of the states.
         layers: number of blocks.
-        dropout: on the word vectors and in each block.
+        dropout: dropout rate on the word vectors and in each block.
 
     References:
         Attention Is All You Need (Vaswani et al. 2017), https://arxiv.org/abs/1706.03762
@@ -86,10 +86,10 @@ class TransformerStates(nn.Module):
         )
 
     def forward(self, vectors: Tensor, mask: Tensor) -> Tensor:
-        """States (B, S, D); those of pads mean nothing.
+        """The states (B, S, D) of all tokens; those of pads must not be used.
 
         Args:
-            vectors: (B, S, E).
+            vectors: word vectors, (B, S, E).
             mask: True on real tokens, (B, S); every sentence has one or more.
         """
         states = self.projection(self.dropout(vectors))
@@ -97,7 +97,7 @@ class TransformerStates(nn.Module):
 
 
 def _sinusoids(states: Tensor) -> Tensor:
-    """The positions (S, D) of states (B, S, D): sines and cosines of wavelengths from 2 pi to 20,000 pi."""
+    """Position vectors (S, D) for states (B, S, D): sines and cosines with wavelengths from 2 pi to 20,000 pi."""
     length, size = states.shape[1:]
     half = (size + 1) // 2
     position = torch.arange(length, device=states.device, dtype=torch.float32)[:, None]
@@ -106,4 +106,4 @@ def _sinusoids(states: Tensor) -> Tensor:
 
 
 SOURCE_ENCODERS: dict[str, type[nn.Module]] = {"lstm": LSTMStates, "transformer": TransformerStates}
-"""What makes a state of every token, by the kind that a configuration names."""
+"""The encoders that return a state for each token, by the kind that a configuration names."""
