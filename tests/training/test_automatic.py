@@ -89,7 +89,10 @@ def test_a_resumed_run_keeps_its_values(some):
     ("override", "message"),
     [
         ("model.dropout=auto", r"got it for model\.dropout; did you mean model\.word_dropout"),
-        ("training.logging_step=auto", r"got it for training\.logging_step; did you mean training\.logging_steps\?"),
+        (
+            "training.logging_step=auto",
+            r"got it for training\.logging_step; did you mean training\.logging_steps\?",
+        ),
         ("training.max_step=3", r"training\.max_step: no such key; did you mean max_steps\?"),
         ("corpus.streaming=true", "expected a stored corpus to look at, got a stream"),
         ("corpus.trian=x", r"corpus\.trian: no such key; did you mean train\?"),
