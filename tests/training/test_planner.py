@@ -467,7 +467,7 @@ def test_the_rate_of_products_is_that_of_the_clock(monkeypatch):
 
 def test_time_that_has_passed_counts():
     statistics = corpus(200_000)
-    whole, rest = (plan(statistics, 5, speed_of, spent=spent) for spent in (0, 120))
+    whole, rest = (plan(statistics, 5, speed_of, spent=spent) for spent in (60, 120))
     assert trained_tokens(whole, statistics) > 1.2 * trained_tokens(rest, statistics)
     assert 240 < rest.seconds <= 300
     late = plan(corpus(200_000), 5, speed_of, spent=1_000)
