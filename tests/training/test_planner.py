@@ -384,6 +384,7 @@ def test_sections_and_lines():
         ),
         (corpus(2_000_000), 5, r"There is time for \d.* of the texts"),
         (corpus(2_000), 5, r"This takes about \d\.\d of the 5 minutes\."),
+        (corpus(2_000, 60), 0.2, r"This takes about 0\.\d minutes, more than the 0\.2 given"),
     ],
 )
 def test_remarks(statistics, minutes, remark):
@@ -462,3 +463,20 @@ def test_the_rate_of_products_is_that_of_the_clock(monkeypatch):
     matrix_rate.cache_clear()
     assert matrix_rate(torch.float32) == pytest.approx(2 * 512**3)
     matrix_rate.cache_clear()
+
+
+def test_time_that_has_passed_counts():
+    statistics = corpus(200_000)
+    whole, rest = (plan(statistics, 5, speed_of, spent=spent) for spent in (60, 120))
+    assert trained_tokens(whole, statistics) > 1.2 * trained_tokens(rest, statistics)
+    assert 240 < rest.seconds <= 300
+    late = plan(corpus(200_000), 5, speed_of, spent=1_000)
+    assert late["training.max_steps"] >= 600
+    assert late.seconds > 1_000, "half of the time is left in any case"
+
+
+def test_the_fewest_steps_are_taken_where_there_is_hardly_time():
+    statistics = corpus(2_000, 60)
+    found = plan(statistics, 0.2, speed_of)
+    assert found["training.max_steps"] == 600
+    assert 12 < found.seconds < 36

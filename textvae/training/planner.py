@@ -27,6 +27,9 @@ OF_STEPS, OF_MEASURING, OF_PREPARING = 0.8, 0.1, 0.25
 PREPARING = 1.5e-6
 """Seconds a character: a tokenizer is learnt from it, and it is tokenised."""
 
+LONGER = 3.0
+"""How many times the stated time the fewest steps that learn anything may take; it is said."""
+
 SCORING, BESIDE = 0.4, 2.0
 """Cost of a token that is measured, in tokens that are trained on: for each draw of z, and for all else once."""
 
@@ -188,7 +191,7 @@ def plan(
         spent: seconds of the time that have passed already.
 
     Raises:
-        UserError: if the corpus is too small, or the time too short, for anything useful.
+        UserError: if the corpus is too small, or the time far too short, for anything useful.
 
     Example:
         >>> from textvae.text.statistics import statistics_of
@@ -312,7 +315,7 @@ def _choose_steps(draft: _Draft, seconds: float) -> float:
         seconds: that there are for it.
 
     Raises:
-        UserError: if there is no time for the fewest steps that learn anything.
+        UserError: if the fewest steps that learn anything take much longer.
     """
     rate = draft.chosen_rate(REFERENCE)
     size = draft.take(rules.batch_size(draft.texts, lambda size: seconds * rate / (size * draft.length)))
@@ -320,21 +323,21 @@ def _choose_steps(draft: _Draft, seconds: float) -> float:
     if "training.max_steps" in draft.given or "training.num_train_epochs" not in draft.given:
         if "training.max_steps" not in draft.given:
             _check_time(draft, seconds, rules.FEWEST_STEPS * of_step)
-        draft.take(rules.max_steps(seconds / of_step, size, draft.texts))
+        draft.take(rules.max_steps(max(rules.FEWEST_STEPS, seconds / of_step), size, draft.texts))
     return draft.steps * of_step
 
 
 def _check_time(draft: _Draft, seconds: float, fewest: float) -> None:
-    """Refuse a time in which nothing is learnt.
+    """Refuse a time in which far from anything is learnt.
 
     Args:
         draft: with the sizes.
         seconds: that there are for steps.
         fewest: seconds of the fewest steps that learn anything.
     """
-    if seconds < fewest:
-        # A quarter more, since with more time more is measured.
-        needed = 1.25 * (draft.spent + draft.seconds - seconds + fewest) / 60
+    # A quarter more, since with more time more is measured.
+    needed = 1.25 * (draft.spent + draft.seconds - seconds + fewest) / 60
+    if seconds < fewest and needed > LONGER * draft.minutes:
         raise UserError(
             f"expected {math.ceil(10 * needed) / 10:g} minutes or more, got {draft.minutes:g}, in which a model "
             "of these texts learns nothing: give more, or a smaller tokenizer.maximum_length or model.hidden_size"
@@ -383,4 +386,10 @@ def _remarks(draft: _Draft, seconds: float) -> Iterator[str]:
         yield f"{percent(beyond)} of the tokens lie beyond the maximum length and are not read: {advice}."
     if draft.passes < 1:
         yield f"There is time for {percent(draft.passes)} of the texts: more minutes make the model better."
+    if seconds > 66 * minutes:
+        yield (
+            f"This takes about {seconds / 60:.1f} minutes, more than the {minutes:g} given: in fewer steps hardly "
+            "anything is learnt."
+        )
+        return
     yield f"This takes about {seconds / 60:.1f} of the {minutes:g} minutes."
