@@ -16,7 +16,8 @@ from textvae.support.precision import lstm_in_bf16
 from textvae.text.batches import Batch
 from textvae.text.fields import Fields, LabelField, SourceField, TargetField, TextField
 from textvae.text.tokenizer import train_tokenizer
-from textvae.training.trainer import TextVAETrainer, TextVAETrainingArguments
+from textvae.training.arguments import TextVAETrainingArguments
+from textvae.training.trainer import TextVAETrainer
 
 needs_bf16 = pytest.mark.skipif(not lstm_in_bf16(), reason="needs a CPU that computes LSTMs in bf16")
 VOCABULARY = 30

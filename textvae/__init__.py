@@ -13,7 +13,8 @@ if TYPE_CHECKING:
     from textvae.models.language import TextVAEConfig, TextVAEModel
     from textvae.models.seq2seq import Seq2SeqVAEConfig, Seq2SeqVAEModel
     from textvae.text.corpus import load_corpus
-    from textvae.training.trainer import TextVAETrainer, TextVAETrainingArguments
+    from textvae.training.arguments import TextVAETrainingArguments
+    from textvae.training.trainer import TextVAETrainer
 
     __version__: str
 
@@ -40,7 +41,7 @@ _HOMES = {
     "TextVAEEmbedder": "textvae.interfaces.embedder",
     "TextVAEModel": "textvae.models.language",
     "TextVAETrainer": "textvae.training.trainer",
-    "TextVAETrainingArguments": "textvae.training.trainer",
+    "TextVAETrainingArguments": "textvae.training.arguments",
     "Translator": "textvae.interfaces.translator",
     "load_corpus": "textvae.text.corpus",
 }

@@ -22,7 +22,8 @@ from textvae.models.language import TextVAEConfig, TextVAEModel
 from textvae.objectives.elbo import ELBO
 from textvae.text.batches import Batch
 from textvae.text.fields import Fields, TextField
-from textvae.training.trainer import TextVAETrainer, TextVAETrainingArguments
+from textvae.training.arguments import TextVAETrainingArguments
+from textvae.training.trainer import TextVAETrainer
 
 SAMPLES = 500
 """K of the importance-weighted bound."""

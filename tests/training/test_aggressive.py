@@ -7,7 +7,8 @@ import torch
 from textvae.objectives.elbo import ELBO
 from textvae.support.errors import UserError
 from textvae.training.aggressive import AggressiveEncoder
-from textvae.training.trainer import TextVAETrainer, TextVAETrainingArguments
+from textvae.training.arguments import TextVAETrainingArguments
+from textvae.training.trainer import TextVAETrainer
 
 SETTINGS = {"updates": 6, "window": 2}
 

@@ -21,9 +21,9 @@ from textvae.support.errors import UserError
 from textvae.support.options import ArgumentsOf, parameters
 from textvae.text.corpus import load_corpus
 from textvae.text.fields import FieldOptions
+from textvae.training.arguments import TextVAETrainingArguments
 from textvae.training.recipe import recipe_of
 from textvae.training.schema import EvaluationOptions, configurable_meters, model_section
-from textvae.training.trainer import TextVAETrainingArguments
 
 # ---- which options there are
 

@@ -26,11 +26,11 @@ from textvae.interfaces.translator import Translator
 from textvae.models.checkpoint import last_whole_checkpoint
 from textvae.support.errors import UserError
 from textvae.training import run_folder
+from textvae.training.arguments import TextVAETrainingArguments
 from textvae.training.recipe import read_recipe
 from textvae.training.record import MAY_CHANGE, ROWS, Record, differences, digest
 from textvae.training.run import run
 from textvae.training.run_folder import RunFolder
-from textvae.training.trainer import TextVAETrainingArguments
 
 STEP = 8
 CORPUS = DatasetDict({split: Dataset.from_dict({"text": ["a b", "c"]}) for split in ("train", "validation")})

@@ -17,7 +17,8 @@ from textvae.objectives.schedules import KLWeight
 from textvae.support.errors import UserError
 from textvae.support.precision import check_bf16
 from textvae.text.samplers import evaluation_loader
-from textvae.training.trainer import TextVAETrainer, TextVAETrainingArguments
+from textvae.training.arguments import TextVAETrainingArguments
+from textvae.training.trainer import TextVAETrainer
 
 
 def trained(trainer):

@@ -18,7 +18,7 @@ from textvae.support.errors import UserError
 from textvae.support.options import Size, check, check_fields, did_you_mean, parameters, unknown
 from textvae.text.corpus import load_corpus
 from textvae.text.fields import FieldOptions
-from textvae.training.trainer import TextVAETrainingArguments
+from textvae.training.arguments import TextVAETrainingArguments
 
 RATE = 8.0
 """Default target rate in nats per sentence, for a recipe without a KL weight or a target rate."""

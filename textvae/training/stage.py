@@ -17,12 +17,13 @@ from textvae.models.checkpoint import load_run
 from textvae.models.refinement import Refinement, refined_reading
 from textvae.support.errors import UserError
 from textvae.text.fields import Fields
+from textvae.training.arguments import TextVAETrainingArguments
 from textvae.training.clock import Clock
 from textvae.training.curves import Curves
 from textvae.training.prior import start_prior
 from textvae.training.progress import Progress
 from textvae.training.recipe import Recipe
-from textvae.training.trainer import TextVAETrainer, TextVAETrainingArguments
+from textvae.training.trainer import TextVAETrainer
 
 Tokens: TypeAlias = DatasetDict | IterableDatasetDict
 """A corpus whose splits the model's fields have prepared."""
