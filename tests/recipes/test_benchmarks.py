@@ -137,8 +137,8 @@ def test_flops_are_those_that_torch_counts(scripts, kind):
             model.config, work
         )
         assert counted(lambda: model(**batch, samples=2)) == scripts.measure.flops(model.config, work, twice)
-    # The encoder's first state is constant, so its part of the gradient, one position in 31, is missing. (Torch does not
-    # count the products that our output layer adds in place.)
+    # The encoder's first state is constant, so its part of the gradient, one position in 31, is missing. (Torch does
+    # not count the products that our output layer adds in place.)
     trained = counted(lambda: textbook.loss(batch).backward())
     assert trained == pytest.approx(3 * scripts.measure.flops(model.config, work, work), rel=0.01)
 
