@@ -77,10 +77,16 @@ def test_information_at_its_bound_is_not_taken_for_a_waste():
 
 def test_few_sentences_are_not_taken_for_little_information():
     """Five sentences, all told apart, show log 5 nats."""
-    found = evaluation(HEALTHY, sentences=5, mutual_information=1.6, mutual_information_sentences=5)
-    diagnosis = diagnose(found)
-    assert diagnosis.state == "healthy"
-    assert diagnosis.advice == "This was measured on 5 sentences, which show little: hold out more."
+    found = {"sentences": 5, "mutual_information": 1.6, "mutual_information_sentences": 5}
+    assert diagnose(evaluation(HEALTHY, **found)).state == "healthy"
+
+
+def test_five_sentences_are_no_ground_for_advice():
+    """Whatever they show."""
+    for found in ({}, {"kl": 0.1}):
+        assert diagnose(evaluation(HEALTHY, sentences=5, **found)).advice == (
+            "This was measured on 5 sentences, which show little: give more texts, or hold more of them out."
+        )
 
 
 WEAK = {"reconstruction_shuffled_z": 97.0}
@@ -102,19 +108,26 @@ COLLAPSED = {"kl": 0.1, "mutual_information": 0.1, "reconstruction_shuffled_z": 
         (
             Training(132, 100, gained=0.1),
             {},
-            "132 steps, of these 100 of warm-up are few: train longer.",
+            "132 steps, of these 100 of warm-up, are few: train longer.",
         ),
         (Training(599), {}, "599 steps are few: train longer."),
         (
             Training(3_000, 2_000),
             {},
-            "3,000 steps, of these 2,000 of warm-up are few: train longer.",
+            "3,000 steps, of these 2,000 of warm-up, are few: train longer.",
         ),
         (Training(3_000, gained=0.005), {}, ""),
         (
             Training(3_000, gained=0.02),
             {},
-            "The last evaluation was 2.0 % better than the one before: longer training makes the model better.",
+            "The last evaluation was 2.0 % better than the one before: train longer.",
+        ),
+        (Training(3_000, gained=-0.005), {}, ""),
+        (
+            Training(3_000, gained=-0.04),
+            {},
+            "The last evaluation was 4.0 % worse than the one before: the model learns its sentences by heart; give "
+            "more of them, or train less.",
         ),
         (
             None,

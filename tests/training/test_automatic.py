@@ -122,3 +122,10 @@ def test_a_trial_scales_the_estimate():
     speed = calibrated_speed(tried, seconds=0.05)
     assert 10 < speed(tried) < 1e6
     assert speed(other) / speed(tried) == pytest.approx(estimated_speed(other) / estimated_speed(tried))
+
+
+def test_processes_agree_without_a_trial(some, monkeypatch):
+    """What each would measure would differ."""
+    monkeypatch.setattr(automatic, "calibrated_speed", None)
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    assert read_recipe("recipe.yaml", since=-1_000.0).source == read_recipe("recipe.yaml").source

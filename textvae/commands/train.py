@@ -46,7 +46,7 @@ def train(
     why; any of them can be replaced. In a recipe the same is done for values that are auto, such as
     training.max_steps=auto. The run folder has everything that the other commands need.
     """
-    started = time.monotonic()
+    since = time.monotonic()
 
     from textvae.training.recipe import planned_recipe, read_recipe
     from textvae.training.recipes import recipe_file
@@ -56,7 +56,7 @@ def train(
     given = list(overrides or ())
     if output is not None:
         given.append(f"training.output_dir={output}")
-    how: Any = {"minutes": minutes, "started": started, "resume": resume}
+    how: Any = {"minutes": minutes, "since": since, "resume": resume}
     if file := recipe_file(what):
         recipe = read_recipe(file, given, **how)
     else:

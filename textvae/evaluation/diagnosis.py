@@ -29,7 +29,7 @@ MANY_UNKNOWN = 0.2
 """Share of the tokens that are UNK from which on a model learns to write little else."""
 
 GAINED = 0.01
-"""Share by which the last evaluation must be better than the one before to show that training was not at its end."""
+"""Share by which the last evaluation must differ from the one before to show that training ended too soon or late."""
 
 
 @dataclass(frozen=True)
@@ -98,6 +98,11 @@ def described(evaluation: Evaluation) -> dict[str, Any]:
 
 def _advice(e: Evaluation, cures: list[str]) -> str:
     """What explains the finding; what to try, the likeliest to help first."""
+    if e.sentences < FEW_SENTENCES:
+        return (
+            f"This was measured on {e.sentences} sentences, which show little: give more texts, or hold more of them "
+            "out."
+        )
     tried = ", or ".join(filter(None, (", ".join(cures[:-1]), *cures[-1:])))
     return " ".join([*_remarks(e), *([f"Try {tried}."] if cures else [])])
 
@@ -119,8 +124,6 @@ def _cures(e: Evaluation) -> list[str]:
 def _remarks(e: Evaluation) -> Iterator[str]:
     """What else explains the numbers, whatever the state."""
     training = e.training
-    if e.sentences < FEW_SENTENCES:
-        yield f"This was measured on {e.sentences} sentences, which show little: hold out more."
     if (unknown := e.get("unknown_tokens") or 0) > MANY_UNKNOWN:
         yield (
             f"{100 * unknown:.0f} % of the tokens are <unk>, which hides what the sentences say: "
@@ -128,13 +131,16 @@ def _remarks(e: Evaluation) -> Iterator[str]:
         )
     if training is None:
         return
+    gained = training.gained or 0
     if training.steps < FEW_STEPS or training.warmup > training.steps / 2:
-        warmup = f", of these {training.warmup:,} of warm-up" if training.warmup else ""
+        warmup = f", of these {training.warmup:,} of warm-up," if training.warmup else ""
         yield f"{training.steps:,} steps{warmup} are few: train longer."
-    elif (training.gained or 0) > GAINED:
+    elif gained > GAINED:
+        yield f"The last evaluation was {100 * gained:.1f} % better than the one before: train longer."
+    elif gained < -GAINED:
         yield (
-            f"The last evaluation was {100 * training.gained:.1f} % better than the one before: "  # type: ignore[operator]
-            "longer training makes the model better."
+            f"The last evaluation was {-100 * gained:.1f} % worse than the one before: the model learns its "
+            "sentences by heart; give more of them, or train less."
         )
     rate = training.target_rate
     if rate is not None and abs(e.kl - rate) > MISSED * rate:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import os
 from collections.abc import Callable, Iterable, Iterator
 from itertools import islice
 from typing import TypeVar
@@ -17,6 +18,11 @@ Result = TypeVar("Result")
 def join() -> None:
     """Become one of the processes that torchrun has started; alone, nothing happens."""
     PartialState()
+
+
+def started() -> int:
+    """How many processes torchrun has started, also before they have joined; 1 without it."""
+    return int(os.environ.get("WORLD_SIZE", "1"))
 
 
 def leave() -> None:

@@ -14,11 +14,12 @@ from datasets import Dataset
 
 from textvae.support.errors import UserError
 from textvae.support.options import did_you_mean
+from textvae.support.processes import started
 from textvae.support.yaml import read_yaml
 from textvae.text.corpus import load_corpus
 from textvae.text.statistics import Statistics, statistics_of
 from textvae.training.planner import REFERENCE, SECTIONS, Plan, plan
-from textvae.training.speed import Sizes
+from textvae.training.speed import Sizes, nominal_speed
 from textvae.training.trial import calibrated_speed
 
 AUTO = "auto"
@@ -49,7 +50,7 @@ def filled(
     wanted: Collection[str] | None,
     minutes: float = MINUTES,
     *,
-    started: float | None = None,
+    since: float | None = None,
     resume: bool = False,
 ) -> tuple[Source, Plan | None]:
     """The sections with chosen values, and the plan that chose them, or None if they are those of an earlier run.
@@ -60,21 +61,21 @@ def filled(
         source: the sections, whose corpus is valid.
         wanted: keys to choose, whatever they say now; None: all that the planner chooses and the source lacks.
         minutes: how long all may take.
-        started: when the time began, by `time.monotonic`; None: now.
+        since: when the time began, by `time.monotonic`; None: now.
         resume: take the values of the run in ``training.output_dir``, if there is one.
 
     Raises:
         UserError: if a key is none that can be chosen, if the corpus is a stream or has no single text, or as
             `planner.plan` says.
     """
-    started = time.monotonic() if started is None else started
+    since = time.monotonic() if since is None else since
     given = without(source, wanted or ())
     earlier = Path(source["training"]["output_dir"], "recipe.yaml")
     if resume and earlier.is_file():
         chosen = flat(read_yaml(earlier, "a recipe"))
         return put_missing(given, {key: chosen[key] for key in wanted or chosen if key in chosen}), None
     statistics = _statistics(given["corpus"])
-    found = timed_plan(statistics, minutes, time.monotonic() - started, _decided(given, wanted or ()))
+    found = timed_plan(statistics, minutes, time.monotonic() - since, _decided(given, wanted or ()))
     known = found.values()
     if strange := [key for key in wanted or () if key not in known]:
         hints = ", ".join(f"{key}{did_you_mean(key, known)}" for key in strange)
@@ -98,12 +99,16 @@ def flat(source: Mapping[str, Any], place: str = "") -> dict[str, Any]:
 def timed_plan(statistics: Statistics, minutes: float, spent: float, given: dict[str, Any]) -> Plan:
     """The plan by the speed of a model like the one that the estimated speed would allow.
 
+    Of several processes each must come to the same plan, so theirs goes by a speed that is not measured.
+
     Args:
         statistics: of the corpus.
         minutes: how long all may take.
         spent: seconds of these that have passed.
         given: values that stand, by key.
     """
+    if (processes := started()) > 1:
+        return plan(statistics, minutes, lambda sizes: processes * nominal_speed(sizes), given)
     values = plan(statistics, minutes, given=given, spent=spent).values() | given
     vocabulary = values["tokenizer.vocabulary_size"] or statistics.most_pieces
     tokens = statistics.tokens(values["tokenizer.kind"], vocabulary)

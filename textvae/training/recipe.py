@@ -73,7 +73,7 @@ def read_recipe(
     overrides: Sequence[str] = (),
     *,
     minutes: float = MINUTES,
-    started: float | None = None,
+    since: float | None = None,
     resume: bool = False,
 ) -> Recipe:
     """Read a recipe from a YAML file, put ``overrides`` in it, see `recipe_of`, and choose what is ``auto``.
@@ -82,7 +82,7 @@ def read_recipe(
         path: a YAML file.
         overrides: ``section.key=value``, the value in YAML, e.g. ``training.max_steps=100``.
         minutes: how long training may take, for values that are ``auto``.
-        started: when the time began, by `time.monotonic`; None: now.
+        since: when the time began, by `time.monotonic`; None: now.
         resume: for values that are ``auto`` take those of the run in the folder, if there is one.
 
     Raises:
@@ -97,7 +97,7 @@ def read_recipe(
         raise UserError(f"{path}: {len(faults)} to mend: " + "; ".join(faults))
     # All faults before the corpus is looked at.
     recipe_of(without(source, keys), name=str(path))
-    chosen, plan = filled(source, keys, minutes, started=started, resume=resume)
+    chosen, plan = filled(source, keys, minutes, since=since, resume=resume)
     return replace(recipe_of(chosen, name=str(path)), plan=plan)
 
 
@@ -106,7 +106,7 @@ def planned_recipe(
     overrides: Sequence[str] = (),
     *,
     minutes: float = MINUTES,
-    started: float | None = None,
+    since: float | None = None,
     resume: bool = False,
 ) -> Recipe:
     """The recipe for a corpus, all of whose values are chosen but those in ``overrides``.
@@ -115,7 +115,7 @@ def planned_recipe(
         corpus: as `load_corpus` takes it.
         overrides: as `read_recipe`; one of them names ``training.output_dir``.
         minutes: how long training may take.
-        started: when the time began, by `time.monotonic`; None: now.
+        since: when the time began, by `time.monotonic`; None: now.
         resume: take the values of the run in the folder, if there is one.
 
     Raises:
@@ -129,7 +129,7 @@ def planned_recipe(
     # All faults before the corpus is looked at.
     source = without(source, automatic(source))
     recipe_of(source, name=name)
-    chosen, plan = filled(source, None, minutes, started=started, resume=resume)
+    chosen, plan = filled(source, None, minutes, since=since, resume=resume)
     return replace(recipe_of(chosen, name=name), plan=plan)
 
 
