@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import inspect
-from collections import Counter
+import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -19,12 +19,13 @@ from transformers.tokenization_utils_base import VERY_LARGE_INTEGER
 from textvae.errors import UserError
 from textvae.files import replacing_files_in
 from textvae.inference.bounds import bounds, tokens_at_once
+from textvae.inference.filling import Fillings
+from textvae.inference.filling import fill as filled_by_particles
 from textvae.inference.mode import evaluating
 from textvae.latent_space.fitted_priors import FittedPrior, fit_flow, fit_mixture, load_prior
 from textvae.latent_space.neighbours import Metric, nearest
 from textvae.latent_space.paths import PATHS, analogy, traversal
 from textvae.models.checkpoint import load_run, silenced
-from textvae.models.filling import fill
 from textvae.models.language import TextVAEModel
 from textvae.modules.distributions import sample as drawn
 from textvae.seeds import check_seed
@@ -480,13 +481,13 @@ class TextVAE:
         return fit_flow(means, deviations, seed=seed, show_progress_bar=show_progress_bar, **options)
 
     def fill(
-        self, text: str, blank: str = "___", n: int = 5, particles: int = 200, *, seed: int = 0
-    ) -> list[tuple[str, float]]:
+        self, text: str, blank: str = "___", n: int = 5, particles: int = 1000, *, seed: int = 0
+    ) -> Fillings:
         """The ``n`` likeliest ways to fill the blanks of a text, each with p(its words | the known words).
 
         What stands between two spaces is a word, and a blank is one or a part of one: of ``(___)`` the parentheses
-        are known. The probabilities are shares of weighted particles, see `models.filling`. With 200 they tell what
-        is likely, and still differ by tenths from seed to seed; the more particles, the more exact.
+        are known. The probabilities are shares of weighted particles, see `inference.filling`. They are as exact as
+        their effective sample size says, which grows with the particles; a `UserWarning` tells if it is small.
 
         Args:
             text: with blanks.
@@ -498,17 +499,27 @@ class TextVAE:
         Raises:
             UserError: if one word has two blanks, no particle finds words that fit, the seed is out of range, or the
                 model has classes.
+
+        Example:
+            >>> for text, probability in vae.fill("the ___ sleeps"):   # doctest: +SKIP
+            ...     print(text, probability)
         """
         check_seed(seed)
         if self.model.config.classes is not None:
             raise UserError("expected a model without classes, the only ones that fill blanks, got one with")
         with evaluating(self.model), seeded(generator_of(seed)):
             known = pattern(text, self.tokenizer, blank)
-            words, log_weights = fill(self.model, known, spellings(self.tokenizer), particles)
-        shares: Counter[tuple[str, ...]] = Counter()
-        for filling, share in zip(words, log_weights.softmax(0).tolist(), strict=True):
-            shares[filling] += share
-        return [(_filled(text, blank, filling), share) for filling, share in shares.most_common(n)]
+            drawn = filled_by_particles(self.model, known, spellings(self.tokenizer), particles)
+        likeliest = drawn.shares().most_common(n)
+        found = Fillings(
+            [_filled(text, blank, words) for words, _ in likeliest],
+            [share for _, share in likeliest],
+            drawn.effective_sample_size(),
+            particles,
+        )
+        if found.warning:
+            warnings.warn(found.warning, stacklevel=2)
+        return found
 
     def log_likelihood(
         self,
