@@ -19,9 +19,9 @@ text.fields text.samplers
 modules.encoders modules.distributions modules.classes modules.posteriors modules.priors modules.decoders
 modules.output_layer modules.attention modules.source_encoders modules.attentive_decoder modules.conditional_latents
 models.outputs models.configuration models.refinement models.base models.generation models.language models.seq2seq
-models.kinds models.filling models.checkpoint
+models.kinds models.checkpoint
 objectives.terms objectives.schedules objectives.rate objectives.elbo
-inference.mode inference.bounds
+inference.mode inference.bounds inference.proposals inference.vocabulary inference.particles inference.filling
 evaluation.bleu evaluation.translation evaluation.quantities
 evaluation.meters.sums evaluation.meters.likelihood evaluation.meters.entropy evaluation.meters.characters
 evaluation.meters.perplexity evaluation.meters.latent_use evaluation.meters.mutual_information

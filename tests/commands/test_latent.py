@@ -55,17 +55,25 @@ def test_traverse(textvae, vae, trained):
 
 
 def test_fill(textvae, vae, trained, monkeypatch):
-    options = ("-n", 3, "--particles", 50, "--seed", 4, "--blank", "_")
-    expected = vae.fill("a _ c", "_", 3, 50, seed=4)
+    options = ("-n", 3, "--particles", 800, "--seed", 4, "--blank", "_")
+    expected = vae.fill("a _ c", "_", 3, 800, seed=4)
     code, out, err = textvae("fill", trained, "a _ c", *options)
     assert (code, err) == (0, "")
     assert out.splitlines() == [f"{share:6.1%}  {text}" for text, share in expected]
     rows = [{"text": text, "probability": share} for text, share in expected]
-    assert json.loads(textvae("fill", trained, "a _ c", *options, "--json")[1]) == rows
+    row = {"fillings": rows, "effective_sample_size": pytest.approx(expected.effective_sample_size)}
+    assert json.loads(textvae("fill", trained, "a _ c", *options, "--json")[1]) == row
     typed(monkeypatch, "a _ c\nd e\n")
     found = json.loads(textvae("fill", trained, "-", *options, "--json")[1])
-    assert found[0] == rows
-    assert found[1] == [{"text": "d e", "probability": pytest.approx(1)}]
+    assert found[0] == row
+    assert found[1]["fillings"] == [{"text": "d e", "probability": pytest.approx(1)}]
+
+
+def test_few_draws_are_remarked(textvae, trained):
+    code, out, err = textvae("fill", trained, "a ___ c", "-n", 1, "--particles", 40)
+    assert (code, len(out.splitlines()), len(err.splitlines())) == (0, 1, 1)
+    assert "a ___ c: expected an effective sample size of 100 or more, got" in err
+    assert "of 40 particles" in err
 
 
 def test_neighbours(textvae, vae, trained, file, tmp_path, monkeypatch):

@@ -5,6 +5,7 @@ import tiny
 import torch
 from torch.distributions import MultivariateNormal, Normal, kl_divergence
 
+from textvae.evaluation.meters.latent_use import LatentUse
 from textvae.inference.bounds import bounds
 from textvae.models.outputs import Reading
 from textvae.modules.distributions import diagonal_gaussian
@@ -169,3 +170,33 @@ def test_a_generator_decides_the_draws():
     assert torch.equal(one, same)
     assert not torch.equal(one, other)
     assert torch.equal(torch.get_rng_state(), state)
+
+
+def test_the_kl_to_a_mixture_is_that_of_quadrature():
+    """Not VaDE's upper bound, which is far above it where the components overlap."""
+    torch.manual_seed(4)
+    model = tiny.model(latent_size=1, prior_components=4)
+    with torch.no_grad():
+        model.prior.means.copy_(torch.linspace(-1.5, 1.5, 4)[:, None])
+        model.prior.log_variances.fill_(-1.5)
+    batch = tiny.batch(4, 2)
+    found = bounds(model, batch, samples=20_000, generator=torch.Generator().manual_seed(0))
+    q, p = found.reading.posterior, found.reading.prior
+    z = torch.linspace(-15, 15, 30_001, dtype=torch.float64)[:, None, None].expand(-1, 2, 1)
+    log_q = q.log_prob(z)
+    exact = (log_q.exp() * (log_q - p.log_prob(z))).sum(0).detach() * (30 / 30_000)
+    torch.testing.assert_close(found.kl, exact, rtol=0, atol=0.03)
+    assert (kl_divergence(q, p) > exact + 0.3).all()
+    torch.testing.assert_close(found.kl_per_dimension.sum(-1), kl_divergence(q, p).detach())
+    assert (found.iw_nll <= found.neg_elbo + 1e-9).all()
+
+
+def test_the_meter_reports_the_kl_to_a_mixture_and_names_the_bound():
+    model, batch = tiny.model(latent_size=2, prior_components=3), tiny.batch(4, 2)
+    found = bounds(model, batch, samples=500)
+    meter = LatentUse()
+    meter.add(meter.measure(model, batch, found, 0, torch.Generator()))
+    value, how = meter.results()["kl"]
+    assert value == pytest.approx(float(found.kl.mean()))
+    bound = float(kl_divergence(found.reading.posterior, found.reading.prior).detach().mean())
+    assert how == f"raw, by Monte Carlo; VaDE's bound on it, which training takes, is {bound:.2f}"

@@ -409,16 +409,28 @@ def test_classes_are_refused_where_z_alone_is_meant(verb, arguments):
 
 
 def test_blanks_are_filled_with_words(vae):
-    found = vae.fill("a ___ c ___", n=4, particles=100, seed=2)
+    found = vae.fill("a ___ c ___", n=4, particles=800, seed=2)
     assert len(found) == 4
-    assert [share for _, share in found] == sorted((share for _, share in found), reverse=True)
+    assert found.probabilities == sorted(found.probabilities, reverse=True)
     for text, _ in found:
         first, word, third, last = text.split()
         assert (first, third) == ("a", "c")
         assert {word, last} <= set(ascii_lowercase)
-    assert found == vae.fill("a ___ c ___", n=4, particles=100, seed=2)
-    assert sum(share for _, share in vae.fill("a ___ c ___", n=100, particles=100)) == pytest.approx(1)
-    assert vae.fill("a b c", particles=10) == [("a b c", pytest.approx(1))]
+    assert 100 < found.effective_sample_size < found.particles == 800
+    assert not found.warning
+    assert found == vae.fill("a ___ c ___", n=4, particles=800, seed=2)
+    assert sum(vae.fill("a ___ c ___", n=1000, particles=800).probabilities) == pytest.approx(1)
+    assert list(vae.fill("a b c", particles=800)) == [("a b c", pytest.approx(1))]
+
+
+def test_a_small_effective_sample_size_is_warned_of(vae):
+    with pytest.warns(
+        UserWarning, match="effective sample size of 100 or more, got .* of 50 particles"
+    ) as caught:
+        found = vae.fill("a ___ c", particles=50)
+    assert found.effective_sample_size <= 50
+    assert [str(warning.message) for warning in caught] == [found.warning]
+    assert caught[0].filename == __file__
 
 
 # ---- no side effects

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -15,6 +17,8 @@ from textvae.support.files import check_name
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+
+    from textvae.inference.filling import Fillings
 
 
 def analogy(
@@ -54,7 +58,7 @@ def fill(
     text: Annotated[str, typer.Argument(help="With blanks; - reads texts from standard input, one a line.")],
     blank: Annotated[str, typer.Option(help="What stands for a missing word.")] = "___",
     n: Annotated[int, typer.Option("-n", min=1, help="So many fillings of each text, at most.")] = 5,
-    particles: Annotated[int, typer.Option(min=1, help="More are slower, and nearer to the truth.")] = 200,
+    particles: Annotated[int, typer.Option(min=1, help="More are slower, and nearer to the truth.")] = 1000,
     seed: Annotated[int, seed_option("Of all draws.")] = 0,
     as_json: Json = False,
 ) -> None:
@@ -63,14 +67,27 @@ def fill(
         raise UserError(f"expected a blank {blank} in the text, got none: write one for each missing word")
     texts = list(lines_of("-")) if text == "-" else [text]
     vae = load(run)
-    found = [vae.fill(text, blank, n, particles, seed=seed) for text in texts]
+    with warnings.catch_warnings(
+        action="ignore", category=UserWarning
+    ):  # they are printed below, in one line each
+        found = [vae.fill(text, blank, n, particles, seed=seed) for text in texts]
     if as_json:
-        rows = [[{"text": filled, "probability": share} for filled, share in fillings] for fillings in found]
+        rows = [_row_of(fillings) for fillings in found]
         print_json(rows if text == "-" else rows[0])
         return
-    for fillings in found:
+    for given, fillings in zip(texts, found, strict=True):
         for filled, share in fillings:
             print(f"{share:6.1%}  {one_line(filled)}")
+        if fillings.warning:
+            print(f"{one_line(given)}: {fillings.warning} (--particles)", file=sys.stderr)
+
+
+def _row_of(fillings: Fillings) -> dict[str, Any]:
+    """What ``--json`` says of a text: its fillings, and how far they can be relied on."""
+    return {
+        "fillings": [{"text": text, "probability": share} for text, share in fillings],
+        "effective_sample_size": fillings.effective_sample_size,
+    }
 
 
 def neighbours(

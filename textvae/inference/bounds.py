@@ -11,7 +11,7 @@ from torch import Tensor
 from textvae.models.base import VAEModel
 from textvae.models.outputs import Reading
 from textvae.models.refinement import Refinement, refined_reading
-from textvae.modules.distributions import along, kl_per_dimension, kl_per_sentence, sample
+from textvae.modules.distributions import along, kl_per_dimension, reported_kl, sample
 from textvae.text.batches import Batch
 
 TOKEN_SAMPLES = 8192
@@ -30,8 +30,9 @@ class Bounds:
     Attributes:
         neg_elbo: (B,).
         iw_nll: (B,).
-        kl: KL(q(z | x) ‖ p(z)), (B,).
-        kl_per_dimension: its share of each latent dimension, (B, Z).
+        kl: KL(q(z | x) ‖ p(z)), with a mixture prior its Monte Carlo estimate from the K draws, (B,).
+        kl_per_dimension: its share of each latent dimension, (B, Z); with a mixture prior the shares of VaDE's bound,
+            whose sum is above ``kl``.
         reading: what the model made of the batch, with the posterior after refinement.
         prior_mean: mean of the prior, in the shape of the posterior's mean.
     """
@@ -89,7 +90,7 @@ def bounds(
         log_weights.append(scores + prior.log_prob(z) - posterior.log_prob(z))
         # The mean so far is moved by a difference, which is 0 where the divergence does not depend on z.
         share = len(z) / (start + len(z))
-        kl = kl + share * (kl_per_sentence(posterior, prior, z) - kl)
+        kl = kl + share * (reported_kl(posterior, prior, z) - kl)
         kl_of_each = kl_of_each + share * (kl_per_dimension(posterior, prior, z) - kl_of_each)
     return Bounds(
         neg_elbo=kl - total / samples,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter
+import warnings
 from collections.abc import Sequence
 from typing import Any, Literal
 
@@ -12,13 +12,14 @@ from numpy.typing import NDArray
 from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
+from textvae.inference.filling import Fillings
+from textvae.inference.filling import fill as filled_by_particles
 from textvae.inference.mode import evaluating
 from textvae.interfaces.batching import said_in
 from textvae.interfaces.latent_walks import LatentWalks
 from textvae.latent_space.fitted_priors import FittedPrior, fit_flow, fit_mixture, load_prior
-from textvae.models.filling import fill
 from textvae.models.language import TextVAEModel
-from textvae.modules.distributions import sample as drawn
+from textvae.modules.distributions import sample as sampled
 from textvae.support.errors import UserError
 from textvae.support.randomness import generator_of, seeded
 from textvae.support.seeds import check_seed
@@ -93,7 +94,7 @@ class TextVAE(LatentWalks):
         chosen = self.model.prior if fitted is None else fitted
         generator = generator_of(seed)
         with torch.no_grad():
-            z = drawn(chosen(n, torch.empty(0, device=self.model.device)), 1, generator)[0]
+            z = sampled(chosen(n, torch.empty(0, device=self.model.device)), 1, generator)[0]
         if label is not None:
             z[:, self.model.config.latent_size :] = self._class_vector(label, z)
         # Draw another seed for the words, which would otherwise be sampled with the same noise as z.
@@ -219,13 +220,13 @@ class TextVAE(LatentWalks):
         return fit_flow(means, deviations, seed=seed, show_progress_bar=show_progress_bar, **options)
 
     def fill(
-        self, text: str, blank: str = "___", n: int = 5, particles: int = 200, *, seed: int = 0
-    ) -> list[tuple[str, float]]:
+        self, text: str, blank: str = "___", n: int = 5, particles: int = 1000, *, seed: int = 0
+    ) -> Fillings:
         """The ``n`` most probable ways to fill the blanks of a text, each with p(filled words | known words).
 
         Words are separated by spaces. A blank is a word or a part of a word: in ``(___)`` the parentheses are known.
-        Each probability is a share of weighted particles (`models.filling`). With 200 particles the ranking is useful,
-        but probabilities can differ by tenths between seeds; more particles make them more exact.
+        Each probability is a share of weighted particles (`inference.filling`). It is as exact as the effective sample
+        size of the particles says, which grows with their number; a `UserWarning` says if it is small.
 
         Args:
             text: a text with blanks.
@@ -237,6 +238,10 @@ class TextVAE(LatentWalks):
         Raises:
             UserError: if a word has two blanks, no particle finds words that fit, the seed is out of range, or the
                 model has classes.
+
+        Example:
+            >>> for text, probability in vae.fill("the ___ sleeps"):   # doctest: +SKIP
+            ...     print(text, probability)
         """
         check_seed(seed)
         if self.model.config.classes is not None:
@@ -245,11 +250,17 @@ class TextVAE(LatentWalks):
             )
         with evaluating(self.model), seeded(generator_of(seed)):
             known = pattern(as_list([text])[0], self.tokenizer, blank)
-            words, log_weights = fill(self.model, known, spellings(self.tokenizer), particles)
-        shares: Counter[tuple[str, ...]] = Counter()
-        for filling, share in zip(words, log_weights.softmax(0).tolist(), strict=True):
-            shares[filling] += share
-        return [(_filled(text, blank, filling), share) for filling, share in shares.most_common(n)]
+            drawn = filled_by_particles(self.model, known, spellings(self.tokenizer), particles)
+        likeliest = drawn.shares().most_common(n)
+        found = Fillings(
+            [_filled(text, blank, words) for words, _ in likeliest],
+            [share for _, share in likeliest],
+            drawn.effective_sample_size(),
+            particles,
+        )
+        if found.warning:
+            warnings.warn(found.warning, stacklevel=2)
+        return found
 
     def _rows(self, texts: list[str]) -> list[dict[str, Any]]:
         """The texts as rows of token ids and lengths, as `Fields.prepare` makes them."""

@@ -64,7 +64,7 @@ def _kl_to_mixture(posterior: Independent, prior: DiagonalGaussianMixture) -> Te
 
 
 def kl_per_sentence(posterior: Any, prior: Any, z: Tensor | None = None) -> Tensor:
-    """KL(q ‖ p) in nats, (B,).
+    """KL(q ‖ p) in nats as training takes it, (B,); `reported_kl` is what evaluation reports.
 
     It is exact where torch has a closed form for the two kinds of distribution, an upper bound for a mixture prior
     (`DiagonalGaussianMixture`), and otherwise the Monte Carlo estimate 1/K sum_k [log q(z_k | x) - log p(z_k)].
@@ -79,6 +79,21 @@ def kl_per_sentence(posterior: Any, prior: Any, z: Tensor | None = None) -> Tens
         assert z is not None
         kl = posterior.log_prob(z) - prior.log_prob(z)
     return kl.mean(0) if kl.ndim > 1 else kl
+
+
+def reported_kl(posterior: Any, prior: Any, z: Tensor) -> Tensor:
+    """KL(q ‖ p) in nats without bias, (B,): `kl_per_sentence` but for a mixture prior, of which that is a bound.
+
+    The KL to a mixture is the Monte Carlo estimate 1/K sum_k [log q(z_k | x) - log p(z_k)].
+
+    Args:
+        posterior: q, batch shape (B,), or (K, B) if it depends on draws.
+        prior: p, of the same shape.
+        z: draws from q, (K, B, ...).
+    """
+    if isinstance(prior, DiagonalGaussianMixture):
+        return (posterior.log_prob(z) - prior.log_prob(z)).mean(0)
+    return kl_per_sentence(posterior, prior, z)
 
 
 def _closed_kl(posterior: Distribution, prior: Distribution) -> Tensor | None:
@@ -105,7 +120,9 @@ def surprise_of_class(posterior: Any) -> Tensor | None:
 def kl_per_dimension(posterior: Any, prior: Any, z: Tensor | None = None) -> Tensor:
     """KL(q ‖ p) of each latent dimension in nats, (B, Z), for distributions whose dimensions are independent.
 
-    Their sum is `kl_per_sentence`. If z has a value at each of T steps, it is the sum over the steps. If the
+    Their sum is `kl_per_sentence`, with a mixture prior VaDE's bound on the KL.
+
+    If z has a value at each of T steps, it is the sum over the steps. If the
     distributions depend on draws, batch shape (K, B), it is the mean over the draws. Of a mixture prior it is the mean
     over its components, weighted by r; KL(r ‖ pi), the choice of the component, belongs to no dimension and is shared
     equally.

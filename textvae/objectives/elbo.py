@@ -30,6 +30,8 @@ class ELBO:
                - a mean_(x with label y) log q(y | x)
 
     At beta = 1, without free bits, bag of words and labels, it is ``neg_elbo``, the bound that evaluation reports. With
+    a mixture prior the KL of training is VaDE's upper bound (`DiagonalGaussianMixture`), while evaluation reports a
+    Monte Carlo estimate of the KL itself; the rate of a target rate and of the training log is that bound. With
     classes the loss is that of M2 (Kingma et al. 2014), whose latent is (y, z). The KL of y counts in full, log C nats
     where it is known and KL(q(y | x) ‖ p(y)) where it is not; all that is said of the KL here is about z alone. So,
     once beta is above 1, what y can tell is told by y, as it costs less there.
