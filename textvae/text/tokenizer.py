@@ -82,20 +82,19 @@ def train_tokenizer(
     character_coverage: Coverage = 0.9995,
     lower: bool = False,
 ) -> PreTrainedTokenizerFast:
-    """Learn a tokenizer from `texts`, which are read in order: once, or twice if the vocabulary is too small for them.
+    """Learn a tokenizer from `texts`. They are read once, or twice if they do not allow the vocabulary size.
 
     Args:
         texts: the training sentences, in anything that `given.as_list` takes.
-        kind: "sentencepiece" cuts raw text into pieces, and decoding gives back exactly the text, any
-            Unicode; "words" cuts at white space, and decoding joins the words by single spaces.
-        vocabulary_size: number of tokens, special ones included. Of pieces exactly so many, or as near to it as the
-            text allows, and a warning says so; None means 8,000, or fewer if the text has fewer. Of words at most so
-            many; None means all.
+        kind: "sentencepiece" cuts raw text into pieces, and decoding restores the text exactly, any Unicode; "words"
+            cuts at white space, and decoding joins the words by single spaces.
+        vocabulary_size: number of tokens, including special tokens. Pieces: exactly this many, or as near to it as the
+            text allows, with a warning; None: 8,000, or fewer if the text has fewer. Words: at most this many; None:
+            all.
         algorithm: "unigram" or "bpe" (pieces only).
-        minimum_count: how often a word must occur to get an id of its own (words only).
-        character_coverage: share of the characters that get a piece of their own; the rest are spelt in bytes
-            (pieces only).
-        lower: whether text is lower-cased first, in training and in use; it then round-trips up to case.
+        minimum_count: a word must occur this often to get an id (words only).
+        character_coverage: fraction of the characters that get a piece; the rest are spelt in bytes (pieces only).
+        lower: lower-case all text, in training and in use; decoding then restores the text except for case.
 
     Raises:
         UserError: if an option is out of its range, there is no text, or no word in the vocabulary.
