@@ -124,7 +124,11 @@ def write_vectors(
     if missing := _missing(store, root, pieces):
         rows = ray.data.from_items([vars(piece) for piece in missing], override_num_blocks=len(missing))
         arguments = {"folder": folder, "model": model, **options}
-        actors = {"concurrency": workers, "num_cpus": cpus_per_worker, "num_gpus": gpus_per_worker}
+        actors: dict[str, Any] = {
+            "concurrency": workers,
+            "num_cpus": cpus_per_worker,
+            "num_gpus": gpus_per_worker,
+        }
         rows.map_batches(_PieceWriter, fn_constructor_kwargs=arguments, batch_size=1, **actors).materialize()
     return sum(parquet.read_metadata(f"{root}/{piece.name}", filesystem=store).num_rows for piece in pieces)
 

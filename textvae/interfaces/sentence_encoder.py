@@ -95,7 +95,7 @@ class SentenceEncoder(Interface):
         if normalize_embeddings:
             lengths = torch.linalg.vector_norm(found[0], dim=1, keepdim=True).clamp_min(1e-12)
             found = found[0] / lengths, found[1] / lengths
-        rows = [part[0] if isinstance(sentences, str) else part for part in found]
+        rows: list[Any] = [part[0] if isinstance(sentences, str) else part for part in found]
         if not convert_to_tensor:
             rows = [part.cpu().numpy() if convert_to_numpy else _listed(part) for part in rows]
         return tuple(rows) if return_deviations else rows[0]
