@@ -310,9 +310,7 @@ class TextVAETrainer(Trainer):
         if self.arguments.tokens_per_batch is None:
             return super().get_train_dataloader()
         if not isinstance(dataset, datasets.Dataset):
-            raise UserError(
-                "expected a stored corpus for tokens_per_batch, got a stream: leave tokens_per_batch out"
-            )
+            raise UserError("expected a stored corpus for tokens_per_batch, got a stream: leave it out")
         sampler = TokenBatchSampler(
             token_counts(dataset, self.fields.length_columns),
             self.arguments.tokens_per_batch,
