@@ -314,3 +314,27 @@ LEARNER = {
     "word_dropout": 0.7,
     "initial_range": None,
 }
+
+
+def test_only_the_class_of_a_labelled_sentence_is_decoded(monkeypatch):
+    """The loss and its gradient are those of decoding all classes."""
+    torch.manual_seed(0)
+    model = tiny.model(classes=["a", "b", "c"], dropout=0.0).train()
+    rows = [row | {"label": label} for row, label in zip(tiny.sentences(), [2, -1, 0, -1], strict=True)]
+    batch = tiny.collate(rows)
+
+    def results():
+        torch.manual_seed(1)
+        decoded = tiny.recorded(monkeypatch, model.decoder, "forward")
+        loss = ELBO(samples=2)(model(**batch, samples=2), 0.5).loss
+        gradients = torch.autograd.grad(loss, list(model.parameters()))
+        (states, _), *others = decoded
+        assert not others
+        return states.shape[0] * states.shape[1], [loss, *gradients]
+
+    few, found = results()
+    monkeypatch.setattr("textvae.models.language.possible", lambda posterior, z: None)
+    many, expected = results()
+    assert (few, many) == (2 * (2 * 1 + 2 * 3), 2 * 4 * 3)
+    for own, other in zip(found, expected, strict=True):
+        torch.testing.assert_close(own, other, rtol=1e-12, atol=1e-12)

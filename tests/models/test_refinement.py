@@ -8,7 +8,8 @@ import torch
 from torch.distributions import kl_divergence
 from torch.nn import functional
 
-from textvae.models.refinement import Refinement, refined, refined_with_gradient
+from textvae.models.outputs import Reading
+from textvae.models.refinement import Refinement, refined, refined_reading, refined_with_gradient
 from textvae.modules.distributions import diagonal_gaussian
 from textvae.support.errors import UserError
 
@@ -309,3 +310,23 @@ def test_an_empty_z_has_nothing_to_refine():
 def test_options_out_of_range_are_refused(options, message):
     with pytest.raises(UserError, match=message):
         Refinement(**({"steps": 5, "learning_rate": 0.1} | options))
+
+
+def test_the_draws_of_the_steps_are_a_pair_mirrored_at_the_mean():
+    """So a score that is linear in z is known exactly, and mean - eta (mean - slope) is one step of a prior N(0, I)."""
+    mean, slope = torch.randn(3, 2).double(), torch.randn(2).double()
+    posterior = diagonal_gaussian(mean, torch.full_like(mean, 0.7))
+    prior = diagonal_gaussian(torch.zeros_like(mean), torch.ones_like(mean))
+    drawn = []
+
+    def score(z):
+        drawn.append(z.detach())
+        return z @ slope
+
+    with torch.no_grad():
+        options = Refinement(steps=1, learning_rate=0.1, gradient_clip=1e9)
+        found = refined_reading(tiny.model(), Reading(posterior, prior, score), options)
+    first, mirrored = drawn[0]
+    assert (first != mirrored).all()
+    torch.testing.assert_close((first + mirrored) / 2, mean)
+    torch.testing.assert_close(found.posterior.mean, mean - 0.1 * (mean - slope))

@@ -143,6 +143,15 @@ def test_free_bits_are_of_z_alone(with_class, of):
     assert chances.grad[0].abs().sum() > 0
 
 
+def test_the_classifier_s_loss_is_a_mean_over_the_labelled_sentences(with_class):
+    """Of the two sentences one has a label, so the sum is not divided by two."""
+    output, *_ = with_class
+    surprise = -output.posterior.log_probabilities[1, output.posterior.labels[1]].item()
+    difference = ELBO(classification=3.0)(output, 1.0).loss - ELBO(classification=0.0)(output, 1.0).loss
+    assert surprise > 0.01
+    assert difference.item() == pytest.approx(3 * surprise)
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [

@@ -15,6 +15,7 @@ from textvae.models.configuration import Section, VAEConfig
 from textvae.models.generation import ConditionalLanguageModel
 from textvae.models.outputs import Reading
 from textvae.modules.decoders import DECODERS
+from textvae.modules.distributions import possible
 from textvae.modules.encoders import ENCODERS
 from textvae.modules.output_layer import BAGS
 from textvae.modules.posteriors import POSTERIORS
@@ -200,6 +201,17 @@ class TextVAEModel(TextModel):
         states, _ = self.decoder(self._dropped(inputs, mask), z)
         return self.output_layer.log_likelihood(states, targets, mask)
 
+    def _score_possible(
+        self, posterior: Any, z: Tensor, inputs: Tensor, targets: Tensor, mask: Tensor
+    ) -> Tensor:
+        """`score`, but 0 for draws that the posterior excludes, which are not decoded: their weight is 0."""
+        chosen = possible(posterior, z)
+        if chosen is None:
+            return self.score(z, inputs, targets, mask)
+        draws, rows = chosen.nonzero(as_tuple=True)
+        scores = self.score(z[None, draws, rows], inputs[rows], targets[rows], mask[rows])
+        return scores.new_zeros(chosen.shape).index_put((draws, rows), scores[0])
+
     def likeliest(self, z: Tensor, inputs: Tensor, mask: Tensor) -> Tensor:
         """The likeliest next token at each of the N real tokens, given z and the words before, ids (N,).
 
@@ -227,7 +239,7 @@ class TextVAEModel(TextModel):
         return Reading(
             posterior,
             self.prior(len(inputs), posterior.mean),
-            lambda z: self.score(z, inputs, targets, mask),
+            lambda z: self._score_possible(posterior, z, inputs, targets, mask),
             {} if bag is None else {"bag_of_words": lambda z: bag.log_likelihood(z, targets, mask)},
         )
 

@@ -17,6 +17,7 @@ from textvae.modules.distributions import (
     kl_per_dimension,
     noise,
     pathwise,
+    possible,
     sample,
     surprise_of_class,
 )
@@ -140,6 +141,15 @@ def _kl_parts(posterior: ClassGaussian, prior: ClassGaussian, z: Tensor | None =
 @kl_of_class.register
 def _kl_of_class(posterior: ClassGaussian, prior: ClassGaussian) -> Tensor:
     return -(posterior.probabilities * prior.log_probabilities).sum(-1) - posterior.entropy()
+
+
+@possible.register
+def _possible_classes(posterior: ClassGaussian, z: Tensor) -> Tensor | None:
+    """All but the classes that a label excludes."""
+    if posterior.labels is None:
+        return None
+    y = z[..., -posterior.probabilities.shape[-1] :].argmax(-1)
+    return ~posterior.known | (y == posterior.labels)
 
 
 @surprise_of_class.register

@@ -117,6 +117,12 @@ def surprise_of_class(posterior: Any) -> Tensor | None:
 
 
 @singledispatch
+def possible(posterior: Any, z: Tensor) -> Tensor | None:
+    """Which draws (K, B, ...) the posterior does not exclude, (K, B); None: all. The others have the weight 0."""
+    return None
+
+
+@singledispatch
 def kl_per_dimension(posterior: Any, prior: Any, z: Tensor | None = None) -> Tensor:
     """KL(q ‖ p) of each latent dimension in nats, (B, Z), for distributions whose dimensions are independent.
 

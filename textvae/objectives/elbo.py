@@ -43,7 +43,8 @@ class ELBO:
             as max(KL_d, free_bits / Z), so that its gradient vanishes below its share. The KL that is logged is
             always the raw one.
         free_bits_on: whether KL_d is that of each sentence (Li et al. 2019) or its mean over the batch (Kingma et al.
-            2016), where some sentences may say less if others say more.
+            2016), where some sentences may say less if others say more. The batch is the micro-batch of one process, so
+            the loss depends on gradient accumulation and on the number of processes.
         samples: K, draws of z in training.
         bag_of_words: w, the weight of a second decoder that predicts the words of the sentence from z alone, in no
             order (Zhao et al. 2017); for models that have one, ``model.bag_of_words``.
