@@ -27,7 +27,7 @@ OF_STEPS, OF_MEASURING, OF_PREPARING = 0.8, 0.1, 0.25
 PREPARING = 1.5e-6
 """Seconds a character: a tokenizer is learnt from it, and it is tokenised."""
 
-LONGER = 3.0
+LONGER = 10.0
 """How many times the stated time the fewest steps that learn anything may take; it is said."""
 
 SCORING, BESIDE = 0.4, 2.0
