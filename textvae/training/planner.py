@@ -323,7 +323,7 @@ def _choose_steps(draft: _Draft, seconds: float) -> float:
     if "training.max_steps" in draft.given or "training.num_train_epochs" not in draft.given:
         if "training.max_steps" not in draft.given:
             _check_time(draft, seconds, rules.FEWEST_STEPS * of_step)
-        draft.take(rules.max_steps(max(rules.FEWEST_STEPS, seconds / of_step), size, draft.texts))
+        draft.take(rules.max_steps(seconds / of_step, size, draft.texts))
     return draft.steps * of_step
 
 
