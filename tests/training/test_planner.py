@@ -330,8 +330,8 @@ def test_a_smaller_vocabulary_leaves_time_for_more_steps():
         (corpus(500), math.nan, "expected minutes over 0, got nan"),
         (
             corpus(500),
-            0.02,
-            r"expected 0\.\d minutes or more, got 0\.02, in which a model of these texts learns nothing",
+            0.005,
+            r"expected 0\.\d minutes or more, got 0\.005, in which a model of these texts learns nothing",
         ),
     ],
 )

@@ -205,10 +205,11 @@ class _Tokens(Field):
         if not cut.any():
             return ""
         share = 100 * cut.sum() / (cut.sum() + kept.sum())
+        part = f"{share:.1f} %" if share >= 0.05 else "under 0.1 %"
         return (
             f"{np.count_nonzero(cut):,} of {len(cut):,} texts ({', '.join(self.columns)}) are longer than "
-            f"tokenizer.maximum_length, {self.maximum_length}, and are cut there: {share:.1f} % of the tokens are "
-            "not read"
+            f"tokenizer.maximum_length, {self.maximum_length}, and are cut there: {part} of the tokens are not "
+            "read"
         )
 
 

@@ -27,7 +27,7 @@ OF_STEPS, OF_MEASURING, OF_PREPARING = 0.8, 0.1, 0.25
 PREPARING = 1.5e-6
 """Seconds a character: a tokenizer is learnt from it, and it is tokenised."""
 
-LONGER = 3.0
+LONGER = 10.0
 """How many times the stated time the fewest steps that learn anything may take; it is said."""
 
 SCORING, BESIDE = 0.4, 2.0
@@ -323,7 +323,7 @@ def _choose_steps(draft: _Draft, seconds: float) -> float:
     if "training.max_steps" in draft.given or "training.num_train_epochs" not in draft.given:
         if "training.max_steps" not in draft.given:
             _check_time(draft, seconds, rules.FEWEST_STEPS * of_step)
-        draft.take(rules.max_steps(max(rules.FEWEST_STEPS, seconds / of_step), size, draft.texts))
+        draft.take(rules.max_steps(seconds / of_step, size, draft.texts))
     return draft.steps * of_step
 
 

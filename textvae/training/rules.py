@@ -347,13 +347,15 @@ def max_steps(affordable: float, batch_size: int, texts: int) -> Choice:
     """All steps that there is time for, but not so many that the model only overfits.
 
     Args:
-        affordable: steps that there is time for, `FEWEST_STEPS` or more.
+        affordable: steps that there is time for; `FEWEST_STEPS` are taken in any case.
         batch_size: texts in a step.
         texts: number of texts to train on.
     """
     enough = max(FEWEST_STEPS, PASSES * texts / batch_size)
-    steps = int(min(affordable, enough)) // EVALUATIONS * EVALUATIONS
+    steps = int(min(max(affordable, FEWEST_STEPS), enough)) // EVALUATIONS * EVALUATIONS
     reason = "all there is time for" if affordable <= enough else "more would only overfit"
+    if affordable < FEWEST_STEPS:
+        reason = "in fewer steps hardly anything is learnt"
     return Choice(
         "training.max_steps", steps, f"each text is seen {times(steps * batch_size / texts)}: {reason}"
     )
