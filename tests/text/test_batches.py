@@ -14,17 +14,17 @@ def words(rows, columns):
     [
         (
             {"targets": words(2, 9)},
-            r"inputs and targets and mask of one shape, got \(2, 4\) and \(2, 9\) and \(2, 4\)",
+            r"inputs and targets and mask of the same shape, got \(2, 4\) and \(2, 9\) and \(2, 4\)",
         ),
-        ({"lengths": words(3, 1)[:, 0]}, r"with one number of rows, got .*, lengths of \(3,\)"),
+        ({"lengths": words(3, 1)[:, 0]}, r"with the same number of rows, got .*, lengths of \(3,\)"),
         ({"mask": torch.ones(2, 4)}, "expected a boolean mask, got torch.float32"),
         (
             {"source": words(2, 3), "source_mask": torch.ones(2, 5).bool()},
-            r"source and source_mask of one shape, got \(2, 3\) and \(2, 5\)",
+            r"source and source_mask of the same shape, got \(2, 3\) and \(2, 5\)",
         ),
         (
             {"source": words(3, 3), "source_mask": torch.ones(3, 3).bool()},
-            r"with one number of rows, got .*, source of \(3, 3\), source_mask of \(3, 3\)",
+            r"with the same number of rows, got .*, source of \(3, 3\), source_mask of \(3, 3\)",
         ),
         (
             {"source": words(2, 3), "source_mask": torch.ones(2, 3)},

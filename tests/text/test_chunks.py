@@ -1,4 +1,4 @@
-"""Chunks: nothing is lost, none is too long, and cuts lie where a reader would put them."""
+"""Tests of chunks: no token is lost, no chunk is too long, and cuts are between sentences or words if possible."""
 
 from itertools import chain
 

@@ -16,7 +16,7 @@ LINES = [f"sentence {i}" for i in range(40)]
 
 @pytest.fixture(autouse=True)
 def isolated(tmp_path, monkeypatch):
-    """A cache and a working directory of the test's own; a Hub that is never asked."""
+    """Gives each test its own cache and working directory, and forbids access to the Hub."""
     monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "cache")
     monkeypatch.setattr(datasets.config, "HF_HUB_OFFLINE", True)
     monkeypatch.chdir(tmp_path)
@@ -184,7 +184,7 @@ def test_dialogues_are_cut_into_utterances():
 
 # ---- tables
 
-TABLE = [("b", "NA"), ("a", "1984"), ("b", '"So, to say')]  # each a trap for a reader of tables
+TABLE = [("b", "NA"), ("a", "1984"), ("b", '"So, to say')]  # each value is often misread as another type
 
 
 def table(kind):
@@ -491,7 +491,7 @@ MISTAKES = {
     "ragged csv": (
         lambda: write("a.csv", "text\nx\ny,z,w\n"),
         {},
-        "1 field between commas, as in line 1 of a.csv, got 3 in line 3",
+        "1 field separated by commas, as in line 1 of a.csv, got 3 in line 3",
     ),
     "broken jsonl": (
         lambda: write("a.jsonl", '{"text": "a"}\n{"text":\n'),

@@ -1,4 +1,4 @@
-"""The field of labels: numbers mean what their names say, whichever file they stand in."""
+"""Tests of the label field: a class keeps its number, even if a file lists the classes in another order."""
 
 import json
 

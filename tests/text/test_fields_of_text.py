@@ -1,4 +1,4 @@
-"""Fields of text: sentences and pairs become ids, and ids become batches."""
+"""Tests of the text fields: from sentences and pairs to ids, and from ids to batches."""
 
 from types import SimpleNamespace
 
@@ -13,7 +13,7 @@ from textvae.text.tokenizer import train_tokenizer
 
 
 def special(pad, bos, eos):
-    """In the place of a tokenizer, of which batches need these ids alone."""
+    """Replaces a tokenizer: batches need only these special ids of it."""
     return SimpleNamespace(pad_token_id=pad, bos_token_id=bos, eos_token_id=eos)
 
 
@@ -49,7 +49,7 @@ def test_special_ids_of_pairs_are_the_tokenizers():
 
 @pytest.mark.parametrize(("limit", "ids"), [(None, [4, 3, 5, 4]), (9, [4, 3, 5, 4]), (3, [4, 3])])
 def test_tokens_of_a_sentence(limit, ids):
-    """The length counts EOS, and a cut leaves room for it."""
+    """The length includes EOS, and so does the maximum length."""
     rows = Fields([TextField(tiny.tokenizer(), limit)]).prepare(Dataset.from_dict({"text": ["a oops b a"]}))
     assert rows[0] == {"ids": ids, "length": len(ids) + 1, "cut": 4 - len(ids)}
 
@@ -97,7 +97,7 @@ def test_pairs_are_tokenised_each_side_by_its_own():
     ],
 )
 def test_what_is_cut_is_counted(limit, losses):
-    """Of 10 tokens, the three ends counted."""
+    """There are 10 tokens, including three EOS."""
     fields = Fields([TextField(tiny.tokenizer(), limit)])
     rows = Dataset.from_dict({"text": ["a b c d", "a b", "z"]})
     prepared = fields.prepare(rows)

@@ -1,4 +1,4 @@
-"""The embedded corpus: exact probabilities, one derivation a sentence, correct German, ordinary lengths."""
+"""Tests of the embedded corpus: exact probabilities, one derivation per sentence, correct German, usual lengths."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def sentences(grammar):
 def test_there_are_at_least_1500_word_types(sentences, language):
     texts = (getattr(sentence, language) for sentence in sentences)
     types = Counter(word.strip(",.?").lower() for text in texts for word in text.split())
-    assert sum(n >= 4 for n in types.values()) >= 1500  # and they recur, so that a model can learn them
+    assert sum(n >= 4 for n in types.values()) >= 1500  # words recur, so that a model can learn them
 
 
 def test_factors(grammar):
@@ -63,7 +63,7 @@ def test_every_value_of_every_factor_occurs(grammar, sentences):
 
 @pytest.mark.parametrize("language", ["en", "de"])
 def test_every_sentence_has_4_to_25_words(productions, language):
-    """Not only the sampled ones: the bounds are computed over the whole language."""
+    """The bounds are computed for the whole language, not only for sampled sentences."""
 
     def bounds(items, known):
         each = [known(item) for item in items]
@@ -148,7 +148,7 @@ def test_probabilities_sum_to_one(productions):
 
 
 def test_rules_are_synchronous(productions):
-    """Both sides hold the same non-terminals, each once, else the English would not determine the German."""
+    """Both sides contain the same non-terminals, each once; otherwise the English would not determine the German."""
 
     def check(rule):
         both = [sorted(filter(is_symbol, side)) for side in (rule.en, rule.de)]
@@ -214,7 +214,7 @@ def test_german_agreement_and_word_order(grammar, right, wrong):
 
 @pytest.mark.parametrize("language", ["en", "de"])
 def test_every_factor_can_be_told_from_the_text(productions, sentences, language):
-    """Without the derivations that bear a sentence's label, the sentence is not in the language any more."""
+    """If the derivations with a sentence's label are removed, the sentence is no longer in the language."""
     groups = defaultdict(list)
     for sentence in sentences:
         for item in sentence.labels.items():
@@ -225,7 +225,7 @@ def test_every_factor_can_be_told_from_the_text(productions, sentences, language
 
 
 def without(productions, factor, value):
-    """Returns the productions that do not bear a label."""
+    """Returns the productions that do not have the label."""
     if factor == "topic":
         return replace(productions, branches=[b for b in productions.branches if b.topic != value])
     templates = {
@@ -256,7 +256,7 @@ def test_entropy_is_the_mean_surprise(grammar, sentences):
 
 @pytest.fixture(scope="module")
 def small_source():
-    """The embedded grammar with lists cut short, so that its language can be written out."""
+    """The embedded grammar with shorter lists, so that all its sentences can be enumerated."""
     source = yaml.load(GRAMMAR.read_text(encoding="utf-8"), getattr(yaml, "CSafeLoader", yaml.SafeLoader))
     topic = source["topics"]["cooking"]
     topic |= {key: topic[key][:1] for key in ("where", "when", "how")}
@@ -294,7 +294,7 @@ def small(small_source):
 
 
 def strings(productions, language):
-    """Writes out a language: {text: probability}."""
+    """Enumerates a language: {text: probability}."""
     found = defaultdict(float)
 
     @functools.cache

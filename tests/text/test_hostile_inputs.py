@@ -156,10 +156,10 @@ UNREADABLE = {
         ["one", "a \ud83d b"],
         r"half of a surrogate pair, U\+D83D, in 'a \\ud83d b' at place 1",
     ),
-    "other half": ("\ude00", r"half of a surrogate pair, U\+DE00, in '\\ude00': mend"),
+    "other half": ("\ude00", r"half of a surrogate pair, U\+DE00, in '\\ude00': fix"),
     "latin-1 argument": (
         "caf\udce9",
-        r"the byte 0xe9, which is not UTF-8, in 'caf\\udce9': mend its encoding",
+        r"the byte 0xe9, which is not UTF-8, in 'caf\\udce9': fix its encoding",
     ),
 }
 
@@ -244,19 +244,19 @@ BAD_TABLES = {
     "tab in the first row": (
         "a.tsv",
         "text\tlabel\na\tb\tx\nc\ty\n",
-        "2 fields between tabs, .* got 3 in line 2",
+        "2 fields separated by tabs, .* got 3 in line 2",
     ),
     "comment above": (
         "a.csv",
         "# by a tool\ntext,label\none,x\n",
-        "1 field between commas, .* got 2 in line 2",
+        "1 field separated by commas, .* got 2 in line 2",
     ),
     "title above": ("a.csv", "My table\n\ntext,label\none,x\n", "1 field .* got 2 in line 3"),
     "short row": ("a.csv", "text,label\none\ntwo,y\n", "2 fields .* got 1 in line 2"),
     "line break in a TSV": (
         "a.tsv",
         "label\ttext\nx\tone\ntwo\ny\tbye\n",
-        "2 fields between tabs.* got 1 in line 3",
+        "2 fields separated by tabs.* got 1 in line 3",
     ),
     "ragged after a quoted line break": (
         "a.csv",
@@ -273,7 +273,7 @@ BAD_TABLES = {
     "commas in a TSV": (
         "a.tsv",
         "text,label\none,x\n",
-        "fields between tabs in a.tsv, got the header 'text,label'",
+        "fields separated by tabs in a.tsv, got the header 'text,label'",
     ),
     "latin-1": ("a.csv", b"text,label\nok,x\ncaf\xe9,y\n", "UTF-8, got byte 0xe9 in line 3"),
     "UTF-16": ("a.csv", "text,label\none,x\n".encode("utf-16"), "got a.csv, binary or UTF-16"),
@@ -312,7 +312,9 @@ def test_columns_without_a_header_have_numbers():
     train = load_corpus("b.csv", "b.csv", "b.csv", columns={"text": 0, "label": 1})["train"]
     assert train["text"][:] == ["Hello; friend", "bye"]
     write("c.txt", "1\ta\n2\tb\tc\n")
-    with pytest.raises(UserError, match=r"2 fields between tabs, as in line 1 of c\.txt, got 3 in line 2"):
+    with pytest.raises(
+        UserError, match=r"2 fields separated by tabs, as in line 1 of c\.txt, got 3 in line 2"
+    ):
         load_corpus("c.txt", columns={"text": 1, "label": 0})
 
 
@@ -546,7 +548,7 @@ def test_parquet_files_of_other_columns():
     parquet.write_table(pa.table({"text": ["a"], "id": [1]}), "a.parquet")
     parquet.write_table(pa.table({"text": ["a"], "url": ["u"]}), "b.parquet")
     with pytest.raises(
-        UserError, match=r"same columns in a\.parquet and b\.parquet, got id, url in one alone"
+        UserError, match=r"same columns in a\.parquet and b\.parquet, got id, url in only one of them"
     ):
         load_corpus(["a.parquet", "b.parquet"])
 
@@ -705,9 +707,7 @@ def test_a_cache_that_cannot_be_written_is_blamed(tmp_path, raised, is_cache):
     error = raised(tmp_path / "cache")
     expected = pytest.raises(
         UserError if is_cache else type(error),
-        match=f"a cache that can be written, got {tmp_path}/cache: .* HF_DATASETS_CACHE"
-        if is_cache
-        else None,
+        match=f"a writable cache, got {tmp_path}/cache: .* HF_DATASETS_CACHE" if is_cache else None,
     )
     with expected, blaming_the_cache():
         try:
@@ -723,7 +723,7 @@ def test_a_corpus_is_not_blamed_for_its_cache(monkeypatch, file):
     write("a.txt", "one\ntwo\nthree\n")
     write("a.jsonl", jsonl(*[{"text": "a"}] * 3))
     monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", Path("/proc/nope"))
-    with pytest.raises(UserError, match=r"a cache that can be written, got /proc/nope") as error:
+    with pytest.raises(UserError, match=r"a writable cache, got /proc/nope") as error:
         load_corpus(file, file, file)
     one_line(error)
 
@@ -872,7 +872,7 @@ def test_a_stretch_without_a_blank_is_cut_and_kept(tokenizer, monkeypatch):
 
 @pytest.mark.parametrize("blank", ["", " ", "\t"])
 def test_a_blank_can_be_seen(tokenizer, blank):
-    with pytest.raises(UserError, match="a blank that can be seen, such as ___, got"):
+    with pytest.raises(UserError, match="a visible blank, such as ___, got"):
         pattern("a b", tokenizer, blank)
 
 

@@ -9,7 +9,7 @@ from textvae.text.keywords import LIFT, characteristic_words
 
 
 def test_the_order_is_that_of_the_formula():
-    # Words of the clusters: 7 and 3, so A = 5. W: 3 log(1 + 5/3), 2 log(1 + 5/2), log 6, log 6.
+    # The clusters have 7 and 3 words, so A = 5. W: 3 log(1 + 5/3), 2 log(1 + 5/2), log 6, log 6.
     texts = ["b b b c c d e", "f f f"]
     assert 3 * log(1 + 5 / 3) > 2 * log(1 + 5 / 2) > log(6)
     assert characteristic_words(texts, [0, 1]) == {0: ["b", "c", "d", "e"], 1: ["f"]}
@@ -33,7 +33,7 @@ def test_words_that_are_frequent_everywhere_are_left_out():
 
 
 def test_the_lift_is_counted_per_word():
-    # "it" is a third of the small cluster's words and a tenth of the large one's, though more frequent there.
+    # "it" is a third of the words in the small cluster and a tenth in the large one, but has more occurrences there.
     others = ["it it " + "d " * 18] * 5
     assert "it" in characteristic_words(["it b c", *others], [0, 1, 1, 1, 1, 1])[0]
     assert "it" not in characteristic_words(["it b c e", *others], [0, 1, 1, 1, 1, 1])[0]

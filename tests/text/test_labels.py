@@ -1,4 +1,4 @@
-"""Which sentences keep their label."""
+"""Tests of semi-supervised corpora: which sentences keep their label."""
 
 from collections import Counter
 
@@ -14,7 +14,7 @@ FEATURES = Features({"text": Value("string"), "label": ClassLabel(names=["a", "b
 
 @pytest.fixture
 def rows():
-    """60 sentences, number i of class i mod 3."""
+    """60 sentences; the class of sentence i is i mod 3."""
     return Dataset.from_dict(
         {"text": [f"s{i}" for i in range(60)], "label": [i % 3 for i in range(60)]}, FEATURES
     )
@@ -36,7 +36,7 @@ def test_the_seed_decides(rows):
 
 
 def test_the_labelled_are_repeated(rows):
-    """9 of 60, until they are half of all: 51 without a label, and 6 times 9, the nearest to 51."""
+    """9 of 60 keep their label and are repeated until they are half: 51 without, and 6 · 9 = 54, the nearest, with."""
     found = keep_labels(rows, 9, 0.5, seed=0)
     assert Counter(found["label"])[None] == 51
     counts = Counter(
@@ -69,7 +69,7 @@ def test_a_corpus_keeps_labels_in_train_alone(tmp_path):
 
 def test_labels_are_needed(tmp_path):
     (tmp_path / "a.txt").write_text("x\ny\nz\n" * 9)
-    with pytest.raises(UserError, match="expected a label of each sentence"):
+    with pytest.raises(UserError, match="expected a label for each sentence"):
         load_corpus(str(tmp_path / "a.txt"), validation_size=3, test_size=3, labelled=2)
     with pytest.raises(UserError, match="expected labelled with labelled_share"):
         load_corpus(str(tmp_path / "a.txt"), labelled_share=0.5)

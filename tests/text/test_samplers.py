@@ -1,4 +1,4 @@
-"""The order in which sentences are read: of like length together, each once."""
+"""Tests of the samplers: sentences of similar length are together, and each sentence occurs once."""
 
 import pytest
 import tiny
@@ -18,7 +18,7 @@ from textvae.text.samplers import (
 
 
 def test_pairs_are_grouped_by_both_lengths():
-    """By the target's first, and then by the source's, however long that is."""
+    """Pairs are sorted by the target's length first and then by the source's, whatever its size."""
     rows = Dataset.from_dict({"length": [2, 1, 2, 1], "source_length": [3, 9, 1, 2]})
     assert tiny.pair_fields().length_columns == ["length", "source_length"]
     assert grouping_lengths(rows, ["length", "source_length"]).argsort().tolist() == [3, 1, 2, 0]
@@ -34,7 +34,7 @@ def test_what_has_no_length_counts_one():
 
 @pytest.fixture
 def lengths():
-    """203 sentences of 2 to 8 tokens."""
+    """The lengths of 203 sentences, 2 to 8 tokens."""
     return torch.randint(2, 9, (203,))
 
 
@@ -48,7 +48,7 @@ def test_every_sentence_comes_once(lengths, batch_size):
 
 
 def test_batches_have_nearly_one_length(lengths):
-    """Sorted into 20 batches, at most the 6 boundaries between 7 lengths fall into a batch."""
+    """There are 7 lengths, so at most 6 of the 20 batches contain a boundary between two of them."""
     batches = lengths[order_of(lengths)][:200].view(20, 10)
     spread = batches.amax(1) - batches.amin(1)
     assert (spread > 0).sum() <= 6
@@ -89,7 +89,7 @@ def token_batches(counts, tokens=24, **options):
 
 @pytest.fixture
 def pairs():
-    """203 pairs of 2 to 8 tokens and 1 to 11 of the source."""
+    """The lengths of 203 pairs: 2 to 8 target tokens and 1 to 11 source tokens."""
     return torch.stack([torch.randint(2, 9, (203,)), torch.randint(1, 12, (203,))], 1)
 
 
@@ -105,7 +105,7 @@ def test_token_batches_hold_every_sentence_once_within_their_tokens(pairs, sides
 
 
 def test_token_batches_are_full():
-    """24 sentences each of 2, 3 and 4 tokens are in batches of 12, 8 and 6."""
+    """24 sentences of 2, 24 of 3 and 24 of 4 tokens are in batches of 12, 8 and 6 sentences."""
     counts = torch.tensor([2, 3, 4]).repeat(24)[:, None]
     assert sorted(map(len, token_batches(counts))) == [6, 6, 6, 6, 8, 8, 8, 12, 12]
 

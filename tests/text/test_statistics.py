@@ -1,4 +1,4 @@
-"""What is said of a corpus, against counts made by hand, in all of it and in a sample."""
+"""Tests of the statistics of a corpus against counts by hand, for the whole corpus and for a sample."""
 
 import random
 
@@ -37,7 +37,7 @@ def test_lengths_by_counting(seed):
 
 
 def test_lengths_in_tokens_by_hand():
-    """Texts of 4, 8 and 20 characters, four a token and EOS: 2, 3 and 6 tokens."""
+    """With four characters per token and EOS, texts of 4, 8 and 20 characters have 2, 3 and 6 tokens."""
     tokens = TokenLengths(Lengths.of([20, 4, 8]), 4.0)
     assert tokens.mean() == pytest.approx(11 / 3)
     assert tokens.mean(4) == pytest.approx((2 + 3 + 4) / 3)
@@ -56,7 +56,7 @@ def test_counts_by_hand():
     assert found.blanks == 0.75
     # a, man and walks repeat; dog and fish do not.
     assert found.repeated_words == found.repeated_units == 3
-    # a 8 times; s 4; w, l and k 3; m and n 2; d, o, g, f, i and h once.
+    # a occurs 8 times; s 4; w, l and k 3; m and n 2; d, o, g, f, i and h once.
     assert found.alphabet == (8, 4, 3, 3, 3, 2, 2, 1, 1, 1, 1, 1, 1)
     assert found.repeated_characters == 7
     assert found.growth[-1] == (10, 5)
@@ -91,14 +91,14 @@ def test_kinds_of_text(texts, has_blanks, raw, marked):
 
 
 def test_units_of_a_language_without_blanks_are_pairs_of_characters():
-    """日本 ten times, 本語 nine times, and nothing across the marks between texts."""
+    """日本 occurs ten times and 本語 nine times; no pair spans two texts."""
     found = statistics_of(["日本語"] * 9 + ["日本"])
     assert found.repeated_units == 1
     assert found.growth[-1] == (19, 2)
 
 
 def test_new_words_are_counted():
-    """All words of one half are in the other twice, or none is."""
+    """Either all words of one half occur in the other half, or none do."""
     assert statistics_of(["a b c"] * 8).unseen == 0
     assert statistics_of([f"{chr(97 + i)}x {chr(97 + i)}y" for i in range(20)]).unseen == 1
 
@@ -113,7 +113,7 @@ def test_a_sample_stands_for_the_whole():
     )
     assert part.sampled == 600
     assert part.words.mean == pytest.approx(whole.words.mean, rel=0.03)
-    # A word that the sample has once, a fifth of the whole has five times on the mean.
+    # The sample is a fifth of the corpus, so a word that occurs once in it occurs five times in the corpus on average.
     assert 0.5 * whole.repeated_words < part.repeated_words < 1.3 * whole.repeated_words
     assert part == statistics_of(texts, sample=600, seed=1)
     assert part != statistics_of(texts, sample=600, seed=2)

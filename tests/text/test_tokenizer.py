@@ -41,7 +41,7 @@ ODD = [
 
 
 def random_texts(n):
-    """Texts of random code points, mixed with what is special to the tokenizer."""
+    """Texts of random code points, mixed with strings that are special to the tokenizer."""
     rng = random.Random(0)
     pieces = [" ", "  ", "\n", "walk", "the", "<", ">", *ODD]
 
@@ -49,7 +49,7 @@ def random_texts(n):
         if rng.random() < 0.5:
             return rng.choice(pieces)
         code = rng.randrange(0x110000 - 0x800)
-        return chr(code if code < 0xD800 else code + 0x800)  # surrogates are no characters
+        return chr(code if code < 0xD800 else code + 0x800)  # surrogates are not characters
 
     return ["".join(draw() for _ in range(rng.randrange(20))) for _ in range(n)]
 
@@ -205,7 +205,7 @@ def test_decode_rows_stops_at_eos_and_keeps_unknown_words(words):
 
 @pytest.mark.parametrize("joint", [True, False])
 def test_the_two_sides_of_pairs(joint):
-    """Each side is spelt in whole words, with two vocabularies only by its own tokenizer."""
+    """A tokenizer spells its own side in whole words; with two vocabularies it does not spell the other side so."""
     english, german = ["the dog walks"] * 20, ["der Hund läuft"] * 20
     source, target = train_tokenizers(iter(english), iter(german), joint=joint, algorithm="bpe")
     assert (source is target) is joint

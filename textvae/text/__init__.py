@@ -1,1 +1,1 @@
-"""Strings become numbers."""
+"""Text: from corpora and strings to batches of token ids."""

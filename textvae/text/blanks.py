@@ -1,4 +1,4 @@
-"""A sentence with blanks becomes tokens that are known and words that are not."""
+"""Splits a sentence with blanks into known tokens and missing words."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ BYTE = re.compile(r"<0x([0-9A-F]{2})>")
 
 @dataclass(frozen=True)
 class Blank:
-    """A word of which at most the edges are known, as in ``(___)``.
+    """A missing word, of which only the edges may be known, as in ``(___)``.
 
     Attributes:
-        before: the bytes in front of it, beginning with a space.
-        behind: the bytes behind it.
+        before: the bytes before the missing part, beginning with a space.
+        behind: the bytes after it.
     """
 
     before: bytes
     behind: bytes
 
     def word(self, spelt: bytes) -> str | None:
-        """The word that was put in the blank, if ``spelt`` is a whole one between the edges."""
+        """The word in the blank, if ``spelt`` is the edges with a word between them; otherwise None."""
         inside = spelt[len(self.before) : len(spelt) - len(self.behind)]
         if not inside or not spelt.endswith(self.behind):
             return None
@@ -38,22 +38,22 @@ class Blank:
 
 
 Pattern = list[int | Blank]
-"""A sentence's tokens without BOS and EOS, and its blanks."""
+"""The tokens of a sentence without BOS and EOS, and its blanks, in their order."""
 
 
 def pattern(text: str, tokenizer: PreTrainedTokenizerBase, blank: str = "___") -> Pattern:
-    """What is known of the tokens of a text.
+    """The known tokens of a text and its blanks.
 
-    The words of a text have tokens of their own, so those between two blanks are the ones they have in any text.
+    No token spans two words. Therefore the words between two blanks have the same tokens as in any other text.
 
     Args:
-        text: with blanks.
-        tokenizer: one that `train_tokenizer` made.
-        blank: what stands for a missing word.
+        text: a sentence with blanks.
+        tokenizer: a tokenizer made by `train_tokenizer`.
+        blank: the string that stands for a missing word.
 
     Raises:
-        UserError: if a blank is nothing or white space, if one word has two blanks, or, with a tokenizer of whole
-            words, a blank does not stand alone.
+        UserError: if ``blank`` is empty or white space, a word has two blanks, or a tokenizer of whole words gets a
+            blank that is only a part of a word.
 
     Example:
         >>> from textvae.text.tokenizer import train_tokenizer
@@ -61,7 +61,7 @@ def pattern(text: str, tokenizer: PreTrainedTokenizerBase, blank: str = "___") -
         [4, Blank(before=b' ', behind=b''), 6]
     """
     if not blank or blank.isspace():
-        raise UserError(f"expected a blank that can be seen, such as ___, got {blank!r}")
+        raise UserError(f"expected a visible blank, such as ___, got {blank!r}")
     words = text.split() if _has_words(tokenizer) else text.strip(" ").split(" ")
     found: Pattern = []
     known: list[str] = []
@@ -76,7 +76,7 @@ def pattern(text: str, tokenizer: PreTrainedTokenizerBase, blank: str = "___") -
             raise UserError(f"expected one blank in a word, got {word!r}: put spaces between them")
         if _has_words(tokenizer) and (before or behind):
             raise UserError(
-                f"expected blanks that stand alone, as this model knows whole words, got {word!r}: "
+                f"expected blanks that stand alone, because this model has whole words, got {word!r}: "
                 "put spaces around the blank"
             )
         found.append(Blank(b" " + _normal(before, tokenizer), _normal(behind, tokenizer)))
@@ -84,7 +84,7 @@ def pattern(text: str, tokenizer: PreTrainedTokenizerBase, blank: str = "___") -
 
 
 def spellings(tokenizer: PreTrainedTokenizerBase) -> list[bytes]:
-    """What each token writes, the first of a word with a space in front; special tokens write nothing."""
+    """The bytes that each token writes. The first token of a word begins with a space; special tokens write nothing."""
     words, special = _has_words(tokenizer), set(tokenizer.all_special_ids)
     found = []
     for number, token in enumerate(tokenizer.convert_ids_to_tokens(list(range(len(tokenizer))))):
@@ -99,11 +99,11 @@ def _has_words(tokenizer: PreTrainedTokenizerBase) -> bool:
 
 
 def _ids(words: Sequence[str], tokenizer: PreTrainedTokenizerBase) -> list[int]:
-    """The tokens of words that follow one another, no words having none."""
+    """The tokens of consecutive words; an empty list if there are no words."""
     return list(tokenizer(" ".join(words), add_special_tokens=False)["input_ids"]) if words else []
 
 
 def _normal(part: str, tokenizer: PreTrainedTokenizerBase) -> bytes:
-    """Part of a word as the tokenizer reads it, lower-cased if it lower-cases."""
+    """Part of a word as the tokenizer reads it, in lower case if the tokenizer lower-cases."""
     normalizer = tokenizer.backend_tokenizer.normalizer
     return normalizer.normalize_str(part).removeprefix(" ").encode()

@@ -1,4 +1,4 @@
-"""A text that is longer than a model reads at once becomes chunks that are not, in bounded memory."""
+"""Splits a text that is too long for a model into chunks, in bounded memory."""
 
 from __future__ import annotations
 
@@ -8,30 +8,30 @@ from collections.abc import Iterable, Iterator, Sequence
 from transformers import PreTrainedTokenizerBase
 
 GAP = re.compile(r"""(?P<end>[.!?…]["'\u2019\u201d\u00bb)\]]*)?(?P<blank>\s+)""")
-"""Between two words; with an ``end``, between two sentences."""
+"""What separates two words; if ``end`` matches, it separates two sentences."""
 
 TOGETHER = 2**20
-"""Characters of texts that are tokenised at once; a tokenizer needs a hundred times their memory."""
+"""Characters of several texts that are tokenised at once. A tokenizer needs a hundred times their memory."""
 
 SEGMENT = 2**16
 """Characters of one text that are tokenised at once."""
 
 BEFORE = 16
-"""Characters in front of a segment that tell what ends before it."""
+"""Characters before a segment that are read to see whether a word or a sentence ends there."""
 
 
 def chunks(
     texts: Sequence[str], tokenizer: PreTrainedTokenizerBase, maximum_length: int | None
 ) -> list[list[list[int]]]:
-    """The chunks of each text, as ids without BOS and EOS; put together, they are the ids of the text.
+    """The chunks of each text, as ids without BOS and EOS. Concatenated, they are the ids of the text.
 
-    A text is cut behind the last sentence, or otherwise the last word, that leaves the chunk more than half full;
-    inside of a word only if that is longer.
+    A chunk ends after the last sentence that fits, if the chunk is then more than half full; otherwise after the last
+    word that fits; and inside a word only if the word fills more than half of the chunk.
 
     Args:
-        texts: n of them.
-        tokenizer: what splits them.
-        maximum_length: tokens of a chunk at most, EOS counted; None: any number.
+        texts: n texts.
+        tokenizer: the tokenizer.
+        maximum_length: maximum number of tokens in a chunk, including EOS; None: no maximum.
 
     Example:
         >>> from textvae.text.tokenizer import train_tokenizer
@@ -48,23 +48,23 @@ def chunks(
 def each_chunk(
     texts: Sequence[str], tokenizer: PreTrainedTokenizerBase, maximum_length: int | None
 ) -> Iterator[tuple[int, list[int]]]:
-    """The chunks of `chunks`, one after the other, each with the place of its text; a blank text has one.
+    """Yields the chunks of `chunks`, each with the index of its text. A blank text has one empty chunk.
 
-    The texts are tokenised as the chunks are asked for, and long ones in segments of `SEGMENT` characters, which end
-    before a blank and so have the tokens that they have in the whole text. Only a stretch of so many characters without
-    a blank is tokenised as if there were one.
+    The texts are tokenised only when their chunks are needed. A long text is tokenised in segments of at most `SEGMENT`
+    characters, which end before a blank, so that their tokens are those of the whole text. Only if `SEGMENT` characters
+    in a row hold no blank, the text is cut among them.
 
     Args:
-        texts: as the others, those of `chunks`.
-        tokenizer: see there.
-        maximum_length: see there.
+        texts: see `chunks`.
+        tokenizer: see `chunks`.
+        maximum_length: see `chunks`.
     """
     size = None if maximum_length is None else max(1, maximum_length - 1)
     start = 0
     while start < len(texts):
         part = _part(texts, start)
         short = [text for text in part if len(text) <= SEGMENT]
-        # Not verbose, or the tokenizer would warn of what is about to be cut.
+        # Without verbose=False the tokenizer would warn that the text is too long, but it is cut below.
         rows = tokenizer(short, add_special_tokens=False, verbose=False)["input_ids"] if short else []
         tokenised = iter(rows)
         for place, text in enumerate(part, start):
@@ -77,7 +77,7 @@ def each_chunk(
 
 
 def _part(texts: Sequence[str], start: int) -> Sequence[str]:
-    """The texts from ``start`` on that are tokenised at once."""
+    """The texts from index ``start`` that are tokenised together: `TOGETHER` characters, or a single text."""
     characters, end = 0, start
     while end < len(texts) and (end == start or characters + len(texts[end]) <= TOGETHER):
         characters += len(texts[end])
@@ -86,7 +86,7 @@ def _part(texts: Sequence[str], start: int) -> Sequence[str]:
 
 
 def _segments(text: str, tokenizer: PreTrainedTokenizerBase) -> Iterator[tuple[list[int], list[int]]]:
-    """The ids of a text, so many at a time, and what lies before each, see `_gaps`."""
+    """For each segment of a text, its ids and, for each id, the gap before it, see `_gaps`."""
     start, follows = 0, False
     while start < len(text):
         stop = start + SEGMENT
@@ -107,7 +107,7 @@ def _segments(text: str, tokenizer: PreTrainedTokenizerBase) -> Iterator[tuple[l
 
 
 def _last_blank(text: str, start: int, stop: int) -> int:
-    """The place of the last blank that a word follows; -1 if there is none."""
+    """The index of the last blank that is followed by a word; -1 if there is none."""
     blank = text.rfind(" ", start, stop)
     while blank >= 0 and text[blank + 1].isspace():
         blank = text.rfind(" ", start, blank)
@@ -115,17 +115,17 @@ def _last_blank(text: str, start: int, stop: int) -> int:
 
 
 def _gaps(text: str, start: int, stop: int) -> dict[int, int]:
-    """What lies before the characters of a text: 2 the end of a sentence, 1 that of a word."""
+    """The gap before each character of a text that follows one: 2 after a sentence, 1 after a word."""
     gaps: dict[int, int] = {}
     for gap in GAP.finditer(text, start, stop):
-        # A piece begins with the blank before its word, a word behind it.
+        # A subword begins at the blank before its word; a whole word begins after the blank.
         places = range(gap.start("blank"), gap.end() + 1)
         gaps |= dict.fromkeys(places, 2 if gap["end"] else 1)
     return gaps
 
 
 def _cut(segments: Iterable[tuple[list[int], list[int]]], size: int | None) -> Iterator[list[int]]:
-    """The ids in chunks of at most ``size``; None: in one."""
+    """The ids in chunks of at most ``size`` ids; None: in one chunk."""
     ids: list[int] = []
     gaps: list[int] = []
     for more, before in segments:

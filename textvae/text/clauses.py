@@ -1,7 +1,7 @@
-"""Clauses: features such as tense, polarity and register become word orders, one English and one German.
+"""Clauses: from features such as tense, polarity and register to an English and a German word order.
 
-In: the factors, leads, negators and times of a grammar file. Out: templates, that is, sequences of words and slots with
-their probability and labels. A slot is written "<object>"; what fills it is the business of `productions.py`.
+Input: the factors, leads, negators and times of a grammar file. Output: templates, that is, sequences of words and
+slots with their probability and labels. A slot is written "<object>"; `productions.py` fills it.
 """
 
 from __future__ import annotations
@@ -13,13 +13,13 @@ from typing import Any, NamedTuple, TypeAlias
 Items: TypeAlias = tuple[str, ...]  # words, and slots or non-terminals written "<name>"
 Features: TypeAlias = dict[str, Any]
 
-# What "werden" becomes with each of the forms of a German finite verb.
+# The form of "werden" for each form of a German finite verb.
 WERDEN = {"ich": "werde", "du": "wirst", "er": "wird", "sie": "werden"}
 CONTRACTED = {"did": "didn't", "will": "won't", "does": "doesn't", "do": "don't"}
 
 
 class Template(NamedTuple):
-    """A clause with its word order in both languages; its slots are filled from a branch."""
+    """A clause with its word order in both languages. A branch fills its slots."""
 
     p: float
     en: Items
@@ -28,12 +28,12 @@ class Template(NamedTuple):
 
 
 def templates(source: dict[str, Any], objects: str, speakers: bool) -> list[Template]:
-    """Returns the templates for one kind of object and of subject; their probabilities sum to 1.
+    """Returns the templates for one kind of object and one kind of subject; their probabilities sum to 1.
 
     Args:
         source: the parsed contents of a grammar file.
-        objects: the kind of object: "def", "indef", "prep" (behind a German preposition) or "none".
-        speakers: whether the subject can be I, we and you.
+        objects: the kind of object: "def", "indef", "prep" (after a German preposition) or "none".
+        speakers: whether the subject can be "I", "we" or "you".
     """
     factors = source["factors"]
     names = [*(name for name in factors if name not in DEPENDENT), *DEPENDENT]
@@ -52,7 +52,7 @@ def _template(p: float, clause: Clause, factors: Mapping[str, Any]) -> Template:
 
 
 def _options(name: str, source: dict[str, Any], f: Features) -> dict[str, float]:
-    """Returns {value: weight} for a feature, given the features before it."""
+    """Returns {value: weight} of a feature, given the features chosen before it."""
     return DEPENDENT[name](source, f) if name in DEPENDENT else source["factors"][name]
 
 
@@ -60,11 +60,11 @@ def _shares(weights: dict[str, float]) -> list[tuple[str, float]]:
     return [(name, weight / sum(weights.values())) for name, weight in weights.items() if weight]
 
 
-# -- the features that depend on those before them, as {value: weight}
+# -- features that depend on those chosen before them, as {value: weight}
 
 
 def _persons(source: dict[str, Any], f: Features) -> dict[str, float]:
-    """Statements have I and we, questions a du or Sie that the opening addresses."""
+    """Statements may have "I" and "we"; questions may have "du" or "Sie", if their opening addresses somebody."""
     asks = f["type"] == "question"
     addressed = asks and f["register"] != "neutral" and f["number"] == "singular"
     fitting = {"third": True, "first": f["speakers"] and not asks, "second": f["speakers"] and addressed}
@@ -84,7 +84,7 @@ def _orders(source: dict[str, Any], f: Features) -> dict[str, float]:
 
 
 def _leads(source: dict[str, Any], f: Features) -> dict[str, float]:
-    """The opening of a clause follows from its order; it is empty where the grammar lists no words for it."""
+    """The opening of a clause is given by its order; it is empty if the grammar lists no words for it."""
     lead = source["leads"][f["type"]][f["register"]][f["order"]]
     return {lead_symbol(f["type"], f["register"], f["order"]) if "words" in lead else "": 1}
 
@@ -101,7 +101,7 @@ def _timeless(f: Features) -> bool:
 
 
 def lead_symbol(kind: str, register: str, order: str) -> str:
-    """Returns the non-terminal of the openings of a type of clause, such as "I think that"."""
+    """Returns the non-terminal for the openings of a type of clause, such as "I think that"."""
     return f"<lead.{kind}.{register}.{order}>"
 
 
@@ -116,15 +116,15 @@ DEPENDENT: dict[str, Callable[[dict[str, Any], Features], dict[str, float]]] = {
 
 @dataclass(frozen=True)
 class Clause:
-    """A clause, given by its features.
+    """A clause, described by its features.
 
     Attributes:
         objects, speakers: see `templates`.
-        tense, number, polarity, register, type, person: its factors.
+        tense, number, polarity, register, type, person: the factors.
         negator: "none", "not", "never" or "anymore".
-        order: the German word order behind the lead: "plain", "fronted", "inverted" or "subordinate".
-        lead: the slot of its opening; may be empty.
-        time: the slot of its time phrase; may be empty.
+        order: the German word order after the opening: "plain", "fronted", "inverted" or "subordinate".
+        lead: the slot for the opening; may be empty.
+        time: the slot for the time phrase; may be empty.
     """
 
     objects: str
@@ -151,7 +151,7 @@ class Clause:
         return tuple(filter(None, [*first, *body, *last, self._mark]))
 
     def _english_verb(self) -> list[str]:
-        """Returns the verb with its subject, its auxiliary and the adverbs between them."""
+        """Returns the verb with its subject, auxiliary and the adverbs between them."""
         third = self.person == "third" and self.number == "singular"
         subject = {"first": "I" if self.number == "singular" else "we", "second": "you"}.get(
             self.person, f"<subject.{self.number}>"
@@ -205,7 +205,7 @@ class Clause:
         }[self.person]
 
     def _german_middle(self) -> list[str]:
-        """Returns what stands between the two parts of the verb."""
+        """Returns the words and slots between the two parts of the verb."""
         negator = {"not": ["nicht"], "anymore": ["nicht", "mehr"]}.get(self.negator, [])
         if self._object == "<object.no>":
             what = [self._object, *["mehr"] * (self.negator == "anymore")]
@@ -213,12 +213,12 @@ class Clause:
             what = [self._manner, *negator, self._object]
         else:
             what = [self._object, self._manner, *negator]
-        # "nie" stands early, and "nicht" before the place where no object comes between: "schläft nicht im Korb".
+        # "nie" comes early; "nicht" comes before the place if there is no object: "schläft nicht im Korb".
         where = [*what, "<place>"] if self.objects == "none" else ["<place>", *what]
         never = "nie" if self.negator == "never" else ""
         return [self._modal, never, "" if self.order == "fronted" else self.time, *where]
 
-    # -- the slots of both sides; empty where the clause has none
+    # -- slots of both languages; empty if the clause has none
 
     @property
     def _negated(self) -> bool:
@@ -226,7 +226,7 @@ class Clause:
 
     @property
     def _object(self) -> str:
-        """The slot of the object, with "kein" where it is indefinite and negated."""
+        """The slot for the object; with "kein" if it is indefinite and negated."""
         return "<object.no>" if self.objects == "indef" and self._negated else "<object>"
 
     @property
@@ -235,13 +235,13 @@ class Clause:
 
     @property
     def _modal(self) -> str:
-        """The slot of 'probably', in statements whose opening does not already say such a thing."""
+        """The slot for words such as 'probably', in statements whose opening does not already say so."""
         open_order = self.order in ("plain", "fronted")
         return "<modal>" if open_order and self.type == "statement" and self.negator != "never" else ""
 
     @property
     def _reason(self) -> str:
-        """The slot of 'because they were tired', in agreement with the subject."""
+        """The slot for phrases such as 'because they were tired', which agree with the subject."""
         subordinate = self.order == "subordinate"
         if self.type == "question" or subordinate or self.polarity == "negative" or self.time:
             return ""

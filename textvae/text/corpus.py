@@ -1,4 +1,36 @@
-"""Corpora: a Hub name, files, a data set or the embedded corpus become a `DatasetDict` with known columns."""
+"""Corpora: reads a data set, files or the embedded corpus into a `DatasetDict` with columns of known names.
+
+**Result.** The splits are train, validation and test. Their columns are text, or source and target, or dialogue, and
+maybe label. White space at the ends of a text is removed, and rows whose text is blank are left out. A dialogue is a
+list of utterances; a string is split at `__eou__`. Labels become a `ClassLabel` whose names are the sorted values in
+train; a stream keeps them as they are. `datasets` caches everything on disk and memory-maps it.
+
+**Files.** The extension says how a file is read: .csv, .tsv, .json, .jsonl, .ndjson or .parquet, each also with .gz.
+Any other file is text with one sentence per line. Cells of CSV and TSV are strings; TSV has no quotes; every row must
+have as many fields as the first. A pipe such as `/dev/fd/63` and "-", standard input, are read as text.
+
+**Sources.** `train` is one of these:
+
+- "grammar": the embedded corpus. Besides text it has the columns source (English), target (German), the factors of its
+  grammar (topic, tense, ...) and log_prob, in nats;
+- the name of a data set on the Hub, or a folder;
+- a file, a glob or a list of files;
+- a dict of parallel text files or globs such as `{"source": "a.en", "target": "a.de"}`: line i of each makes row i;
+- a data set of `datasets`, or a dict of splits.
+
+`validation` and `test` may be any of these but "grammar", or the name of a split of `train`. If one of them is None,
+and `train` has a split of that name, that split is used. Otherwise its rows are drawn from train (a stream: its first
+rows).
+
+**Columns.** `columns` maps our names to those of the corpus, e.g. `{"text": "sentence", "label": "stars"}`; "a.b" is
+field b of column a. Numbers count the columns, from 0, of CSV or TSV files without a header; text files are then
+separated by tabs. If `columns` names no text, the columns that have our names are used, or the only one with text.
+
+Example:
+    >>> corpus = load_corpus("grammar", sizes=(100, 10, 10))
+    >>> corpus["train"].num_rows, corpus["train"].column_names[:3]
+    (100, ['text', 'source', 'target'])
+"""
 
 import inspect
 import logging
@@ -33,10 +65,10 @@ from textvae.text.reader import (
 Sizes: TypeAlias = Mapping[str, int | float | None]
 
 SPLITS = ("train", "validation", "test")
-SPOKEN = ("text", "source", "target", "dialogue")  # a row without one of those it should have is left out
+SPOKEN = ("text", "source", "target", "dialogue")  # a row is left out if one of these is blank
 END_OF_UTTERANCE = "__eou__"
 BYTE_ORDER_MARK = "\ufeff"
-BATCH = 100  # rows at once, which may be whole books
+BATCH = 100  # rows that are processed at once; each may hold a whole book
 
 
 def load_corpus(
@@ -58,110 +90,80 @@ def load_corpus(
     streaming: bool = False,
     seed: Seed = 0,
 ) -> DatasetDict | IterableDatasetDict:
-    """A corpus: splits train, validation and test with columns text | source, target | label | dialogue.
-
-    Texts lose the blanks at their ends; rows whose text is blank are left out. A dialogue is a list of
-    utterances (a string is cut at `__eou__`). Labels become a `ClassLabel` named after the values in train,
-    sorted; a stream keeps them as they are. Everything is cached on disk and memory-mapped by `datasets`.
-
-    A file is read by its extension: .csv, .tsv, .json, .jsonl, .ndjson, .parquet; anything else is text, one
-    sentence a line; each also with .gz. CSV and TSV cells are strings, and TSV knows no quotes; every row has as many
-    fields as the first. A pipe such as `/dev/fd/63`, or "-", standard input, is text.
+    """The splits train, validation and test of a corpus. The module's docstring says more about each argument.
 
     Args:
-        train: "grammar" (the embedded corpus), the name of a set on the Hub, a file, a folder, a glob, a list
-            of files, a dict of parallel text files or globs such as `{"source": "a.en", "target": "a.de"}` (line
-            i of each makes a row), or a data set (or dict of splits) of `datasets`.
-        validation: the same, or the name of a split of `train`. None: the split of that name if `train` has
-            one, otherwise rows drawn from train (the first rows, if streaming).
-        test: as validation.
-        split: which split of `train` to train on, if it has several.
-        configuration: which configuration of a set on the Hub (or in a folder) to take.
-        revision: which revision of a set on the Hub to take.
-        columns: our name to theirs, e.g. `{"text": "sentence", "label": "stars"}`; "a.b" is the field b of
-            column a. Numbers count the columns, from 0, of CSV or TSV files without a header (text files are
-            then tab-separated). None: the columns that have our names, or the only one with text.
-        language: side of the embedded corpus that is "text", "en" or "de"; it also has source (English),
-            target (German), the factors of its grammar (topic, tense, ...) and log_prob, in nats.
-        sizes: rows in train, validation and test of the embedded corpus: independent draws, so some repeat.
-        validation_size: rows, or share of the rows, to draw for validation. None: 5 %, at most 5,000; of a
-            stream 1,000 rows.
-        test_size: as validation_size.
-        maximum_train: train on at most so many rows, drawn at random (the first, if streaming).
-        labelled: in train so many keep their label, of each class equally many, and the others get None. None: all.
-        labelled_share: those with a label are repeated in train until they are this part of it, see `keep_labels`.
-        streaming: read as needed instead of converting to Arrow files first.
-        seed: decides every draw.
+        train: "grammar" (the embedded corpus), a name on the Hub, a file or several, a folder, or a data set.
+        validation: the same, or the name of a split of ``train``; None: its own split, or rows drawn from train.
+        test: like ``validation``.
+        split: the split of ``train`` to train on, if it has several.
+        configuration: the configuration of a data set on the Hub or in a folder.
+        revision: the revision of a data set on the Hub.
+        columns: from our column names to those of the corpus, e.g. `{"text": "sentence"}`; None: they are guessed.
+        language: the side of the embedded corpus that becomes the column text, "en" or "de".
+        sizes: rows in train, validation and test of the embedded corpus: independent draws, so that some repeat.
+        validation_size: rows, or share of the rows, to draw; None: 5 %, at most 5,000, or 1,000 rows of a stream.
+        test_size: like ``validation_size``.
+        maximum_train: maximum number of rows in train, drawn at random, or the first ones of a stream.
+        labelled: number of rows in train that keep their label; the labels of the others become None. None: all.
+        labelled_share: repeat the labelled rows of train until they are this share of it, see `keep_labels`.
+        streaming: read the rows when they are needed; otherwise they are converted to Arrow files first.
+        seed: seed of every random draw.
 
     Raises:
         UserError: if something is missing, unreadable, empty or ambiguous.
-
-    Example:
-        >>> corpus = load_corpus("grammar", sizes=(100, 10, 10))
-        >>> corpus["train"].num_rows, corpus["train"].column_names[:3]
-        (100, ['text', 'source', 'target'])
     """
-    check_arguments(
-        load_corpus,
-        split=split,
-        configuration=configuration,
-        revision=revision,
-        columns=columns,
-        language=language,
-        sizes=sizes,
-        validation_size=validation_size,
-        test_size=test_size,
-        maximum_train=maximum_train,
-        labelled=labelled,
-        labelled_share=labelled_share,
-        streaming=streaming,
-        seed=seed,
-    )
+    check_arguments(load_corpus, **{name: value for name, value in locals().items() if name not in SPLITS})
     check_names(columns or ())
     _check_labelled(labelled, labelled_share, stored=not streaming)
-    embedded = isinstance(train, str) and train == "grammar"
-    if embedded and not (validation is None and test is None):
-        raise UserError("expected sizes, not validation or test, with the embedded corpus: leave these out")
-    numbered = any(isinstance(theirs, int) for theirs in (columns or {}).values())
-    reader = Reader(configuration, revision, streaming, numbered)
+    held_out, wanted = (
+        {"validation": validation, "test": test},
+        {"validation": validation_size, "test": test_size},
+    )
     with _quiet(), blaming_the_cache():
-        if embedded:
-            splits, columns = _embedded(sizes, seed, language, columns)
+        if isinstance(train, str) and train == "grammar":
+            splits, columns = _embedded(held_out, sizes, seed, language, columns)
         else:
-            splits = reader.read(train, split, {"validation": validation, "test": test})
-        splits = {name: _as_wanted(rows, streaming) for name, rows in splits.items()}
-        columns = _mapping(_features(splits["train"], "train").flatten(), columns)
-        splits = {name: _tidy(rows, columns, name) for name, rows in splits.items()}
-        wanted = {"validation": validation_size, "test": test_size}
-        missing = {name: size for name, size in wanted.items() if name not in splits}
+            numbered = any(isinstance(theirs, int) for theirs in (columns or {}).values())
+            splits = Reader(configuration, revision, streaming, numbered).read(train, split, held_out)
+        splits = _with_columns(splits, columns, streaming)
         if streaming:
-            return IterableDatasetDict(_first_rows(splits, missing, maximum_train))
-        if "label" in columns:
-            splits = _number_labels(splits)  # first, so that a rare class may end up in any split
-        found = DatasetDict(_random_rows(splits, missing, maximum_train, seed))
-        if labelled is not None:
-            if "label" not in columns:
-                raise UserError(
-                    "expected a label of each sentence for labelled, found none: name its column in columns"
-                )
-            found["train"] = keep_labels(found["train"], labelled, labelled_share, seed)
-        return found
+            return IterableDatasetDict(_first_rows(splits, wanted, maximum_train))
+        found = DatasetDict(_random_rows(splits, wanted, maximum_train, seed))
+        return found if labelled is None else _with_few_labels(found, labelled, labelled_share, seed)
 
 
 def _check_labelled(labelled: int | None, share: float | None, stored: bool) -> None:
     if labelled is None and share is not None:
         raise UserError("expected labelled with labelled_share: say how many keep their label")
     if labelled is not None and not stored:
-        raise UserError(f"expected a corpus that is not streamed for labelled, got {labelled} of a stream")
+        raise UserError(
+            f"expected a corpus that is not streamed for labelled={labelled}, got a stream: leave one out"
+        )
+
+
+def _with_few_labels(corpus: DatasetDict, labelled: int, share: float | None, seed: int) -> DatasetDict:
+    """The corpus, where all but ``labelled`` rows of train have lost their label, see `keep_labels`."""
+    if "label" not in corpus["train"].column_names:
+        raise UserError(
+            "expected a label for each sentence, as labelled needs, found none: name its column in columns"
+        )
+    return DatasetDict({**corpus, "train": keep_labels(corpus["train"], labelled, share, seed)})
 
 
 # ---- the embedded corpus
 
 
 def _embedded(
-    sizes: Sequence[int], seed: int, language: str, columns: Mapping[str, str | int] | None
+    held_out: Mapping[str, Any],
+    sizes: Sequence[int],
+    seed: int,
+    language: str,
+    columns: Mapping[str, str | int] | None,
 ) -> tuple[Splits, dict[str, str | int]]:
-    """Three samples of the grammar, from seeds no other `seed` uses, and the columns to take."""
+    """Three samples of the grammar, each with a random seed that no other `seed` uses, and the columns to use."""
+    if any(given is not None for given in held_out.values()):
+        raise UserError("expected sizes, not validation or test, with the embedded corpus: leave these out")
     grammar = Grammar.load()
     numbered = enumerate(zip(SPLITS, sizes, strict=True))
     splits: Splits = {name: _sampled(grammar, size, 3 * seed + i) for i, (name, size) in numbered}
@@ -183,6 +185,15 @@ def _sampled(grammar: Grammar, size: int, seed: int) -> Dataset:
 # ---- columns and rows
 
 
+def _with_columns(splits: Splits, columns: Mapping[str, str | int] | None, streaming: bool) -> Splits:
+    """The splits with our columns and clean texts; unless they are streamed, their labels are numbered."""
+    splits = {name: _as_wanted(rows, streaming) for name, rows in splits.items()}
+    mapping = _mapping(_features(splits["train"], "train").flatten(), columns)
+    splits = {name: _tidy(rows, mapping, name) for name, rows in splits.items()}
+    # Labels are numbered before rows are drawn, so that a rare class may end up in any split.
+    return _number_labels(splits) if "label" in mapping and not streaming else splits
+
+
 def _as_wanted(rows: Rows, streaming: bool) -> Rows:
     if isinstance(rows, Dataset):
         return rows.to_iterable_dataset() if streaming else rows
@@ -192,7 +203,7 @@ def _as_wanted(rows: Rows, streaming: bool) -> Rows:
 
 
 def _features(rows: Rows, name: str) -> Features:
-    """The types of the columns; a stream that does not know them shows its first row."""
+    """The types of the columns. If a stream does not know them, they are those of its first row."""
     if rows.features is not None:
         return rows.features
     first = next(iter(rows), None)
@@ -202,7 +213,7 @@ def _features(rows: Rows, name: str) -> Features:
 
 
 def _mapping(found: Features, columns: Mapping[str, str | int] | None) -> dict[str, str]:
-    """Our columns to theirs: as given, otherwise guessed."""
+    """The column of the corpus for each of our columns, as given or, if no text is given, guessed."""
     given = {ours: str(theirs) for ours, theirs in (columns or {}).items()}
     if not set(given) & set(SPOKEN):
         given = _guess(found) | given
@@ -255,19 +266,19 @@ def _is_string(kind: Any) -> bool:
 
 
 def _tidy(rows: Rows, columns: Mapping[str, str], name: str) -> Rows:
-    """The rows with exactly our columns, stripped, without those that say nothing."""
+    """The rows with exactly our columns and clean texts, without the rows whose text is blank."""
     theirs = _features(rows, name)
     found = theirs.flatten()
     _check_columns(found, columns, name)
     text = {ours: Value("string") for ours in SPOKEN} | {"dialogue": List(Value("string"))}
     features = Features({ours: text.get(ours, found[theirs]) for ours, theirs in columns.items()})
-    # The other columns are not even read: they may hold images.
+    # Other columns are not read, because they may hold images.
     needed = sorted({path if path in theirs else path.partition(".")[0] for path in columns.values()})
     tidy = rows.select_columns(needed).map(
         _clean,
         batched=True,
         batch_size=BATCH,
-        # `datasets` finds cached rows by the name of a function and its arguments: what it does is one of them.
+        # `datasets` identifies cached rows by the function's name and arguments, so the code is made an argument.
         fn_kwargs={"columns": columns, "code": inspect.getsource(sys.modules[__name__])},
         remove_columns=needed,
         features=features,
@@ -278,7 +289,7 @@ def _tidy(rows: Rows, columns: Mapping[str, str], name: str) -> Rows:
 
 
 def _clean(batch: Mapping[str, list[Any]], columns: Mapping[str, str], code: str) -> dict[str, list[Any]]:
-    """The batch as `_tidy` wants it; `code` only tells one cache from another."""
+    """The cleaned batch for `_tidy`. `code` has no effect; it only distinguishes caches."""
     clean = {
         ours: [_value(ours, cell) for cell in _column(batch, theirs)] for ours, theirs in columns.items()
     }
@@ -310,7 +321,7 @@ def _strip(text: str | None) -> str:
 
 
 def _number_labels(splits: Splits) -> Splits:
-    """The splits with one `ClassLabel`, of the values in train, sorted: numbers as numbers, before words."""
+    """The splits with one `ClassLabel`: the values in train, sorted, numbers by value and before words."""
     if isinstance(splits["train"].features["label"], ClassLabel):
         return splits
     strings = {name: rows.cast_column("label", Value("string")) for name, rows in splits.items()}
@@ -332,8 +343,9 @@ def _number_first(label: str) -> tuple[float, str]:
 # ---- splits drawn from train
 
 
-def _random_rows(splits: Splits, missing: Sizes, maximum: int | None, seed: int) -> Splits:
-    """All three splits, the missing ones drawn from train at random; all rows keep their order."""
+def _random_rows(splits: Splits, sizes: Sizes, maximum: int | None, seed: int) -> Splits:
+    """All three splits. The missing ones are drawn from train at random; the order of the rows is kept."""
+    missing = {name: size for name, size in sizes.items() if name not in splits}
     train = splits["train"]
     total = train.num_rows
     counts = {name: _share(size, total) for name, size in missing.items()}
@@ -352,8 +364,9 @@ def _random_rows(splits: Splits, missing: Sizes, maximum: int | None, seed: int)
     return {name: (splits | drawn)[name] for name in SPLITS}
 
 
-def _first_rows(splits: Splits, missing: Sizes, maximum: int | None) -> Splits:
-    """All three splits, the missing ones from the start of a stream, whose length is not known."""
+def _first_rows(splits: Splits, sizes: Sizes, maximum: int | None) -> Splits:
+    """All three splits. The missing ones are the first rows of train, a stream of unknown length."""
+    missing = {name: size for name, size in sizes.items() if name not in splits}
     rest, drawn = splits["train"], {}
     for name, size in missing.items():
         count = 1_000 if size is None else size
@@ -372,7 +385,7 @@ def _share(size: int | float | None, total: int) -> int:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Silence the bars of `datasets` unless somebody watches, and its error lines, as ours say more."""
+    """Hide the progress bars of `datasets` unless stderr is a terminal, and its error lines, as ours say more."""
     builders = logging.getLogger("datasets.packaged_modules")
     level, bars = builders.level, not datasets.are_progress_bars_disabled() and not sys.stderr.isatty()
     builders.setLevel(logging.CRITICAL)

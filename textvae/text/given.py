@@ -1,4 +1,4 @@
-"""What people give as texts becomes strings in its order, or one line that says what is wrong with it."""
+"""Reads the texts that a user passes, in any common form, as strings, or says in one line what is wrong."""
 
 from __future__ import annotations
 
@@ -10,20 +10,20 @@ from typing import Any
 from textvae.support.errors import UserError
 
 TEXT_NAMES = ("text", "sentence", "document", "content", "review", "caption", "utterance")
-"""What a column of text is called, the likeliest name first."""
+"""Names of a column of text, the likeliest first."""
 
 
 def as_list(given: Any) -> list[str]:
-    """The texts of whatever holds them, checked, in its order.
+    """The texts in ``given``, checked, in their order.
 
     Args:
         given: a string; an iterable of strings, such as a list, an array, a Series or a generator; a table with a
             column of text: a dict of columns, a DataFrame, a `datasets.Dataset` or an Arrow table; or an iterable of
-            rows or of such tables. A column of text is the first that is called as `TEXT_NAMES` says, or else the
-            only one.
+            rows or of such tables. The column of text is the one with the first name of `TEXT_NAMES` that occurs;
+            if none does, it is the only column.
 
     Raises:
-        UserError: if something is not a string or has no order, or if a table has no column of text.
+        UserError: if a text is not a string, the texts have no order, or a table has no column of text.
 
     Example:
         >>> as_list("one"), as_list({"text": ["one", "two"], "label": [1, 0]})
@@ -35,7 +35,7 @@ def as_list(given: Any) -> list[str]:
 
 
 def each_text(given: Any) -> Iterator[str]:
-    """The texts that `as_list` gives, one at a time, for what is too large for a list."""
+    """Yields the texts of `as_list` one at a time, if they are too many for a list."""
     if isinstance(given, str):
         _check_unicode(given, "")
         yield given
@@ -48,7 +48,7 @@ def each_text(given: Any) -> Iterator[str]:
 
 
 def columns_of(given: Any) -> list[str] | None:
-    """The names of a table's columns; None if ``given`` is no table, or a stream that does not know them."""
+    """The names of a table's columns; None if ``given`` is not a table, or is a stream that does not know them."""
     if isinstance(given, Mapping):
         return list(given)
     names = getattr(given, "column_names", None)  # of `datasets` and of Arrow
@@ -60,17 +60,17 @@ def columns_of(given: Any) -> list[str] | None:
 
 
 def text_column(names: Sequence[str]) -> str | None:
-    """The column of text among columns that may be it; None if it is not clear which."""
+    """The column of text among columns with these names; None if it is not clear which it is."""
     named = [name for name in TEXT_NAMES if name in names]
     return named[0] if named else names[0] if len(names) == 1 else None
 
 
 def _cells(given: Any) -> Iterator[Any]:
-    """What stands where a text is expected, in its order."""
+    """Yields the cells that should be texts, in their order."""
     names = columns_of(given)
     if names is not None:
         column = given[_column(given, names)]
-        # The column of a row is one cell.
+        # If ``given`` is a single row, its column is a single cell.
         is_cell = isinstance(column, str | bytes) or not hasattr(column, "__iter__")
         yield from [column] if is_cell else _cells(column)
         return
@@ -82,7 +82,7 @@ def _cells(given: Any) -> Iterator[Any]:
 
 
 def _items(given: Any) -> Iterable[Any]:
-    """What ``given`` holds, one after the other."""
+    """The items of ``given``."""
     if isinstance(given, bytes | bytearray | memoryview):
         raise _no_string(given, "")
     if isinstance(given, set | frozenset):
@@ -91,7 +91,7 @@ def _items(given: Any) -> Iterable[Any]:
         raise UserError(f"expected texts, got the path {given}: read the file, e.g. with load_corpus")
     if isinstance(given, io.TextIOBase):
         return (line.rstrip("\r\n") for line in given)
-    if hasattr(given, "to_pylist"):  # Arrow's, whose own items are boxes
+    if hasattr(given, "to_pylist"):  # an Arrow array: its items are scalar objects
         return given.to_pylist()
     try:
         return iter(given)
@@ -100,7 +100,7 @@ def _items(given: Any) -> Iterable[Any]:
 
 
 def _column(given: Any, names: Sequence[str]) -> str:
-    """The column of text of a table."""
+    """The name of a table's column of text."""
     name = text_column(names)
     if name is None:
         columns = ", ".join(map(str, names[:20])) or "no columns"
@@ -121,7 +121,7 @@ def _no_string(found: Any, place: str) -> UserError:
 
 
 def _check_unicode(text: str, place: str) -> None:
-    """Refuse half of a surrogate pair, which no tokenizer reads; Python also keeps bytes it cannot decode as such."""
+    """Refuse half a surrogate pair, which no tokenizer can read. Python may also store undecodable bytes like this."""
     if text.isascii():
         return
     try:
@@ -133,4 +133,4 @@ def _check_unicode(text: str, place: str) -> None:
             if 0xDC80 <= code <= 0xDCFF
             else f"half of a surrogate pair, U+{code:04X},"
         )
-        raise UserError(f"expected Unicode, got {found} in {text!a:.80}{place}: mend its encoding") from None
+        raise UserError(f"expected Unicode, got {found} in {text!a:.80}{place}: fix its encoding") from None

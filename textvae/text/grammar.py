@@ -1,11 +1,11 @@
 """The embedded corpus: a synchronous probabilistic grammar of everyday English and German.
 
-In: a grammar file, then a number of sentences and a seed, or a text. Out: sentence pairs with their labels, or
+Input: a grammar file, then a number of sentences and a seed, or a text. Output: sentence pairs with their labels, or
 log p(text); and the entropy. A sentence pair is generated in three steps::
 
     b ~ p(b)                 a branch: topic, verb with its frame, kind of object
     t ~ p(t | kind of b)     a template: tense, number, polarity, register, type, person; both word orders
-    s ~ prod_k p(s_k | b)    the open slots of the template: subject, object, place, time, ...
+    s ~ prod_k p(s_k | b)    what fills the slots of the template: subject, object, place, time, ...
 
 Each slot is a non-terminal of a synchronous context-free grammar without recursion: a rule rewrites it to an
 English and a German sequence that hold the same non-terminals, each once. Hence, for a derivation
@@ -18,8 +18,8 @@ d = (b, t, s),
     H(A) = sum_r p(r | A) [ -log p(r | A) + sum_{B in r} H(B) ]   for a non-terminal A.
 
 The probability of a *string* is the sum over its derivations. The grammar in `data/grammar.yaml` is written so that
-each string has one derivation (`tests/text/test_grammar.py` checks it), so the English, the German and the pair all
-have the probability and the entropy of the derivation.
+each string has one derivation (`tests/text/test_grammar.py` checks it). Therefore the probability and the entropy of
+the English text, of the German text and of the pair are those of the derivation.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ Choice = TypeVar("Choice", bound=Branch | Template | Rule)
 
 @dataclass(frozen=True)
 class Sentence:
-    """A sentence pair, its factors, and log p (nats) of the pair, which is also that of each side."""
+    """A sentence pair, its factors, and log p (nats) of the pair, which is also log p of each sentence."""
 
     en: str
     de: str
@@ -60,7 +60,7 @@ class Sentence:
 
 
 class Grammar:
-    """A synchronous probabilistic grammar: samples sentence pairs and knows the probability of every string.
+    """A synchronous probabilistic grammar. It samples sentence pairs and computes the probability of any string.
 
     Attributes:
         factors: the values of each labelled factor, "topic" first.
@@ -90,7 +90,7 @@ class Grammar:
             path: the file; None for the grammar that comes with the package.
 
         Raises:
-            UserError: the file is missing, is not YAML, or breaks the format.
+            UserError: if the file is missing, is not YAML, or does not have the format.
         """
         text = _read(path)
         try:
@@ -107,10 +107,10 @@ class Grammar:
     # -- generating
 
     def sample(self, n: int, seed: int) -> list[Sentence]:
-        """Returns `n` independent sentence pairs, the same for a seed on every machine."""
+        """Returns `n` independent sentence pairs. With the same seed they are the same on every machine."""
         if n < 0:
             raise UserError(f"expected a number of sentences n >= 0, got {n}; pass a larger n")
-        # `Random.random` is the one generator the standard library promises never to change.
+        # `Random.random` is the only generator that the standard library promises never to change.
         rng = random.Random(seed)
         return [self._sample_one(rng) for _ in range(n)]
 
@@ -122,7 +122,7 @@ class Grammar:
         return Sentence(spell(en, "en"), spell(de, "de"), labels, log_prob + math.log(branch.p))
 
     def _realise(self, rule: Rule, rng: random.Random) -> tuple[Items, Items, float]:
-        """Returns the words of both sides of a rule, its non-terminals drawn at random, and log p (nats)."""
+        """Draws words for all non-terminals of a rule; returns its English words, its German words and log p (nats)."""
         below = {
             symbol: self._realise(self._rules[symbol].draw(rng), rng) for symbol in filter(is_symbol, rule.en)
         }
@@ -133,7 +133,7 @@ class Grammar:
     # -- scoring
 
     def log_prob(self, text: str, language: Language = "en") -> float:
-        """Returns log p(text) in nats, summed over all derivations; -inf outside the language."""
+        """Returns log p(text) in nats, summed over all derivations; -inf if the text is not in the language."""
         if language not in self._parsers:
             raise UserError(f"expected language 'en' or 'de', got {language!r}; pass one of the two")
         p = self._parsers[language].probability(text)
@@ -144,8 +144,8 @@ class Grammar:
     def entropy(self) -> float:
         """Returns the exact entropy of a derivation in nats per sentence.
 
-        While the grammar is unambiguous, this is also the entropy of the English text, of the German text and
-        of the pair; otherwise it is an upper bound on these.
+        If the grammar is unambiguous, this is also the entropy of the English text, of the German text and of the
+        pair; otherwise it is an upper bound on these.
         """
         kinds = self.productions.templates
         inside = {kind: _surprise(templates) for kind, templates in kinds.items()}
@@ -177,7 +177,7 @@ class Grammar:
 
 
 class _Urn(Generic[Choice]):
-    """Alternatives to draw from, each with its probability."""
+    """A list of alternatives, drawn by their probabilities."""
 
     def __init__(self, choices: Sequence[Choice]) -> None:
         self.choices = choices
@@ -194,7 +194,7 @@ def _surprise(choices: Sequence[Choice]) -> float:
 
 
 def _expected_uses(choices: Sequence[Rule] | Sequence[Template]) -> dict[str, float]:
-    """Returns how often each non-terminal is used, on average."""
+    """Returns the mean number of times that each non-terminal is used."""
     uses: dict[str, float] = defaultdict(float)
     for choice in choices:
         for item in filter(is_symbol, choice.en):
@@ -203,7 +203,7 @@ def _expected_uses(choices: Sequence[Rule] | Sequence[Template]) -> dict[str, fl
 
 
 def _read(path: str | Path | None) -> str:
-    """Returns the text of a grammar file; the embedded one lies in the wheel or at the root of a checkout."""
+    """Returns the text of a grammar file. The embedded one is in the wheel or at the root of a checkout."""
     installed = resources.files("textvae") / "data" / "grammar.yaml"
     checkout = Path(__file__).parents[2] / "data" / "grammar.yaml"
     try:
@@ -215,7 +215,7 @@ def _read(path: str | Path | None) -> str:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Prints sentences, one a line; several columns are separated by tabs."""
+    """Prints one sentence per line; columns are separated by tabs."""
     parser = argparse.ArgumentParser(
         prog="python -m textvae.text.grammar", description="Sample the embedded corpus."
     )

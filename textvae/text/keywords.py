@@ -12,33 +12,33 @@ from sklearn.feature_extraction.text import CountVectorizer
 from textvae.support.errors import UserError
 
 LIFT = 3.0
-"""A word is characteristic of a cluster only if it is so many times as frequent there as in the other clusters."""
+"""A word is characteristic of a cluster only if it is this many times as frequent there as in the other clusters."""
 
 
 def characteristic_words(
     texts: Sequence[str], clusters: ArrayLike, words: int = 10, vectorizer: CountVectorizer | None = None
 ) -> dict[Any, list[str]]:
-    """The words with the largest class-based TF-IDF of each cluster, the first the most characteristic.
+    """The most characteristic words of each cluster, which have the largest class-based TF-IDF.
 
         W(w, c) = tf(w, c) log(1 + A / tf(w))
 
-    with tf(w, c) the occurrences of w in the texts of cluster c, tf(w) those in all texts, and A the words of an
-    average cluster. The logarithm alone leaves *the* and *of* at the top, so a published table is made with a list of
-    a language's stop words. Here instead, in any language, words that are not `LIFT` times as frequent (per word) in
-    the cluster as outside it are left out; a cluster may be left with fewer than ``words`` of them.
+    tf(w, c) is the number of occurrences of word w in the texts of cluster c, tf(w) the number in all texts, and A the
+    mean number of words in a cluster. The logarithm alone would leave *the* and *of* at the top, so published tables
+    use a list of stop words. This function works for any language instead: it leaves out words whose relative
+    frequency in the cluster is less than `LIFT` times that outside it. A cluster may have fewer than ``words`` left.
 
     Args:
-        texts: n of them.
+        texts: n texts.
         clusters: the cluster of each text, (n,), numbers or strings.
-        words: how many of each cluster, at most.
-        vectorizer: what cuts and counts the words; None: lower-cased runs of letters and digits. Hand one in for a
-            language that is written without blanks, for stop words or for pairs of words (``ngram_range``).
+        words: maximum number of words for each cluster.
+        vectorizer: splits texts into words and counts them; None: words are runs of letters and digits in lower case.
+            Pass one for a language without blanks, for stop words, or for pairs of words (``ngram_range``).
 
     Returns:
-        The words of each cluster that occurs in ``clusters``, in the order of the clusters.
+        The words of each cluster, the most characteristic first; clusters are sorted.
 
     Raises:
-        UserError: if there are no words, or not as many clusters as texts.
+        UserError: if there are no words, or the numbers of clusters and texts differ.
 
     References:
         BERTopic: Neural topic modeling with a class-based TF-IDF procedure (Grootendorst 2022),
@@ -57,14 +57,14 @@ def characteristic_words(
         counts = vectorizer.fit_transform(texts)
     except ValueError as error:
         raise UserError(
-            f"expected texts with words, got {len(texts)} without ({error}): hand in a vectorizer that finds them"
+            f"expected texts with words, got {len(texts)} without ({error}): pass a vectorizer that finds them"
         ) from error
     frequency = np.stack([counts[rows == cluster].sum(0).A1 for cluster in range(len(names))])
     inside, total = frequency.sum(1, keepdims=True), frequency.sum(0)
-    # Multiplied out, as a cluster may have no words, and a single one has no others.
+    # The inequality is multiplied out, because a cluster may have no words, and a single cluster has no others.
     lifted = frequency * (total.sum() - inside) >= LIFT * (total - frequency) * inside
     weight = np.where(lifted, frequency * np.log1p(inside.mean() / total), 0)
-    # By weight, words of equal weight in the order of the alphabet.
+    # Sorted by weight; words with equal weights stay in alphabetical order.
     order = np.argsort(-weight, axis=1, kind="stable")[:, :words]
     vocabulary = vectorizer.get_feature_names_out()
     return {

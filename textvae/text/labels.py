@@ -1,4 +1,4 @@
-"""Semi-supervised corpora: most of the sentences lose their label."""
+"""Semi-supervised corpora: only some sentences keep their label."""
 
 from __future__ import annotations
 
@@ -9,20 +9,20 @@ from textvae.support.errors import UserError
 
 
 def keep_labels(rows: Dataset, labelled: int, share: float | None, seed: int) -> Dataset:
-    """``rows`` where all but ``labelled`` have the label None.
+    """The rows, where all but ``labelled`` of them have the label None.
 
-    Those that keep theirs are drawn at random, of each class equally many (one more of some, where that does not work
-    out). With a ``share`` their copies are put behind the rest, as often as makes them that part of all sentences: in
-    few of many batches there would be one otherwise.
+    The rows that keep their label are drawn at random, the same number for each class (if that is impossible, some
+    classes have one more). If ``share`` is given, copies of the labelled rows are appended until they are this share of
+    all rows, because otherwise only few batches would contain one.
 
     Args:
-        rows: with a column ``label``, a `ClassLabel`.
-        labelled: how many keep their label.
-        share: part of all rows, over 0 and under 1; None: nothing is repeated.
-        seed: of the choice.
+        rows: rows with a column ``label``, a `ClassLabel`.
+        labelled: number of rows that keep their label.
+        share: share of labelled rows in the result, over 0 and under 1; None: no copies.
+        seed: random seed of the choice.
 
     Raises:
-        UserError: if a class has too few sentences, or the share is out of its range.
+        UserError: if a class has too few sentences, or ``share`` is out of its range.
     """
     if share is not None and not 0 < share < 1:
         raise UserError(f"expected a labelled_share over 0 and under 1, got {share}")

@@ -1,4 +1,4 @@
-"""A file, a pipe or standard input, plain or gzipped, becomes lines, or one line that says what is wrong with it."""
+"""Reads lines from a file, a pipe or standard input, plain or gzipped, or says in one line what is wrong with it."""
 
 from __future__ import annotations
 
@@ -16,26 +16,26 @@ from textvae.support.errors import UserError
 STANDARD_INPUT = "-"
 
 GZIP = b"\x1f\x8b"
-"""How gzipped content begins; the name of a file says nothing, as a pipe's has no ending."""
+"""The first bytes of gzipped content. The name is not used, because pipes have no extension."""
 
 UNREADABLE = (OSError, EOFError, zlib.error)
-"""What damaged gzip raises, too."""
+"""The errors of unreadable files, including damaged gzip."""
 
 
 def is_readable(file: str | Path) -> bool:
-    """Whether ``file`` is one that can be read: a file, a pipe or a device, and no folder."""
+    """Whether ``file`` exists and is a file, a pipe or a device, not a folder."""
     path = Path(file).expanduser()
     return path.exists() and not path.is_dir()
 
 
 def lines_of(file: str | Path) -> Iterator[str]:
-    """The lines of a text, without the blanks at their ends, blank lines counted.
+    """The lines of a text, without white space at their ends. Blank lines are kept.
 
     Args:
-        file: plain or gzipped, a pipe such as ``/dev/fd/63``, or "-", standard input.
+        file: a plain or gzipped file, a pipe such as ``/dev/fd/63``, or "-", standard input.
 
     Raises:
-        UserError: if there is no such file, here; if it is not text, at the line that is not.
+        UserError: if the file does not exist (at once), or a line is not text (when this line is read).
     """
     if str(file) != STANDARD_INPUT and not is_readable(file):
         path = Path(file).expanduser()
@@ -50,8 +50,8 @@ def whole_lines(file: str | Path, newline: str | None = "\n") -> Iterator[str]:
     """The lines of a text with their ends, without a byte order mark.
 
     Args:
-        file: as for `lines_of`.
-        newline: what ends a line, as `open` takes it.
+        file: see `lines_of`.
+        newline: the end of a line, see `open`.
 
     Raises:
         UserError: if the file cannot be read, or is not text.
@@ -60,21 +60,21 @@ def whole_lines(file: str | Path, newline: str | None = "\n") -> Iterator[str]:
     try:
         with opened(file) as content:
             check_is_text(content, name)
-            # Bytes that are not UTF-8 become surrogates, and so the line that has them is known.
+            # Bytes that are not UTF-8 become surrogates, so that their line can be named.
             wrapper = io.TextIOWrapper(content, "utf-8-sig", errors="surrogateescape", newline=newline)
             try:
                 for number, line in enumerate(wrapper, 1):
                     _check_line(line, number, name)
                     yield line
             finally:
-                wrapper.detach()  # or standard input would be closed with it
+                wrapper.detach()  # otherwise standard input would be closed with it
     except UNREADABLE as error:
         raise damaged(name, error) from error
 
 
 @contextmanager
 def opened(file: str | Path) -> Iterator[IO[bytes]]:
-    """The content of a file, unzipped; a pipe's is read once."""
+    """The content of a file, unzipped. A pipe can be read only once."""
     if str(file) == STANDARD_INPUT:
         if sys.stdin is None:
             raise UserError("expected text on standard input, found it closed: give a file")
@@ -85,7 +85,7 @@ def opened(file: str | Path) -> Iterator[IO[bytes]]:
 
 
 def check_is_text(content: IO[bytes], name: str) -> None:
-    """Raise a `UserError` if content that was just opened is binary."""
+    """Raise a `UserError` if the beginning of the content is binary."""
     if b"\0" in content.peek(4096)[:4096]:  # type: ignore[attr-defined]
         raise UserError(f"expected text, plain or .gz, got {name}, binary or UTF-16: convert it to UTF-8")
 

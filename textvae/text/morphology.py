@@ -1,8 +1,8 @@
-"""Morphology: dictionary entries become the forms of words, and sequences of words become spelled text.
+"""Morphology: from dictionary entries to the forms of words, and from sequences of words to spelled text.
 
-In: entries in the notation of `data/grammar.yaml`, such as "take:took off = ab|nehmen nimmt abgenommen", or words in
-their order. Out: the forms of the entry in both languages, or the text as people write it; `readings` goes back from
-a text to its words.
+Input: entries in the notation of `data/grammar.yaml`, such as "take:took off = ab|nehmen nimmt abgenommen", or
+sequences of words. Output: the forms of the entry in both languages, or the text as people write it. `readings` is the
+inverse: from a text to its words.
 """
 
 import re
@@ -25,7 +25,7 @@ AUXILIARIES = {
 
 
 def verb_forms(entry: str) -> dict[str, Words]:
-    """Returns the forms of a verb, each under the slot of a clause that it fills.
+    """Returns the forms of a verb, by the slot of a clause that each form fills.
 
     >>> forms = verb_forms("stir:stirred = um|rühren rührt umgerührt")
     >>> forms["<en:s>"], forms["<de:du>"], forms["<de:du:last>"], forms["<aux:du>"], forms["<prefix>"]
@@ -44,7 +44,7 @@ def _english_verb(entry: str) -> dict[str, Words]:
 
 
 def _german_verb(entry: str) -> dict[str, Words]:
-    """Returns the forms of "um|rühren rührt umgerührt"; ":last" marks those at the end of a clause."""
+    """Returns the forms of a verb such as "um|rühren rührt umgerührt"; ":last" marks forms at the end of a clause."""
     infinitive, er, *more = entry.split()
     with_sein = more[0] == "ist"
     prefix, _, stem = infinitive.rpartition("|")
@@ -119,12 +119,12 @@ def phrase(pair: str) -> tuple[Words, Words]:
 
 
 def words(text: str) -> Words:
-    """Returns the words of a text, with commas and final marks apart."""
+    """Returns the words of a text; commas and final punctuation are words of their own."""
     return tuple(re.findall(r"[^\s,.?]+|[,.?]", text))
 
 
 def spell(sequence: Iterable[str], language: Language) -> str:
-    """Returns words as running text: commas attached, a/an, zum and im, a capital at the start.
+    """Returns words as running text: with attached commas, "an", "zum" and "im", and a capital at the start.
 
     >>> spell(["zu", "dem", "Glück", ",", "ja", "."], "de")
     'Zum Glück, ja.'
@@ -138,7 +138,7 @@ def spell(sequence: Iterable[str], language: Language) -> str:
 
 
 def readings(text: str, language: Language) -> set[Words]:
-    """Returns the sequences of words that are spelled like this: at most two, by the case of the first letter."""
+    """Returns the sequences of words that are spelled as the text: at most two, which differ in the first letter."""
     expansions = {"an": ["a"]} if language == "en" else EXPANSIONS
     found = {_expanded(words(start + text[1:]), expansions) for start in {text[:1], text[:1].lower()}}
     return {reading for reading in found if spell(reading, language) == text}

@@ -1,7 +1,7 @@
-"""The parser: a text becomes its probability under the grammar, summed over all its derivations.
+"""The parser: computes the probability of a text under the grammar, summed over all its derivations.
 
-In: `Productions` and a language, then texts. Out: p(text), 0 outside the language. It shares no code with the sampler
-in `grammar.py`, so that each checks the other.
+Input: `Productions` and a language, then texts. Output: p(text), which is 0 if the text is not in the language. The
+parser shares no code with the sampler in `grammar.py`, so that each can test the other.
 """
 
 from collections import defaultdict
@@ -31,9 +31,9 @@ class Parser:
         return sum(self._inside(words) for words in readings(text, self.language))
 
     def _inside(self, words: Words) -> float:
-        """Returns the probability of a sequence of words, one branch after another."""
+        """Returns the probability of a sequence of words, summed over the branches."""
         chart = _Chart(words, self._alternatives)
-        # Each clause holds a form of its verb, so only branches with a verb of the text need parsing.
+        # Each clause contains a form of its verb, so only branches whose verb is in the text are parsed.
         candidates = set().union(*(self._branches_by_verb.get(word, ()) for word in words))
         return sum(
             branch.p * chart.templates(self._tries[branch.kind], branch.slots, {0: 1.0})
@@ -51,7 +51,7 @@ class Parser:
 
     @cached_property
     def _alternatives(self) -> dict[str, Alternatives]:
-        """The rules of each non-terminal by their first word, or ANY where they start with none."""
+        """The rules of each non-terminal by their first word; ANY if they do not begin with a word."""
         index: dict[str, Alternatives] = {}
         for symbol, rules in self.productions.rules.items():
             by_word = index[symbol] = defaultdict(list)
@@ -62,7 +62,7 @@ class Parser:
 
     @cached_property
     def _tries(self) -> dict[str, Trie]:
-        """The templates of each kind as a trie, so that those that begin alike are parsed together."""
+        """The templates of each kind as a trie, so that templates with the same beginning are parsed together."""
         tries: dict[str, Trie] = {}
         for kind, templates in self.productions.templates.items():
             root = tries[kind] = {}
@@ -75,14 +75,14 @@ class Parser:
 
 
 class _Chart:
-    """What non-terminals can rewrite to within one sequence of words; each span is worked out once."""
+    """The spans of one sequence of words that each non-terminal can produce; each is computed once."""
 
     def __init__(self, words: Words, alternatives: dict[str, Alternatives]) -> None:
         self.words, self.alternatives = words, alternatives
         self.spans: dict[tuple[str, int], Reached] = {}
 
     def templates(self, trie: Trie, slots: dict[str, Items], reached: Reached) -> float:
-        """Returns the probability that one of the templates in a trie gives all words left."""
+        """Returns the probability that a template of the trie produces all remaining words."""
         p: float = trie.get(END, 0.0) * reached.get(len(self.words), 0.0)
         for item, below in trie.items():
             if item != END and (following := self.walk(slots.get(item, (item,)), reached)):
@@ -90,7 +90,7 @@ class _Chart:
         return p
 
     def walk(self, items: Iterable[str], reached: Reached) -> Reached:
-        """Returns where a sequence of items can end, from all places reached so far."""
+        """Returns the places where a sequence of items can end if it starts at one of the places in ``reached``."""
         for item in items:
             following: Reached = defaultdict(float)
             for at, p in reached.items():

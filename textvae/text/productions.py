@@ -1,7 +1,7 @@
-"""Productions: a grammar file becomes the branches, templates and rules that sentences are made of.
+"""Productions: from a grammar file to the branches, templates and rules of which sentences are made.
 
-In: the parsed contents of `data/grammar.yaml`, or of a file like it. Out: `Productions`, in which every list of
-alternatives has probabilities that sum to 1.
+Input: the parsed contents of `data/grammar.yaml`, or of a file with its format. Output: `Productions`, where the
+probabilities of each list of alternatives sum to 1.
 """
 
 from collections import Counter, defaultdict
@@ -29,7 +29,7 @@ class Rule(NamedTuple):
 
 
 class Branch(NamedTuple):
-    """A topic, a verb and a kind of object: what fills the slots of a template, and which templates fit."""
+    """A topic, a verb and a kind of object. It fills the slots of those templates that have its kind."""
 
     p: float
     topic: str
@@ -37,7 +37,7 @@ class Branch(NamedTuple):
     kind: str
 
     def fill(self, template: Template) -> Rule:
-        """Returns the template with words and non-terminals in place of its slots."""
+        """Returns the template, with each slot replaced by words and non-terminals."""
         en, de = (
             tuple(filled for item in side for filled in self.slots.get(item, (item,)))
             for side in (template.en, template.de)
@@ -47,7 +47,7 @@ class Branch(NamedTuple):
 
 @dataclass(frozen=True)
 class Productions:
-    """All that a synchronous grammar consists of.
+    """All parts of a synchronous grammar.
 
     Attributes:
         branches: the alternatives at the root.
@@ -67,7 +67,7 @@ def build_productions(source: dict[str, Any]) -> Productions:
         source: the parsed contents of a grammar file; the head of `data/grammar.yaml` describes the notation.
 
     Raises:
-        UserError: a list holds a phrase twice, or a list of adjectives is missing.
+        UserError: if a list contains a phrase twice, or a list of adjectives is missing.
     """
     builder = _Builder(source)
     builder.add_shared_phrases()
@@ -80,9 +80,9 @@ def is_symbol(item: str) -> bool:
 
 
 class _Builder:
-    """Collects rules and templates while it goes through the topics.
+    """Collects rules and templates, topic by topic.
 
-    A non-terminal is added when the first branch needs it, so the methods return its name.
+    A non-terminal is added when a branch first needs it, and the methods return its name.
     """
 
     def __init__(self, source: dict[str, Any]) -> None:
@@ -92,7 +92,7 @@ class _Builder:
         self.templates: dict[str, list[Template]] = {}
 
     def add(self, symbol: str, weighted: Iterable[Weighted]) -> str:
-        """Adds the rules of a non-terminal, their weights scaled to sum to 1; no two may share a side."""
+        """Adds the rules of a non-terminal, with weights scaled to sum 1. Two rules must differ in both languages."""
         rules = [rule for rule in weighted if rule[0] > 0]
         total = sum(weight for weight, _, _ in rules)
         for side in (1, 2):
@@ -105,12 +105,12 @@ class _Builder:
         return symbol
 
     def add_phrases(self, symbol: str, pairs: Sequence[str], chance: float = 1.0) -> str:
-        """Adds a non-terminal for a list of 'English = German' phrases; empty with probability 1 - chance."""
+        """Adds a non-terminal for a list of 'English = German' phrases. It is empty with probability 1 - chance."""
         rules = [(chance * weight, *phrase(pair)) for pair, weight in _falling(pairs)]
         return self.add(symbol, [*rules, (1 - chance, (), ())])
 
     def add_shared_phrases(self) -> None:
-        """Adds the phrases that all topics share."""
+        """Adds the phrases that are shared by all topics."""
         for kind, registers in self.source["leads"].items():
             for register, leads in registers.items():
                 for order, lead in leads.items():
@@ -130,7 +130,7 @@ class _Builder:
     # -- branches
 
     def branches(self) -> Iterator[Branch]:
-        """Yields all branches, and adds the rules and templates that they need."""
+        """Yields all branches and adds the rules and templates that they need."""
         for (name, topic), p_topic in _falling(self.source["topics"].items(), start=20):
             shared = self.topic_slots(name, topic)
             for i, (frame, p_frame) in enumerate(_falling(topic["frames"], start=8)):
@@ -142,14 +142,14 @@ class _Builder:
                     yield Branch(p_topic * p_frame * share, name, slots | filled, kind)
 
     def kind(self, objects: str, speakers: bool) -> str:
-        """Adds the templates for a kind of object, with subjects that can or cannot be I, we and you."""
+        """Adds the templates for a kind of object and for subjects that can, or cannot, be "I", "we" or "you"."""
         kind = f"{objects}, {'speakers' if speakers else 'others'}"
         if kind not in self.templates:
             self.templates[kind] = templates(self.source, objects, speakers)
         return kind
 
     def topic_slots(self, name: str, topic: dict[str, Any]) -> Slots:
-        """Adds a topic's places, manners and times."""
+        """Adds the places, manners and times of a topic."""
         slots: Slots = {
             "<place>": (self.add_phrases(f"<{name}.place>", topic["where"], self.chance["place"]),),
             "<how>": (self.add_phrases(f"<{name}.how>", topic["how"], self.chance["manner"]),),
@@ -164,7 +164,7 @@ class _Builder:
         return slots
 
     def frame_slots(self, name: str, frame: dict[str, Any], topic: str) -> Slots:
-        """Adds the manners and places that replace those of the topic; an intransitive verb needs a place."""
+        """Adds manners and places that replace those of the topic. An intransitive verb always has a place."""
         slots: Slots = {}
         if "how" in frame:
             slots["<how>"] = (self.add_phrases(f"<{name}.how>", frame["how"], self.chance["manner"]),)
@@ -225,7 +225,7 @@ class _Builder:
     def object_phrase(
         self, entry: str, adjectives: list[str], case: str, negated: bool
     ) -> tuple[Items, Items]:
-        """Returns both sides of an object such as 'the ~soup = f Suppe'; ~ is the place of an adjective."""
+        """Returns both sides of an object such as 'the ~soup = f Suppe'; an adjective can replace ~."""
         en, de = entry.split(" = ")
         gender, noun = de.split()
         article = en.split()[0] if en.startswith(("the ", "a ")) else ""
@@ -235,14 +235,14 @@ class _Builder:
             raise UserError(
                 f"expected adjectives for {entry!r}, got none; add 'adjectives:' to its frame or drop ~"
             )
-        # Without an article the adjective is obligatory, so that no sentence is shorter than four words.
+        # If there is no article, there is always an adjective, so that no sentence is shorter than four words.
         chance = self.chance["adjective"] if article else 1.0
         determiner = (article or "none") + " negated" * negated
         before = self.before_noun([determiner], adjectives if described else [], gender, case, chance)
         return (before, *english.split()), (before, dative(noun, gender) if case == "dat" else noun)
 
     def adjective_list(self, name: str, topic: str) -> list[str]:
-        """Returns a list of adjectives: the topic's, followed by the shared one of that name."""
+        """Returns the list of adjectives with this name: those of the topic, followed by the shared ones."""
         own, shared = self.source["topics"][topic]["adjectives"], self.source["adjectives"]
         if name not in own and name not in shared:
             raise UserError(
@@ -258,7 +258,7 @@ class _Builder:
         case: str,
         chance: float | None = None,
     ) -> str:
-        """Adds what stands before a noun, an article and perhaps an adjective, in agreement with it."""
+        """Adds the words before a noun: a determiner and perhaps an adjective, which agree with it."""
         chance = (self.chance["adjective"] if chance is None else chance) if adjectives else 0.0
         symbol = f"<{'/'.join(determiners)}.{gender}.{case}.{chance}.{','.join(adjectives)}>"
         if symbol in self.rules:
@@ -277,6 +277,6 @@ class _Builder:
 
 
 def _falling(items: Collection[Item], start: int = 3) -> list[tuple[Item, float]]:
-    """Returns items with weights that fall like 1 / (start + k) and sum to 1: the first is the commonest."""
+    """Returns items with weights proportional to 1 / (start + k) and sum 1; the first item is the most frequent."""
     weights = [1 / (start + k) for k in range(len(items))]
     return [(item, weight / sum(weights)) for item, weight in zip(items, weights, strict=True)]

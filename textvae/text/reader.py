@@ -1,4 +1,4 @@
-"""The reader: a Hub name, files or a data set become splits of raw rows, or one line that says what is wrong."""
+"""Reads a data set of the Hub or files as splits of raw rows, or says in one line what is wrong with them."""
 
 import atexit
 import difflib
@@ -55,12 +55,14 @@ UNWRITABLE = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOENT, errno.ENOTDI
 
 @dataclass(frozen=True)
 class Reader:
-    """A reader of what the user names, which may be anything that `load_corpus` lists.
+    """Reads any source that `load_corpus` accepts except the embedded corpus.
 
     Attributes:
-        configuration: see `load_corpus`, as for `revision` and `streaming`.
-        numbered: whether columns go by their numbers, as there is no header.
-        pipes: the copy of each pipe that was read, as it can be read only once.
+        configuration: see `load_corpus`.
+        revision: see `load_corpus`.
+        streaming: see `load_corpus`.
+        numbered: whether columns are named by their numbers, because there is no header.
+        pipes: a copy of each pipe that was read, because a pipe can be read only once.
     """
 
     configuration: str | None
@@ -70,7 +72,7 @@ class Reader:
     pipes: dict[str, Path] = field(default_factory=dict)
 
     def read(self, train: Any, split: str, held_out: Mapping[str, Any]) -> Splits:
-        """Train, and validation and test as far as they are given or belong to the same set."""
+        """The split train, and validation and test if they are given or belong to the same data set."""
         try:
             found = self._splits(train)
             splits = {"train": _choose(found, (split,), train, only_one=split == "train")}
@@ -87,7 +89,7 @@ class Reader:
         return splits
 
     def _held_out(self, found: Splits, name: str, given: Any) -> Splits:
-        """Validation or test under its own name, or nothing if it must be drawn from train."""
+        """The split validation or test by its name; an empty dict if it must be drawn from train."""
         if given is None:
             own = next((own for own in HELD_OUT_NAMES[name] if own in found), None)
             return {name: found[own]} if own else {}
@@ -100,10 +102,10 @@ class Reader:
         return {name: _choose(self._splits(given), HELD_OUT_NAMES[name], given)}
 
     def _splits(self, source: Any) -> Splits:
-        """The splits of a source; a single table is called train."""
+        """The splits of a source. A single table is the split train."""
         match source:
             case dict() if source and all(isinstance(rows, Rows) for rows in source.values()):
-                return dict(source)  # a DatasetDict is a dict, too
+                return dict(source)  # this includes a DatasetDict
             case Dataset() | IterableDataset():
                 return {"train": source}
             case dict() if source:
@@ -129,7 +131,7 @@ class Reader:
         raise _missing(path)
 
     def _file(self, name: str) -> Path | None:
-        """The file of this name, or the copy of a pipe; None if there is no such file."""
+        """The file with this name, or the copy of a pipe; None if there is no such file."""
         path = Path(name).expanduser()
         if path.is_file() and name != STANDARD_INPUT:
             return path
@@ -148,7 +150,7 @@ class Reader:
         return file
 
     def _set(self, name: str) -> Splits:
-        """The splits of a set on the Hub, or of a folder laid out like one."""
+        """The splits of a data set on the Hub, or of a folder with the same layout."""
         is_folder = Path(name).is_dir()
         try:
             if is_folder and (files := _plain_files(name, self.configuration)):
@@ -161,7 +163,7 @@ class Reader:
             raise _explain_set(error, name, self.configuration) from error
 
     def _table(self, files: list[Path]) -> Rows:
-        """The rows of files of one kind, one after the other."""
+        """The rows of several files of the same kind, in their order."""
         kind = _only_kind(files)
         if kind == "text" and self.numbered:
             kind = "csv"
@@ -180,7 +182,7 @@ class Reader:
             raise _explain_files(error, files) from error
 
     def _rows(self, files: list[Path]) -> Rows:
-        """The rows of CSV, TSV or JSON, all of which were found to be right."""
+        """The rows of CSV, TSV or JSON files, after all rows have been checked."""
         features = tables.features_of([str(file) for file in files], self.numbered)
         if not features:
             raise no_text(_some(files))
@@ -188,7 +190,7 @@ class Reader:
             "files": [str(file.resolve()) for file in files],
             "features": features,
             "numbered": self.numbered,
-            # `datasets` finds cached rows by these arguments: what is in a file, and what is done, are two of them.
+            # `datasets` identifies cached rows by these arguments, so they include the state of the files and the code.
             "stamps": [(file.stat().st_mtime_ns, file.stat().st_size) for file in files],
             "code": inspect.getsource(tables),
         }
@@ -196,7 +198,7 @@ class Reader:
         return kind.from_generator(tables.rows, features=features, gen_kwargs=given)
 
     def _check_lines(self, files: list[Path]) -> None:
-        """Raise a `UserError` if text is none, at the line that is none if a stream would come to it too late."""
+        """Raise a `UserError` if a file is not text. For a stream, every line is checked before training begins."""
         for file in files:
             try:
                 with opened(file) as content:
@@ -207,7 +209,7 @@ class Reader:
                 _count_lines(file)
 
     def _parallel(self, sources: Mapping[str, Any]) -> Rows:
-        """The rows of text files side by side: line i of each makes row i."""
+        """The rows of parallel text files: line i of each file makes row i."""
         check_names(sources)
         files = {ours: self._side(given) for ours, given in sources.items()}
         lines = {ours: sum(map(_count_lines, own)) for ours, own in files.items()}
@@ -229,7 +231,7 @@ class Reader:
 
 
 def _choose(found: Splits, names: Sequence[str], source: Any, *, only_one: bool = True) -> Rows:
-    """The first of the named splits there is, or else the only one there is."""
+    """The first of the named splits that exists; if none does, the only split."""
     for name in names:
         if name in found:
             return found[name]
@@ -244,7 +246,7 @@ def _choose(found: Splits, names: Sequence[str], source: Any, *, only_one: bool 
 
 
 def check_names(columns: Iterable[str]) -> None:
-    """Raise a `UserError` if a column is none of ours."""
+    """Raise a `UserError` if a name is not one of our columns."""
     for ours in columns:
         if ours not in COLUMNS:
             raise UserError(
@@ -253,7 +255,7 @@ def check_names(columns: Iterable[str]) -> None:
 
 
 def did_you_mean(name: str, names: Sequence[str]) -> str:
-    """A question that ends a message, or nothing if no name is near."""
+    """The end of a message that asks for a similar name; empty if no name is similar."""
     near = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
     return f" (did you mean {near[0]!r}?)" if near else ""
 
@@ -261,7 +263,7 @@ def did_you_mean(name: str, names: Sequence[str]) -> str:
 def _missing(path: Path) -> UserError:
     near = did_you_mean(path.name, os.listdir(path.parent) if path.parent.is_dir() else [])
     return UserError(
-        f"expected a file or folder {path}, found none{near}: check the path, we are in {Path.cwd()}"
+        f"expected a file or folder {path}, found none{near}: check the path (the current folder is {Path.cwd()})"
     )
 
 
@@ -273,14 +275,14 @@ def _matching(pattern: str) -> list[Path]:
 
 
 def _may_be_on_hub(name: str) -> bool:
-    """Whether `name` reads like "set" or "owner/set", and not like a path into a folder here."""
+    """Whether `name` looks like "set" or "owner/set", and not like a path into an existing folder."""
     if Path(name).suffix in {*BUILDERS, ".txt", ".gz"} or ("/" in name and Path(name).parent.is_dir()):
         return False
     return re.fullmatch(r"\w[\w.-]*(/\w[\w.-]*)?", name) is not None
 
 
 def is_table(file: str | Path) -> bool:
-    """Whether a file of this name is read as a table, not as lines of text."""
+    """Whether a file with this name is read as a table, not as lines of text."""
     return _kind(Path(file)) != "text"
 
 
@@ -295,7 +297,7 @@ def _kind(file: Path) -> str:
 def _only_kind(files: Sequence[Path]) -> str:
     kinds = sorted({_kind(file) for file in files})
     if len(kinds) > 1:
-        raise UserError(f"expected files of one kind, got {', '.join(kinds)}: give them one by one")
+        raise UserError(f"expected files of one kind, got {', '.join(kinds)}: pass them one by one")
     return kinds[0]
 
 
@@ -303,7 +305,7 @@ def _only_kind(files: Sequence[Path]) -> str:
 
 
 def _copied(name: str) -> Path:
-    """A copy of a pipe's content, which is there as long as the program runs."""
+    """A copy of a pipe's content, which is deleted when the program ends."""
     folder = Path(tempfile.mkdtemp(prefix="textvae-"))
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
     copy = folder / ("input" if name == STANDARD_INPUT else Path(name).name)
@@ -313,12 +315,12 @@ def _copied(name: str) -> Path:
 
 
 def _count_lines(file: Path) -> int:
-    """The lines of a text as `datasets` counts them, all of which are UTF-8."""
+    """The number of lines of a text, as `datasets` counts them; every line is checked to be UTF-8."""
     return sum(1 for _ in whole_lines(file, newline=None))
 
 
 def _plain_files(folder: str, configuration: str | None) -> dict[str, list[Path]]:
-    """The files of each split of a folder whose card says nothing of how they are to be read; otherwise none."""
+    """The files of each split of a folder; empty if the folder's card says how `datasets` must read them."""
     builder = load_dataset_builder(folder, configuration)
     found = {
         str(split): [_inside(folder, file) for file in own]
@@ -330,13 +332,13 @@ def _plain_files(folder: str, configuration: str | None) -> dict[str, list[Path]
 
 
 def _inside(folder: str, file: str) -> Path:
-    """A file of a folder, which the library names from the root on, under the name that the folder was given."""
+    """The path of a file in a folder as the user named the folder; `datasets` returns absolute paths."""
     root = Path(folder).resolve()
     return Path(folder) / Path(file).relative_to(root) if Path(file).is_relative_to(root) else Path(file)
 
 
 def _is_default(config: BuilderConfig) -> bool:
-    """Whether a configuration says nothing but which files there are."""
+    """Whether a configuration sets nothing except the files."""
     default = type(config)()
     beside = {"name", "version", "data_dir", "data_files", "description"}
     options = [option.name for option in fields(config) if option.name not in beside]
@@ -344,7 +346,7 @@ def _is_default(config: BuilderConfig) -> bool:
 
 
 def _with_rows(files: Sequence[Path]) -> list[Path]:
-    """Those of Parquet files that have rows, all of the same columns."""
+    """The Parquet files that have rows; all of them must have the same columns."""
     found = {file: parquet.ParquetFile(file) for file in files}
     some = {file: table for file, table in found.items() if table.metadata.num_rows}
     if not some:
@@ -353,17 +355,17 @@ def _with_rows(files: Sequence[Path]) -> list[Path]:
     for file, names in others:
         if differing := sorted(names ^ first[1]):
             raise UserError(
-                f"expected the same columns in {first[0]} and {file}, got {', '.join(differing)} in one alone: give "
-                "them one by one"
+                f"expected the same columns in {first[0]} and {file}, got {', '.join(differing)} in only one of "
+                "them: pass them one by one"
             )
     return list(some)
 
 
-# ---- what went wrong, in terms of what the user gave
+# ---- errors, in terms of what the user passed
 
 
 def no_text(where: str) -> UserError:
-    """The error of rows that are not there, or all blank."""
+    """The error if there are no rows, or all are blank."""
     return UserError(f"expected rows with text, got none in {where}: is it the right file and column?")
 
 
@@ -372,7 +374,7 @@ def _some(files: Sequence[Path]) -> str:
 
 
 def _explain_files(error: BaseException, files: Sequence[Path]) -> UserError:
-    """The error that names the file `datasets` stumbled on, and why."""
+    """The error that names the file that `datasets` could not read, and the reason."""
     cause = error.__cause__ or error
     if isinstance(cause, UserError):
         return cause
@@ -389,7 +391,7 @@ def _explain_files(error: BaseException, files: Sequence[Path]) -> UserError:
 
 @contextmanager
 def blaming_the_cache() -> Iterator[None]:
-    """Turns an error of the cache of `datasets`, which cannot be written or is full, into one line that says so."""
+    """If an error comes from a cache of `datasets` that is full or read-only, raise an error that says so."""
     try:
         yield
     except Exception as error:
@@ -399,7 +401,7 @@ def blaming_the_cache() -> Iterator[None]:
 
 
 def _cache_fault(error: BaseException | None) -> UserError | None:
-    """The error of a cache that cannot be written, if that is behind an error."""
+    """The error that says that the cache cannot be written, if that is the cause of ``error``; otherwise None."""
     cache = Path(datasets.config.HF_DATASETS_CACHE).expanduser().absolute()
     while error is not None:
         if isinstance(error, OSError):
@@ -407,7 +409,7 @@ def _cache_fault(error: BaseException | None) -> UserError | None:
             is_cache = place is not None and (place.is_relative_to(cache) or cache.is_relative_to(place))
             if error.errno in FULL or (is_cache and error.errno in UNWRITABLE):
                 return UserError(
-                    f"expected a cache that can be written, got {cache}: {error.strerror or error}; set "
+                    f"expected a writable cache, got {cache}: {error.strerror or error}; set "
                     "HF_DATASETS_CACHE to a folder with room"
                 )
         error = error.__cause__ or error.__context__
@@ -415,7 +417,7 @@ def _cache_fault(error: BaseException | None) -> UserError | None:
 
 
 def _explain_set(error: Exception, name: str, configuration: str | None) -> UserError:
-    """The error that says what `datasets` found wrong with a set on the Hub, or a folder, and what to do."""
+    """The error that says why `datasets` cannot read a data set on the Hub or a folder, and what to do."""
     message = str(error)
     if "scripts are no longer supported" in message:
         return UserError(

@@ -1,4 +1,4 @@
-"""The order in which examples are read: those of like length together."""
+"""Samplers: the order in which examples are read. Examples of similar length are in the same batch."""
 
 from __future__ import annotations
 
@@ -14,16 +14,17 @@ from textvae.text.fields import Fields
 
 
 class LengthGroupedSampler(Sampler[int]):
-    """Indices such that each run of ``batch_size`` of them has (nearly) one length, in random order.
+    """Batches of sentences with (nearly) the same length, in random order, as a flat sequence of indices.
 
-    Every epoch shuffles the data, sorts it stably by length, cuts it into batches and shuffles the batches. So
-    sentences of one length are mixed anew each epoch, as in the published set-ups, and hardly a pad is computed.
+    In each epoch the data is shuffled, sorted stably by length and cut into batches of ``batch_size``; then the batches
+    are shuffled. So sentences of the same length meet in different batches each epoch, as in the published set-ups, and
+    there are hardly any pads.
 
     Args:
-        lengths: tokens of each sentence, or what else there is to group by, shape (N,).
-        batch_size: how many consecutive indices make one optimiser step, over all processes and accumulation.
-        seed: with the epoch, decides the order, so that a resumed run needs no further state.
-        epoch: tells the current epoch.
+        lengths: number of tokens of each sentence, or other keys to group by, shape (N,).
+        batch_size: number of sentences in an optimiser step, over all processes and accumulation steps.
+        seed: random seed. The order depends only on the seed and the epoch, so a resumed run needs no further state.
+        epoch: function that returns the current epoch.
     """
 
     def __init__(
@@ -46,8 +47,8 @@ class LengthGroupedSampler(Sampler[int]):
         generator = torch.Generator().manual_seed(self.seed + 1_000_003 * self.epoch())
         order = torch.randperm(len(self), generator=generator)
         order = order[torch.argsort(self.lengths[order], stable=True)]
-        # The remainder comes last, or the batches behind it would straddle two lengths; it is cut out of a random
-        # place, so that it is not always the longest sentences.
+        # The incomplete batch comes last, because otherwise the batches after it would be shifted. It is taken from a
+        # random place, so that it does not always hold the longest sentences.
         batches, remainder = divmod(len(self), self.batch_size)
         cut = self.batch_size * int(torch.randint(batches + 1, (), generator=generator))
         grouped = torch.cat([order[:cut], order[cut + remainder :]]).view(batches, self.batch_size)
@@ -56,17 +57,17 @@ class LengthGroupedSampler(Sampler[int]):
 
 
 class TokenBatchSampler(Sampler[list[int]]):
-    """Batches of indices, each of sentences of (nearly) one length and of nearly so many tokens, in random order.
+    """Batches of indices of sentences with (nearly) the same length, with up to ``tokens`` tokens, in random order.
 
-    As `LengthGroupedSampler`, except that short sentences come in larger batches than long ones. The number of batches
-    is the same in every epoch, and so are their sizes.
+    It differs from `LengthGroupedSampler` in that batches of short sentences hold more of them. The number of batches
+    and their sizes are the same in every epoch.
 
     Args:
-        lengths: tokens of each sentence and, of pairs, of its source, see `token_counts`, (N, C).
-        tokens: so many are in a batch at most, pads counted; a longer sentence is a batch alone.
-        multiple: the number of batches is one of it, so that every process has as many.
-        seed: with the epoch, decides the order, so that a resumed run needs no further state.
-        epoch: tells the current epoch.
+        lengths: number of tokens of each sentence and, for pairs, of its source, see `token_counts`, (N, C).
+        tokens: maximum number of tokens in a batch, including pads; a longer sentence has a batch of its own.
+        multiple: the number of batches is a multiple of this, so that all processes get the same number.
+        seed: random seed. The order depends only on the seed and the epoch, so a resumed run needs no further state.
+        epoch: function that returns the current epoch.
     """
 
     def __init__(
@@ -96,12 +97,12 @@ class TokenBatchSampler(Sampler[list[int]]):
 
 
 def alike(counts: Tensor, size: int | None, tokens: int) -> Iterator[list[int]]:
-    """Places of examples, those of (nearly) one length together, from the shortest on.
+    """Yields batches of indices of examples with (nearly) the same length, the shortest examples first.
 
     Args:
-        counts: tokens of each sentence and, of pairs, of its source, (N, C).
-        size: how many are together; None: as many as have so many tokens, pads counted.
-        tokens: which counts if there is no size.
+        counts: number of tokens of each sentence and, for pairs, of its source, (N, C).
+        size: number of examples in a batch; None: as many as ``tokens`` allows.
+        tokens: maximum number of tokens in a batch, including pads; used only if ``size`` is None.
 
     Example:
         >>> list(alike(torch.tensor([[5], [1], [2], [4]]), None, 8))
@@ -113,12 +114,12 @@ def alike(counts: Tensor, size: int | None, tokens: int) -> Iterator[list[int]]:
 
 
 def _sizes(lengths: Tensor, tokens: int, multiple: int = 1) -> list[int]:
-    """How many sentences of the sorted lengths (N, C) are in each batch."""
+    """The number of sentences in each batch, given sorted lengths (N, C); see `TokenBatchSampler`."""
     sizes: list[int] = []
     start = 0
     while start < len(lengths):
         fitting = lengths[start : start + max(1, tokens // int(lengths[start].sum()))]
-        # What so many sentences take, from one on: never less than before.
+        # The number of tokens, with pads, in a batch of the first 1, 2, ... sentences; it never decreases.
         padded = torch.arange(1, len(fitting) + 1) * fitting.cummax(0).values.sum(1)
         sizes.append(max(1, int((padded <= tokens).sum())))
         start += sizes[-1]
@@ -130,11 +131,11 @@ def _sizes(lengths: Tensor, tokens: int, multiple: int = 1) -> list[int]:
 
 
 def token_counts(dataset: Dataset, columns: Sequence[str]) -> Tensor:
-    """The tokens of each example of a prepared data set, of its text and of what else has tokens, (N, C).
+    """The number of tokens of each example of a prepared data set, in its text and, for pairs, its source, (N, C).
 
     Args:
-        dataset: with the columns.
-        columns: the C columns of lengths (`Fields.length_columns`); none: every example counts 1.
+        dataset: a data set with the columns.
+        columns: the C columns of lengths (`Fields.length_columns`); if there are none, each example counts as 1 token.
     """
     if not columns:
         return torch.ones(len(dataset), 1, dtype=torch.long)
@@ -142,17 +143,17 @@ def token_counts(dataset: Dataset, columns: Sequence[str]) -> Tensor:
 
 
 def grouping_lengths(dataset: Dataset, columns: Sequence[str]) -> Tensor:
-    """What examples of a prepared data set are grouped by, (N,): the first length, then the second, ...
+    """Keys (N,) that sort the examples of a prepared data set by the first length, then the second, and so on.
 
     Args:
-        dataset: with the columns.
+        dataset: a data set with the columns.
         columns: the columns of lengths.
     """
     return _key(token_counts(dataset, columns))
 
 
 def _key(counts: Tensor) -> Tensor:
-    """Numbers (N,) in whose order rows of counts (N, C) are sorted by the first count, then the second, ..."""
+    """Keys (N,) that sort rows of counts (N, C) by the first count, then the second, and so on."""
     key = counts[:, 0]
     for column in counts.unbind(1)[1:]:
         key = key * (int(column.max()) + 1) + column
@@ -160,14 +161,14 @@ def _key(counts: Tensor) -> Tensor:
 
 
 def evaluation_loader(dataset: Dataset | IterableDataset, fields: Fields, batch_size: int = 32) -> DataLoader:
-    """Every example of a prepared data set once, those of like length together where the lengths are known.
+    """A loader of each example of a prepared data set, sorted by length unless the data set is a stream.
 
     Args:
-        dataset: with the columns that ``fields`` prepares.
-        fields: what makes the batches.
-        batch_size: examples at once.
+        dataset: a data set with the columns that ``fields`` prepares.
+        fields: the fields, which collate the batches.
+        batch_size: number of examples in a batch.
     """
-    # A loader draws a seed for its workers, from the global random state unless it has one of its own.
+    # A loader draws a seed for its workers. With a generator of its own it does not change the global random state.
     options: dict[str, Any] = {"collate_fn": fields.collate, "generator": torch.Generator()}
     if isinstance(dataset, Dataset):
         order = torch.argsort(grouping_lengths(dataset, fields.length_columns), stable=True).tolist()

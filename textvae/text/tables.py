@@ -1,8 +1,9 @@
-"""Tables of text, CSV, TSV and JSON, become rows; a fault in them is named with its line.
+"""Reads rows from CSV, TSV and JSON; errors name the line.
 
-`datasets` has readers of these, which go by the first block of a file: they shift all columns of a CSV whose rows have
-one field more than its header, and stop at a column of JSON lines that has no value before the second block, or that
-changes its type, though nobody wants that column. Read as a stream, they find a fault when they come to it.
+`datasets` can read these files, too, but infers the columns from the first block of a file. Therefore it shifts all
+columns of a CSV file whose rows have one field more than its header. It fails if a column of JSON lines has its first
+value after the first block, or changes its type, even if that column is not used. In a stream, it finds an error only
+when it reads that row.
 """
 
 from __future__ import annotations
@@ -26,29 +27,29 @@ from textvae.text.lines import whole_lines
 Row = dict[str, Any]
 
 ROWS = 1_000
-"""Rows whose types are compared at once."""
+"""Number of rows whose types are inferred together."""
 
 SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
-"""How JSON may write half of a surrogate pair."""
+"""Half of a surrogate pair as JSON writes it."""
 
 SEPARATORS = {"csv": (",", ";", "\t"), "tsv": ("\t",)}
-"""What stands between the fields of a file of that ending; the first that divides its header."""
+"""Possible separators of the fields, by file extension; the first that occurs in the header is used."""
 
 NAMES = {",": "commas", ";": "semicolons", "\t": "tabs"}
 
 
 def features_of(files: Sequence[str], numbered: bool) -> Features:
-    """The columns of files of one kind and their types; all rows are read, so that all faults are found.
+    """The columns of the files and their types. All rows are read, so that all errors are found.
 
-    Cells of CSV and TSV are strings. A column of JSON whose values are of several kinds is one of strings; one where
-    lists or objects are among them is binary, which cannot be text or a label.
+    Cells of CSV and TSV are strings. A JSON column with values of several types has the type string; if some of them
+    are lists or objects, it is binary, and can be neither text nor label.
 
     Args:
-        files: paths, all of CSV and TSV or all of JSON.
-        numbered: whether the columns of CSV and TSV have numbers for names, as there is no header.
+        files: paths of files that are all CSV or TSV, or all JSON.
+        numbered: whether the columns of CSV and TSV are named by their numbers, because there is no header.
 
     Raises:
-        UserError: if a file is damaged, its fields are not as many in every row, or its JSON is no table.
+        UserError: if a file is damaged, its rows have different numbers of fields, or its JSON is not a table.
     """
     if is_json(files[0]):
         return Features.from_arrow_schema(pa.schema(list(_types(files).items())))
@@ -61,13 +62,13 @@ def features_of(files: Sequence[str], numbered: bool) -> Features:
 
 
 def rows(files: Sequence[str], features: Features, numbered: bool, **_: Any) -> Iterator[Row]:
-    """The rows of files with the columns of ``features``; what a file has no column for is None.
+    """The rows of the files, with the columns of ``features``. If a file lacks a column, its cells are None.
 
     Args:
-        files: as for `features_of`, as is ``numbered``.
-        features: what that gave.
-        numbered: see there.
-        **_: what tells one cache of `datasets` from another.
+        files: see `features_of`.
+        features: the result of `features_of`.
+        numbered: see `features_of`.
+        **_: values that distinguish caches of `datasets`.
     """
     for file in files:
         if is_json(file):
@@ -80,7 +81,7 @@ def rows(files: Sequence[str], features: Features, numbered: bool, **_: Any) -> 
 
 
 def is_json(file: str) -> bool:
-    """Whether a file of this name is JSON, not CSV or TSV."""
+    """Whether a file with this name is JSON, not CSV or TSV."""
     return Path(file.lower().removesuffix(".gz")).suffix in (".json", ".jsonl", ".ndjson")
 
 
@@ -88,13 +89,13 @@ def is_json(file: str) -> bool:
 
 
 def csv_rows(file: str, numbered: bool) -> Iterator[Row]:
-    """The rows of a CSV or TSV file by the names in its header, or by numbers from 0.
+    """The rows of a CSV or TSV file as dicts, whose keys are the names in the header, or numbers from 0.
 
-    Every row has as many fields as the first. TSV knows no quotes: tables with tabs are mostly written without, and a
-    stray one would swallow many lines. Blank lines are left out.
+    Every row must have as many fields as the first. TSV has no quotes: most tables with tabs are written without them,
+    and a single quote character would swallow many lines. Blank lines are skipped.
 
     Raises:
-        UserError: at the first row that has more fields or fewer, or whose quote is never closed.
+        UserError: at the first row with more or fewer fields, or with a quote that is never closed.
     """
     separator = _separator(file, numbered)
     names: list[str] = []
@@ -110,7 +111,7 @@ def csv_rows(file: str, numbered: bool) -> Iterator[Row]:
 
 
 def _records(file: str, separator: str) -> Iterator[tuple[int, list[str]]]:
-    """The fields of each record that is not blank, with the number of its first line."""
+    """The fields of each record that is not blank, and the number of its first line."""
     lines = _Lines(file)
     quoting: Any = csv.QUOTE_NONE if separator == "\t" else csv.QUOTE_MINIMAL
     reader = csv.reader(lines, delimiter=separator, quoting=quoting)
@@ -133,7 +134,7 @@ def _records(file: str, separator: str) -> Iterator[tuple[int, list[str]]]:
 
 
 class _Lines:
-    """The lines of a file, which know whether somebody asked for one more than there are."""
+    """The lines of a file; ``ended`` tells whether the reader has asked for a line after the last one."""
 
     def __init__(self, file: str) -> None:
         self.lines, self.ended = whole_lines(file, newline=""), False
@@ -151,7 +152,7 @@ class _Lines:
 
 @contextmanager
 def _cells_of_any_length() -> Iterator[None]:
-    """Let the library read cells of more than 131,072 characters."""
+    """Let `csv` read cells of more than 131,072 characters inside the block."""
     limit = csv.field_size_limit(2**31 - 1)
     try:
         yield
@@ -160,7 +161,7 @@ def _cells_of_any_length() -> Iterator[None]:
 
 
 def _separator(file: str, numbered: bool) -> str:
-    """What stands between the fields; without a header what the name of the file says."""
+    """The separator of the fields; without a header it follows from the file extension."""
     is_csv = Path(file.lower().removesuffix(".gz")).suffix == ".csv"
     known = SEPARATORS["csv" if is_csv else "tsv"]
     if numbered:
@@ -169,8 +170,8 @@ def _separator(file: str, numbered: bool) -> str:
     found = next((mark for mark in known if mark in header), known[0])
     if not is_csv and found not in header and "," in header:
         raise UserError(
-            f"expected fields between tabs in {file}, got the header {header.strip()!r:.80}: name the file .csv, or "
-            "write tabs"
+            f"expected fields separated by tabs in {file}, got the header {header.strip()!r:.80}: name the file "
+            ".csv, or write tabs"
         )
     return found
 
@@ -193,7 +194,8 @@ def _ragged(file: str, separator: str, header: tuple[int, int], row: tuple[int, 
     )
     fields = f"{header[1]} field{'s' * (header[1] > 1)}"
     return UserError(
-        f"expected {fields} between {marks}, as in line {header[0]} of {file}, got {row[1]} in line {row[0]}: {fix}"
+        f"expected {fields} separated by {marks}, as in line {header[0]} of {file}, got {row[1]} in line {row[0]}: "
+        f"{fix}"
     )
 
 
@@ -201,10 +203,10 @@ def _ragged(file: str, separator: str, header: tuple[int, int], row: tuple[int, 
 
 
 def json_rows(file: str) -> Iterator[Row]:
-    """The rows of JSON: an object a line, or a list of objects or of strings.
+    """The rows of JSON: one object per line, or a list of objects or of strings.
 
     Raises:
-        UserError: at the first line that is no object.
+        UserError: at the first line that is not an object.
     """
     lines = ((number, line) for number, line in enumerate(whole_lines(file), 1) if line.strip())
     number, first = next(lines, (0, ""))
@@ -219,14 +221,14 @@ def json_rows(file: str) -> Iterator[Row]:
     if isinstance(whole, list):
         texts = ({"text": item} if isinstance(item, str) else item for item in whole)
         yield from (_object(row, f"row {place} of {file}", doubtful) for place, row in enumerate(texts, 1))
-    elif isinstance(whole, dict):  # on several lines
+    elif isinstance(whole, dict):  # an object that spans several lines
         yield _object(whole, str(file), doubtful)
     else:
         raise _no_object(_parsed(first), f"line {number} of {file}")
 
 
 def _parsed(text: str) -> Any:
-    """What a JSON text stands for; the error if it is none."""
+    """The value of a JSON text; the error if it is not valid JSON."""
     try:
         return json.loads(text)
     except (ValueError, RecursionError) as error:
@@ -234,12 +236,12 @@ def _parsed(text: str) -> Any:
 
 
 def _has_halves(text: str) -> bool:
-    """Whether a JSON text may hold half of a surrogate pair, or holds a whole one."""
+    """Whether a JSON text has escapes of surrogates, whole pairs or halves."""
     return SURROGATE.search(text) is not None
 
 
 def _object(found: Any, where: str, doubtful: bool) -> Row:
-    """What was found, checked to be an object and, where that is ``doubtful``, to be of whole characters."""
+    """``found``, checked to be an object and, if it is ``doubtful``, to contain no half of a surrogate pair."""
     if not isinstance(found, dict):
         raise _no_object(found, where)
     if doubtful:
@@ -253,18 +255,18 @@ def _object(found: Any, where: str, doubtful: bool) -> Row:
 
 
 def _no_object(found: Any, where: str) -> UserError:
-    """The error of what is no JSON object, or of a text that is no JSON."""
+    """The error if a value is not a JSON object, or a text is not valid JSON."""
     kinds = {str: "a string", list: "a list", type(None): "null", bool: "true or false"}
     what = kinds.get(type(found), "a number")
     if isinstance(found, Exception):
         what = f"broken JSON ({getattr(found, 'msg', None) or found})"
     return UserError(
-        f'expected a JSON object such as {{"text": "..."}} in {where}, got {what}: it may be cut short, or no table'
+        f'expected a JSON object such as {{"text": "..."}} in {where}, got {what}: it may be cut short, or not a table'
     )
 
 
 def _types(files: Iterable[str]) -> dict[str, pa.DataType]:
-    """The type of each column of all rows."""
+    """The type of each column, inferred from all rows."""
     types: dict[str, pa.DataType] = {}
     for file in files:
         waiting, count = json_rows(file), 0
@@ -279,19 +281,19 @@ def _types(files: Iterable[str]) -> dict[str, pa.DataType]:
 
 
 def _check_is_row(row: Mapping[str, Any], file: str) -> None:
-    """Refuse an object that holds a table rather than being the only row of one."""
+    """Refuse a single object that contains a table, unless it is a row itself."""
     if row.keys() & {*TEXT_NAMES, "source", "target", "dialogue"}:
         return
     for name, value in row.items():
         if isinstance(value, list) and value and isinstance(value[0], dict):
             raise UserError(
-                f"expected an object a line, or a list of them, in {file}, got one object with rows in {name!r}: take "
-                f"these out, e.g. jq -c '.{name}[]' {Path(file).name} > rows.jsonl"
+                f"expected one object per line, or a list of them, in {file}, got one object with rows in {name!r}: "
+                f"extract these, e.g. jq -c '.{name}[]' {Path(file).name} > rows.jsonl"
             )
 
 
 def _type(values: list[Any]) -> pa.DataType:
-    """The type of cells: strings if they are of several kinds, and binary if there are lists or objects among them."""
+    """The type of the cells; if they have several types, string, or binary if some are lists or objects."""
     try:
         return pa.array(values).type
     except (pa.ArrowException, OverflowError):
@@ -300,7 +302,7 @@ def _type(values: list[Any]) -> pa.DataType:
 
 
 def _common(one: pa.DataType, other: pa.DataType) -> pa.DataType:
-    """The type of a column whose parts have these."""
+    """The type of a column whose parts have these two types."""
     if pa.binary() in (one, other):
         return pa.binary()
     schemas = [pa.schema([("", kind)]) for kind in (one, other)]
@@ -312,7 +314,7 @@ def _common(one: pa.DataType, other: pa.DataType) -> pa.DataType:
 
 
 def _fitted(row: Row, strings: Iterable[str], binaries: Iterable[str]) -> Row:
-    """The row with each cell in the type of its column."""
+    """The row, with each cell converted to the type of its column."""
     for name in strings:
         if row[name] is not None and not isinstance(row[name], str):
             row[name] = json.dumps(row[name], ensure_ascii=False)
