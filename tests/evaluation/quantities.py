@@ -1,4 +1,4 @@
-"""Evaluations that no model was measured for."""
+"""Evaluations made without a model."""
 
 from textvae.evaluation.meters.table import descriptions
 from textvae.evaluation.quantities import Evaluation, Quantity
@@ -6,12 +6,12 @@ from textvae.models.language import TextVAEModel
 
 
 def evaluation(like=None, *, ways=None, **values) -> Evaluation:
-    """An evaluation of a sentence VAE with some values, in the order of the report.
+    """An evaluation of a sentence VAE with the given values, in the order of the report.
 
     Args:
-        like: an evaluation that has the other values.
-        ways: how quantities were counted, by name.
-        **values: by name; None: it was not measured.
+        like: an evaluation with the other values.
+        ways: how quantities were measured, by name.
+        **values: values by name; None: not measured.
     """
     values = {**(like or {}), **values}
     known = descriptions().items()

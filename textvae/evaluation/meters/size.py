@@ -1,4 +1,4 @@
-"""On how much text an evaluation was taken."""
+"""The size of the evaluated data."""
 
 from __future__ import annotations
 
@@ -37,14 +37,14 @@ class Size(Sums):
     def measure(
         self, model: Any, batch: Batch, found: Bounds, number: int, generator: torch.Generator
     ) -> tuple[float, ...]:
-        """Tokens and sentences of a batch."""
+        """The numbers of tokens and sentences of a batch."""
         return batch.tokens, batch.size
 
     def results(self) -> dict[str, tuple[Any, str]]:
-        """The numbers."""
+        """The numbers of tokens and sentences, and Z."""
         tokens, sentences = map(int, self.totals)
         return {
-            "tokens": (tokens, "end of sentence counted, beginning not, unknown words ordinary"),
+            "tokens": (tokens, "with end of sentence and unknown words, without beginning of sentence"),
             "sentences": (sentences, ""),
             "latent_size": (self.latent_size, ""),
         }
