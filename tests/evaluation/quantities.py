@@ -1,17 +1,17 @@
-"""Evaluations that no model was measured for."""
+"""Evaluations made without a model."""
 
 from textvae.evaluation.meters.table import descriptions
 from textvae.evaluation.quantities import Evaluation, Quantity
 
 
 def evaluation(like=None, *, ways=None, cures=("model.word_dropout: 0.3",), **values) -> Evaluation:
-    """An evaluation of a sentence VAE with some values, in the order of the report.
+    """An evaluation of a sentence VAE with the given values, in the order of the report.
 
     Args:
-        like: an evaluation that has the other values.
-        ways: how quantities were counted, by name.
+        like: an evaluation with the other values.
+        ways: how quantities were measured, by name.
         cures: what the model lacks.
-        **values: by name; None: it was not measured.
+        **values: values by name; None: not measured.
     """
     values = {**(like or {}), **values}
     known = descriptions().items()

@@ -30,7 +30,7 @@ def test_one_cluster_knows_nothing():
 
 
 def test_numbers_by_hand():
-    # Table (labels a, b by clusters 0, 1): 3 1 / 1 3. Pairs together in both: 3 + 3; of labels and of clusters 12.
+    # Table (labels a, b by clusters 0, 1): 3 1 / 1 3. 3 + 3 pairs are together in both, 12 by label and 12 by cluster.
     scores = clustering_scores(["a"] * 4 + ["b"] * 4, [0, 0, 0, 1, 0, 1, 1, 1])
     assert scores.accuracy == 6 / 8
     assert scores.ari == pytest.approx((6 - 12 * 12 / 28) / (12 - 12 * 12 / 28))
@@ -39,7 +39,7 @@ def test_numbers_by_hand():
 
 
 def test_a_matching_is_one_to_one():
-    # Each cluster holds mostly "a", so that the majority label of each would give 7 of 9.
+    # "a" is the majority in each cluster, so majority labels would give 7 of 9.
     scores = clustering_scores(list("aaabaabaa"), [0, 0, 0, 0, 1, 1, 1, 2, 2])
     assert scores.accuracy == 4 / 9
     assert scores.matching == {0: "a", 1: "b"}
@@ -88,7 +88,7 @@ def test_labels_stand_in_natural_order(labels, order):
     found = clustering_scores(labels, labels)
     assert found.labels == found.clusters == order
     assert found.confusion.tolist() == np.eye(len(labels)).tolist()
-    # Without a partner they come last, in the same order.
+    # Unmatched clusters come last, in the same order.
     alone = clustering_scores(labels, [0] * len(labels))
     assert sorted(alone.labels[1:], key=order.index) == alone.labels[1:]
     assert set(alone.labels) == set(order)

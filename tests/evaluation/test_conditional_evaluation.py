@@ -1,4 +1,4 @@
-"""What is measured of a conditional model, with the code that measures a language model."""
+"""Evaluation of a conditional model, by the same code as for a language model."""
 
 import math
 from types import SimpleNamespace
@@ -33,7 +33,7 @@ class ConditionalLinearGaussian(Seq2SeqVAEModel):
         nn.Module.__init__(self)
         self.config = SimpleNamespace(latent_size=2)
         self.reach = torch.tensor([[0.5, 1.0], [-2.0, 0.3]]).double()
-        # Its columns are orthogonal, so that the posterior has independent dimensions, too.
+        # Its columns are orthogonal, so the dimensions of the posterior are independent, too.
         self.weight = torch.tensor([[1.0, -0.5], [0.5, 1], [0.5, 0]]).double()
         self.scale = 0.8
 
@@ -53,7 +53,7 @@ class ConditionalLinearGaussian(Seq2SeqVAEModel):
 
 
 def observed():
-    """Five pairs; the toy reads them as `bounds` hands them on."""
+    """Five pairs, in the form in which `bounds` passes them to the toy."""
     y, source = torch.randn(5, 3).double(), torch.randn(5, 2).double()
     masks = {name: torch.ones(5, size, dtype=torch.bool) for name, size in (("mask", 3), ("source_mask", 2))}
     return Batch({"inputs": y, "targets": y, "source": source, **masks})
@@ -111,7 +111,7 @@ def test_units_are_active_by_their_distance_from_the_prior(latent, batches):
 
 
 def test_a_posterior_that_is_the_prior_has_no_active_units(batches):
-    """However much the prior varies from source to source."""
+    """This holds even if the prior varies from source to source."""
     model = tiny.seq2seq(latent_type="attention")
     model.latent.distributions = lambda *given: (model.latent.generative(*given[:2], None),) * 2
     found = evaluate(model, batches, samples=1)
@@ -120,7 +120,7 @@ def test_a_posterior_that_is_the_prior_has_no_active_units(batches):
 
 @EACH
 def test_the_latent_is_replaced_by_the_priors_and_by_the_pair_befores(monkeypatch, latent, batches):
-    """Without noise."""
+    """Without noise, z is the mean of its distribution."""
     monkeypatch.setattr(interventions, "sample", lambda distribution, *_: distribution.mean[None])
     model, lost = tiny.seq2seq(latent_type=latent), torch.zeros(2).double()
     for batch in batches:

@@ -1,4 +1,4 @@
-"""The verdict: each way in which a latent can be useless has its word."""
+"""The diagnosis: each way in which a latent can be useless has its own state."""
 
 import pytest
 import tiny
@@ -60,7 +60,7 @@ def test_the_state_of_a_latent(found, state):
     ids=str,
 )
 def test_the_state_of_a_conditional_latent(found, state):
-    """Whose information is not known."""
+    """The mutual information of a conditional latent is not known."""
     diagnosis = diagnose(
         evaluation(HEALTHY, mutual_information=None, mutual_information_sentences=None, **found)
     )
@@ -70,7 +70,7 @@ def test_the_state_of_a_conditional_latent(found, state):
 
 
 def test_information_at_its_bound_is_not_taken_for_a_waste():
-    """A hundred sentences cannot show more than log 100 nats."""
+    """A hundred sentences cannot show more than log 100 nats of information."""
     found = evaluation(HEALTHY, kl=40.0, mutual_information=4.6, mutual_information_sentences=100)
     assert diagnose(found).state == "healthy"
 

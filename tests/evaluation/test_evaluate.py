@@ -1,4 +1,4 @@
-"""The totals of a data set, and that measuring leaves no trace."""
+"""The totals of a data set; and evaluation changes neither the model nor the random state."""
 
 import math
 from concurrent.futures import ThreadPoolExecutor
@@ -19,7 +19,7 @@ from textvae.text.samplers import evaluation_loader
 
 @pytest.fixture
 def batches():
-    """Three batches of unequal size and length: averages of averages would be wrong."""
+    """Three batches of different size and length, so averages of averages would be wrong."""
     return [tiny.batch(5, 1, 7, 3), tiny.batch(2), tiny.batch(9, 4)]
 
 
@@ -97,7 +97,7 @@ def test_mutual_information_keeps_a_bounded_number_of_posteriors(monkeypatch, ba
 
 
 def test_mutual_information_of_many_is_that_of_a_random_sample(monkeypatch):
-    """z tells the length, by which the batches are sorted, so that the first posteriors are more alike than all are."""
+    """z encodes the length, which sorts the batches, so the first posteriors are more similar than a random sample."""
     model, dataset = tiny.model(), tiny.dataset(torch.randint(1, 13, (300,)).tolist())
 
     def encode(targets, mask, labels=None):
@@ -120,7 +120,7 @@ def test_mutual_information_of_many_is_that_of_a_random_sample(monkeypatch):
 
 
 def test_threads_share_a_model(batches):
-    """Each finds what it would find alone, and the last to end leaves the mode that the first found."""
+    """Each gets the result that it would get alone, and the last one restores the mode before the first."""
     model = tiny.model(dropout=0.5, word_dropout=0.5)
     alone = [evaluate(model, batches, samples=20, seed=seed) for seed in range(6)]
     model.train()

@@ -1,4 +1,4 @@
-"""The likelihood under a z that belongs to no or to another sentence."""
+"""The likelihood given a z from the prior or from another sentence."""
 
 import pytest
 import tiny
@@ -24,12 +24,12 @@ def quantities(model, batches):
 
 
 def test_each_sentence_is_scored_with_the_z_of_the_one_before(batches, monkeypatch):
-    """Without noise z is the mean, so the other sentence's can be told."""
+    """Without noise z is the posterior mean, so the z of another sentence can be recognised."""
     monkeypatch.setattr(interventions, "sample", lambda distribution, *_: distribution.mean[None])
     model = tiny.model()
     rows = [tiny.row(batch, index) for batch in batches for index in range(len(batch.inputs))]
     means = [model.encode(row.targets, row.mask).mean for row in rows]
-    # The first of a batch takes the last; the one that is a batch alone takes the prior's.
+    # The first of a batch takes the z of the last; a single sentence takes a z from the prior.
     nothing = torch.zeros(1, 3).double()
     others = [means[3], *means[:3], nothing, means[6], means[5]]
 

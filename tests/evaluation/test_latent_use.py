@@ -37,7 +37,7 @@ def test_two_clusters_tell_one_bit():
 
 
 def test_is_that_of_the_channel_with_gaussian_noise():
-    """Means N(0, 3), noise N(0, 1): I = log(1 + 3) / 2, with N large enough for the mixture to be Gaussian."""
+    """Means N(0, 3), noise N(0, 1): I = log(1 + 3) / 2, with N large enough for the mixture to be nearly Gaussian."""
     mean = math.sqrt(3) * torch.randn(2500, 1).double()
     assert estimate(mean, torch.ones(2500, 1)) == pytest.approx(0.5 * math.log(4), abs=0.05)
 
@@ -101,7 +101,7 @@ def test_running_moments_are_those_of_the_whole_set(sizes):
 
 
 def test_units_are_active_over_the_published_variance():
-    """Variances (n - 1) of 0.0098, 0.0102 and 0, which at n = 2 are half the squared distance."""
+    """Sample variances (n - 1) of 0.0098, 0.0102 and 0; for n = 2 they are half the squared distance."""
     moments = MomentsOfMeans(3)
     moments.update(torch.stack([torch.zeros(3), torch.tensor([0.0098, 0.0102, 0]).mul(2).sqrt()]))
     assert moments.active_units() == 1

@@ -1,4 +1,4 @@
-"""The bounds against a model whose log p(x) is known, for every number of samples."""
+"""The bounds of a model with a known log p(x), for any number of samples."""
 
 import pytest
 import tiny
@@ -19,8 +19,8 @@ BOUNDS = ("neg_elbo", "iw_nll", "kl", "kl_per_dimension")
 class LinearGaussian:
     """z ~ N(0, I), x | z ~ N(W z + b, s² I), so that x ~ N(b, W W^T + s² I).
 
-    The columns of W are orthogonal, so that the exact posterior has independent dimensions, too: its precision is
-    I + W^T W / s², its mean W^T (x - b) / s² over that. The encoder misses it by ``error``.
+    The columns of W are orthogonal, so the dimensions of the exact posterior are independent, too. Its precision is
+    I + W^T W / s², its mean W^T (x - b) / s² divided by the precision. The encoder's mean is off by ``error``.
     """
 
     has_latent = True
@@ -55,7 +55,7 @@ class LinearGaussian:
 
 
 def observed(count=1, repeats=1):
-    """A batch of ``count`` points, each ``repeats`` times; the toy reads them as `bounds` hands them on."""
+    """A batch of ``count`` points, each ``repeats`` times, in the form in which `bounds` passes them to the toy."""
     x = torch.randn(count, 3).double().repeat_interleave(repeats, 0)
     return Batch({"inputs": x, "targets": x, "mask": torch.ones_like(x, dtype=torch.bool)})
 
@@ -63,7 +63,7 @@ def observed(count=1, repeats=1):
 @pytest.mark.parametrize("samples", SAMPLES)
 @pytest.mark.parametrize("at_once", [1, 4, 1000])
 def test_with_the_exact_posterior_every_bound_is_log_p(monkeypatch, samples, at_once):
-    """All importance weights are then p(x), so that a K or a chunk counted wrong shows in full."""
+    """All importance weights are then p(x), so any error in K or in the chunks is visible."""
     model, batch = LinearGaussian(error=0.0), observed(5)
     monkeypatch.setattr("textvae.inference.bounds.TOKEN_SAMPLES", at_once * batch.inputs.numel())
     torch.testing.assert_close(bounds(model, batch, samples).iw_nll, -model.log_evidence(batch.inputs))
@@ -80,7 +80,7 @@ def test_as_many_samples_are_decoded_as_asked_for(monkeypatch, samples, at_once)
 
 
 def test_chunks_do_not_change_the_estimate(monkeypatch):
-    """The same draws, taken in chunks of four or all at once."""
+    """The draws are the same in chunks of four and all at once."""
     model, batch, draws = LinearGaussian(error=0.3), observed(5), torch.randn(150, 5, 2).double()
 
     def estimate(at_once):
@@ -100,7 +100,7 @@ def test_chunks_do_not_change_the_estimate(monkeypatch):
 
 
 def test_bounds_hold_and_tighten_with_the_samples():
-    """On average over 4,000 estimates: -ELBO >= iw(1) >= iw(7) >= iw(150) >= -log p(x), and the last is near."""
+    """Mean over 4,000 estimates: -ELBO >= iw(1) >= iw(7) >= iw(150) >= -log p(x), and the last two are close."""
     model, batch = LinearGaussian(error=0.3), observed(3, repeats=4000)
     exact = -model.log_evidence(batch.inputs[::4000])
 
@@ -119,7 +119,7 @@ def test_bounds_hold_and_tighten_with_the_samples():
 
 @pytest.mark.parametrize("samples", [1, 7])
 def test_neg_elbo_is_the_closed_form_on_average(samples):
-    """E_q log p(x | z) of the toy is the density at the mean less tr(W S W^T) / 2 s²."""
+    """E_q log p(x | z) of the toy is the log-density at the mean minus tr(W S W^T) / 2 s²."""
     model, batch = LinearGaussian(error=0.3), observed(1, repeats=20_000)
     posterior = model.encode(batch.inputs, None)
     lost = (model.weight.square() @ posterior.variance[0]).sum() / (2 * model.scale**2)

@@ -1,4 +1,4 @@
-"""BLEU and accuracy against sacreBLEU on all sentences at once, and a model that copies."""
+"""BLEU compared with sacreBLEU on all sentences at once, and accuracy of a model that copies."""
 
 from types import SimpleNamespace
 
@@ -18,7 +18,7 @@ def batches():
 
 
 def read(posterior):
-    """What the meter needs of the bounds of a batch."""
+    """The part of a batch's bounds that the meter reads."""
     return SimpleNamespace(reading=SimpleNamespace(posterior=posterior))
 
 
@@ -30,7 +30,7 @@ def measured(meter, model, batches):
 
 
 class Copying:
-    """Stands for a model that gives back the first ``share`` of the words and then some others."""
+    """A stand-in for a model: copies the first ``share`` of the words, then writes other words."""
 
     def __init__(self, model, batches, wrong):
         self.model, self.targets, self.wrong = model, [batch.targets for batch in batches], wrong
@@ -57,7 +57,7 @@ def test_bleu_is_that_of_all_sentences_at_once(batches, wrong):
 
 
 def test_accuracy_by_hand(batches):
-    """The output layer always says 7, so it is right where that is the word."""
+    """The output layer always predicts 7, so it is right where 7 is the token."""
     model = tiny.model()
     with torch.no_grad():
         model.output_layer.linear.weight.zero_()
@@ -70,7 +70,7 @@ def test_accuracy_by_hand(batches):
 
 @pytest.mark.parametrize(("known", "expected"), [(0, [0, 1, 2]), (12, [0, 4, 8])])
 def test_a_part_of_the_batches_stands_for_all(monkeypatch, known, expected):
-    """Twelve batches of two sentences, six sentences wanted: the first three, or each fourth if the number is known."""
+    """Six of 24 sentences in twelve batches: the first three batches, or every fourth if their number is known."""
     monkeypatch.setattr(reconstruction, "SENTENCES", 6)
     meter, done = Reconstructions(tiny.tokenizer(), known), []
     monkeypatch.setattr(meter, "_reconstruct", lambda model, batch, mean: done.append(mean))

@@ -1,4 +1,4 @@
-"""What is printed about a measurement, and the parts of it that need the text."""
+"""The printed report, and the quantities that need the text."""
 
 import math
 
@@ -79,7 +79,7 @@ def test_the_gap_is_that_to_the_entropy(measured):
     assert "25.0 %" in line(report(evaluation(FOUND, entropy=80.0, gap=0.25)), "gap")
     known = evaluate_rows(tiny.model(), tiny.fields(), ROWS.add_column("log_prob", [-8.0] * 4), samples=7)
     assert known.gap == pytest.approx(known.iw_nll / 8 - 1)
-    assert "above the entropy, the best there is" in line(report(known), "gap")
+    assert "above the entropy, the best possible value" in line(report(known), "gap")
     assert "8.00" in line(report(known), "entropy")
     assert "gap" not in report(measured)
 
@@ -88,7 +88,7 @@ def test_perplexity_of_pieces_is_not_offered_for_comparison(measured):
     text = report(
         evaluate_rows(tiny.model(vocab_size=275), pieces(), Dataset.from_dict({"text": TEXTS}), samples=3)
     )
-    assert "27 characters, ends counted" in line(text, "bits_per_character")
+    assert "iw_nll / 27 characters, ends counted" in line(text, "bits_per_character")
     assert "not comparable with word" in line(text, "ppl")
     assert "1.250" in line(report(evaluation(FOUND, bits_per_character=1.25)), "bits_per_character")
     assert "sub-word" not in report(measured)
@@ -105,10 +105,10 @@ def test_a_language_model_has_no_latent_to_report():
 
 def test_translations_are_reported_with_their_signature():
     assert "\nbleu " not in report(FOUND)
-    ways = {"bleu": "z the mean of its prior; nrefs:1|tok:13a"}
+    ways = {"bleu": "z = its prior mean; nrefs:1|tok:13a"}
     found = evaluation(FOUND, ways=ways, bleu=38.04, bleu_zero_z=37.0, bleu_shuffled_z=20.06)
     text = report(found)
-    assert line(text, "bleu").split(maxsplit=2)[1:] == ["38.0", "z the mean of its prior; nrefs:1|tok:13a"]
+    assert line(text, "bleu").split(maxsplit=2)[1:] == ["38.0", "z = its prior mean; nrefs:1|tok:13a"]
     assert "37.0" in next(row for row in text.splitlines() if row.startswith("… z = 0"))
     assert [row.split()[3] for row in text.splitlines() if row.startswith("… shuffled z")] == [
         "107.00",

@@ -8,14 +8,14 @@ from textvae.support.errors import UserError
 
 
 def test_self_bleu_by_hand():
-    # 5 of 6 words, 4 of 5 bigrams, 3 of 4 trigrams and 2 of 3 four-grams are in the other, of the same length.
+    # 5 of 6 words, 4 of 5 bigrams, 3 of 4 trigrams and 2 of 3 four-grams are in the other sample of the same length.
     expected = 100 * (5 / 6 * 4 / 5 * 3 / 4 * 2 / 3) ** 0.25
     assert self_bleu(["a b c d e f", "a b c d e g"]) == pytest.approx(expected)
 
 
 def test_all_the_others_are_references():
     assert self_bleu(["a dog runs home"] * 3) == pytest.approx(100)
-    # The words of each are in the two others together, but not its four-grams.
+    # The words of each sample are in the other two, but its four-grams are not.
     assert self_bleu(["a b c d", "a b x y", "x y c d"]) > self_bleu(["a b c d", "a b x y", "p q r s"])
 
 
@@ -46,7 +46,7 @@ def test_mistakes_are_named():
         self_bleu(["a"])
     with pytest.raises(UserError, match="expected samples of 3 words or more, got none"):
         distinct_n(["a b", ""], n=3)
-    with pytest.raises(UserError, match="expected a language model, got one with latent_size 3"):
+    with pytest.raises(UserError, match="expected a language model without a latent, got latent_size 3"):
         perplexity(tiny.model(), tiny.fields(), ["a"])
     with pytest.raises(UserError, match="expected texts to measure, got none"):
         perplexity(tiny.model(latent_size=0), tiny.fields(), [])

@@ -19,13 +19,13 @@ OTHERS = ["the dog sleeps in the shade", "two boats on the sea"]
 
 
 def test_bleu_by_hand():
-    """6 words each: 5 of 6, 4 of 5, 3 of 4 and 2 of 3 n-grams are right, and there is no brevity penalty."""
+    """With 6 words each, 5 of 6, 4 of 5, 3 of 4 and 2 of 3 n-grams are correct, and there is no brevity penalty."""
     expected = 100 * (5 / 6 * 4 / 5 * 3 / 4 * 2 / 3) ** (1 / 4)
     assert bleu(OTHERS[:1], REFERENCES[:1]).score == pytest.approx(expected)
 
 
 def test_short_translations_are_punished():
-    """All n-grams of 5 of 6 words are right."""
+    """The translation has 5 of the 6 words, and all its n-grams are correct."""
     assert bleu(["the dog sleeps in the"], REFERENCES[:1]).score == pytest.approx(100 * math.exp(1 - 6 / 5))
 
 
@@ -39,18 +39,18 @@ def test_bleu_is_that_of_the_library_and_says_how_it_counted():
 
 @pytest.mark.parametrize(("tokenize", "score"), [("none", 0.0), ("13a", 100.0), ("char", 100.0)])
 def test_the_tokenizer_decides_what_a_word_is(tokenize, score):
-    """Full stops stand apart in the one and not in the other."""
+    """Only one of the two texts has a blank before the full stop."""
     found = bleu(["x. y. z. u."], ["x . y . z . u ."], tokenize)
     assert found.score == pytest.approx(score, abs=1e-3)
     assert f"|tok:{tokenize}|" in found.signature
 
 
 def test_mistakes_are_named():
-    with pytest.raises(UserError, match="expected translations and a reference for each, got 2 and 1"):
+    with pytest.raises(UserError, match="expected translations and one reference for each, got 2 and 1"):
         bleu(OTHERS, REFERENCES[:1])
-    with pytest.raises(UserError, match="expected translations and a reference for each, got 0 and 0"):
+    with pytest.raises(UserError, match="expected translations and one reference for each, got 0 and 0"):
         bleu([], [])
-    with pytest.raises(UserError, match=r"expected tokenize among none, zh, 13a, .*, got 'japanese'"):
+    with pytest.raises(UserError, match=r"expected tokenize to be one of none, zh, 13a, .*, got 'japanese'"):
         bleu(OTHERS, REFERENCES, "japanese")
 
 
@@ -59,12 +59,14 @@ def test_a_tokenizer_that_is_not_installed_is_named(monkeypatch):
         raise RuntimeError("Please install MeCab")
 
     monkeypatch.setattr("textvae.evaluation.bleu.BLEU.__init__", missing)
-    with pytest.raises(UserError, match="expected what sacreBLEU needs for tokenize='ja-mecab', found none"):
+    with pytest.raises(
+        UserError, match="expected the packages that sacreBLEU needs for tokenize='ja-mecab', found none"
+    ):
         bleu(OTHERS, REFERENCES, "ja-mecab")
 
 
 class Knowing:
-    """Stands for a model that writes what it is told to, by where z is from, and says what it was asked for."""
+    """A stand-in for a model: writes given translations by choice of z, and records its arguments."""
 
     device = torch.device("cpu")
 
@@ -92,7 +94,7 @@ def setting(given, has_latent=True, **options):
 
 
 def test_translations_are_measured_with_each_latent():
-    """They are right only with the mean of the prior, and half right with 0."""
+    """They are right only with the prior mean as z, and half right with z = 0."""
     given = {"mean": REFERENCES, "zero": [REFERENCES[0], ""], "shuffled": REFERENCES[::-1]}
     asked = setting(given, num_beams=3, length_penalty=0.5)
     scores = {quantity.name: quantity for quantity in Translation.of(asked).quantities()}
@@ -100,7 +102,7 @@ def test_translations_are_measured_with_each_latent():
     assert scores["bleu_zero_z"].value == pytest.approx(100 * math.exp(1 - 13 / 6))
     assert scores["bleu_shuffled_z"].value == bleu(REFERENCES[::-1], REFERENCES).score < 10
     assert scores["bleu_signature"].value == bleu(REFERENCES, REFERENCES).signature
-    assert scores["bleu"].how == f"z the mean of its prior; 3 beams; {scores['bleu_signature'].value}"
+    assert scores["bleu"].how == f"z = its prior mean; 3 beams; {scores['bleu_signature'].value}"
     options = {"num_beams": 3, "max_new_tokens": LONGEST, "do_sample": False, "length_penalty": 0.5}
     assert asked.model.asked == [(latent, 3 + 5, options) for latent in ("mean", "zero", "shuffled")]
 
@@ -120,7 +122,7 @@ def test_translations_are_measured_only_if_asked_for():
     assert Translation.of(Setting(given.model, given.fields, options=given.options)) is None
     others = SimpleNamespace(has_latent=True)
     assert Translation.of(Setting(others, given.fields, rows=given.rows, options=given.options)) is None
-    with pytest.raises(UserError, match=r"expected tokenize among none, zh, 13a, .*, got 'japanese'"):
+    with pytest.raises(UserError, match=r"expected tokenize to be one of none, zh, 13a, .*, got 'japanese'"):
         Translation.of(setting({}, tokenize="japanese"))
 
 
@@ -132,7 +134,7 @@ def test_the_oracle_takes_the_best_of_each_source():
 
 
 def test_diversity_by_hand():
-    """One source has two translations that are alike, the other two that share nothing."""
+    """One source has two equal translations, the other two that share no word."""
     sets = [[REFERENCES[0], REFERENCES[0]], [REFERENCES[1], "two boats"]]
     found = diversity(sets, REFERENCES)
     assert found.translations == 2
@@ -157,5 +159,7 @@ def test_diversity_splits_as_it_is_told():
 
 @pytest.mark.parametrize("sets", [[["a"]], [["a", "b"], ["c"]], []])
 def test_diversity_needs_several(sets):
-    with pytest.raises(UserError, match="expected 2 translations or more of each source"):
+    with pytest.raises(
+        UserError, match="expected the same number of translations, 2 or more, for each source"
+    ):
         diversity(sets, ["a"] * len(sets))

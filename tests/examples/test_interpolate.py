@@ -32,7 +32,7 @@ def test_the_way_is_printed_and_drawn(example, run, tmp_path, path):
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
-    [(["--steps", 1], "2"), (["-o", "way.doc"], "ends in .png, .pdf, .svg")],
+    [(["--steps", 1], "2"), (["-o", "way.doc"], "ends in one of .png, .pdf, .svg")],
 )
 def test_a_mistake_is_one_line(example, run, arguments, message):
     result = example("interpolate.py", run, "a", "b", *arguments)

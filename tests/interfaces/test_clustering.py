@@ -92,7 +92,7 @@ def test_a_prior_that_is_no_mixture_is_refused(vae, texts):
 
 
 def test_mistakes_are_named(vae, texts):
-    with pytest.raises(UserError, match="got 4 of 2 different vectors"):
+    with pytest.raises(UserError, match="got 4 clusters and 2 different vectors"):
         cluster_texts(vae, ["b", "c", "b"], 4)
     with pytest.raises(UserError, match="expected method to be one of"):
         cluster_texts(vae, texts, 2, "em")

@@ -16,7 +16,7 @@ SIZES = (90, 60, 30)
 
 @pytest.fixture
 def drawn():
-    """180 vectors from three Gaussians, and which of them each is from."""
+    """180 vectors from three Gaussians, and the index of each vector's Gaussian."""
     labels = np.repeat([0, 1, 2], SIZES)
     noise = np.random.default_rng(0).standard_normal((180, 3))
     return CENTRES[labels] + 0.5 * noise, labels
@@ -87,7 +87,7 @@ def test_bic_finds_the_number(method, drawn):
 
 
 def test_a_dimension_of_noise_makes_no_clusters(drawn):
-    """Two points apart in a dimension that hardly varies, which full covariances would find otherwise."""
+    """Two groups in a dimension that hardly varies; without regularization, full covariances would find them."""
     vectors, labels = drawn
     two = np.tile([-1e-4, 1e-4], 90)[:, None]
     found = fit_clusters(np.hstack([vectors, two]), 3, "mixture")
@@ -143,10 +143,10 @@ def test_clusters_that_are_not_finite_are_refused(drawn, tmp_path):
 @pytest.mark.parametrize(
     ("vectors", "clusters", "message"),
     [
-        (np.zeros((0, 3)), 2, "got 2 of 0 different vectors"),
-        (np.eye(3), 4, "got 4 of 3 different"),
-        (np.eye(3), 0, "got 0 of 3 different"),
-        (np.zeros((9, 3)), 2, "got 2 of 1 different vectors: .* collapsed"),
+        (np.zeros((0, 3)), 2, "got 2 clusters and 0 different vectors"),
+        (np.eye(3), 4, "got 4 clusters and 3 different"),
+        (np.eye(3), 0, "got 0 clusters and 3 different"),
+        (np.zeros((9, 3)), 2, "got 2 clusters and 1 different vectors: .* collapsed"),
         ([[0.0], [1.0], [np.nan]], 2, "NaN or infinity in row 2"),
         (np.zeros(3), 2, r"shape \(n, Z\), got \(3,\)"),
         (np.zeros((3, 0)), 2, r"shape \(n, Z\), got \(3, 0\)"),
@@ -165,7 +165,7 @@ def test_wrong_choices_are_named(drawn):
         fit_clusters(drawn[0], 3, "em")
     with pytest.raises(UserError, match="a number of clusters for k-means, got none"):
         fit_clusters(drawn[0], None, "k-means")
-    with pytest.raises(UserError, match="got 2 of 1 different vectors"):
+    with pytest.raises(UserError, match="got 2 clusters and 1 different vectors"):
         fit_clusters(drawn[0][:1], None)
     with pytest.raises(UserError, match=r"shape \(n, 3\), got \(5, 2\)"):
         fit_clusters(drawn[0], 3).predict(np.zeros((5, 2)))

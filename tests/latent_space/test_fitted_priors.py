@@ -17,7 +17,7 @@ LIKE = torch.zeros((), dtype=torch.float64)
 
 
 def posteriors(n=3000, deviation=0.5):
-    """Means in two clumps at (-3, 0) and (3, 3), of deviation 0.2, and deviations."""
+    """Means in two clusters at (-3, 0) and (3, 3), of standard deviation 0.2; and posterior standard deviations."""
     draw = np.random.default_rng(7)
     means = np.array([[-3.0, 0.0], [3.0, 3.0]])[np.arange(n) % 2] + 0.2 * draw.standard_normal((n, 2))
     return means.astype(np.float32), np.full((n, 2), deviation, np.float32)
@@ -49,11 +49,11 @@ def test_draws_have_the_moments_of_the_aggregate_posterior(prior):
     torch.manual_seed(1)
     z = prior(20_000, LIKE).sample()
     means, deviations = posteriors()
-    # The law of total variance: without the posteriors' own spread the second would be 0.2² within a clump.
+    # The law of total variance: the posteriors' own variances are added to those of the means.
     np.testing.assert_allclose(z.mean(0), means.mean(0), atol=0.15)
     covariance = np.cov(means.T) + np.diag((deviations**2).mean(0))
     np.testing.assert_allclose(np.cov(z.T), covariance, atol=0.5)
-    # By quantiles, which the few draws between the clumps do not move.
+    # Quantiles, because the few draws between the clusters do not move them.
     low, high = np.quantile(z[z[:, 0] < 0], [0.1587, 0.8413], axis=0)
     np.testing.assert_allclose((high - low) / 2, np.sqrt(0.2**2 + 0.5**2), atol=0.15)
 
@@ -125,7 +125,7 @@ def test_mistakes_are_named(tmp_path):
     means, deviations = posteriors(20)
     with pytest.raises(UserError, match="expected 30 posteriors or more, got 20"):
         fit_mixture(means, deviations, components=30)
-    with pytest.raises(UserError, match=r"one shape \(n, Z\), got \(20, 2\) and \(19, 2\)"):
+    with pytest.raises(UserError, match=r"the same shape \(n, Z\), got \(20, 2\) and \(19, 2\)"):
         fit_mixture(means, deviations[:19])
     prior = FittedMixture(2, 3)
     with pytest.raises(UserError, match="expected a run folder to write the prior to"):
@@ -142,5 +142,5 @@ def test_mistakes_are_named(tmp_path):
     ):
         load_prior(tmp_path, "mine")
     path.write_bytes(path.read_bytes()[:-8])
-    with pytest.raises(UserError, match=r"expected a whole prior in .*mine\.safetensors, got a damaged one"):
+    with pytest.raises(UserError, match=r"expected a prior in .*mine\.safetensors, got a damaged file"):
         load_prior(tmp_path, "mine")

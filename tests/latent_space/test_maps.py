@@ -9,14 +9,14 @@ from textvae.support.errors import UserError
 
 umap = [
     pytest.mark.skipif(find_spec("umap") is None, reason="needs textvae[umap]"),
-    pytest.mark.slow,  # it compiles itself
+    pytest.mark.slow,  # UMAP compiles itself
     pytest.mark.filterwarnings("ignore:Tensorflow not installed:ImportWarning"),
 ]
 every_method = pytest.mark.parametrize("method", ["pca", "tsne", pytest.param("umap", marks=umap)])
 
 
 def blobs(n=40, size=5):
-    """Three clusters far apart, and the number of each point's."""
+    """Three distant clusters, and the index of each point's cluster."""
     numbers = np.repeat(np.arange(3), n)
     return np.random.default_rng(0).normal(size=(3 * n, size)) + 12 * np.eye(3, size)[numbers], numbers
 

@@ -58,9 +58,9 @@ def test_no_queries_have_no_neighbours():
 
 
 def test_mistakes_are_named():
-    with pytest.raises(UserError, match="from 1 to 101, the corpus, got 102"):
+    with pytest.raises(UserError, match="from 1 to 101, the size of the corpus, got 102"):
         nearest(QUERIES, CORPUS, 102)
-    with pytest.raises(UserError, match="from 1 to 101, the corpus, got 0"):
+    with pytest.raises(UserError, match="from 1 to 101, the size of the corpus, got 0"):
         nearest(QUERIES, CORPUS, 0)
     with pytest.raises(UserError, match=r"got shapes \(7, 4\) and \(101, 5\)"):
         nearest(QUERIES[:, :4], CORPUS, 3)

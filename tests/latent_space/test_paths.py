@@ -52,7 +52,7 @@ def test_tensors_are_vectors_too():
 def test_mistakes_are_named(path):
     with pytest.raises(UserError, match="expected 2 steps or more, got 1"):
         path(A, B, 1)
-    with pytest.raises(UserError, match=r"one size, got shapes \(3,\) and \(2,\)"):
+    with pytest.raises(UserError, match=r"the same size, got shapes \(3,\) and \(2,\)"):
         path(A, B[:2], 3)
 
 
@@ -60,7 +60,7 @@ def test_an_analogy_completes_a_parallelogram():
     found = analogy(A, B, 2 * A)
     assert np.allclose(found - 2 * A, A.astype(float) - B)
     assert np.allclose(analogy(A, A, B), B)
-    with pytest.raises(UserError, match=r"one size, got shapes \(3,\) and \(3,\) and \(2,\)"):
+    with pytest.raises(UserError, match=r"the same size, got shapes \(3,\) and \(3,\) and \(2,\)"):
         analogy(A, B, B[:2])
 
 

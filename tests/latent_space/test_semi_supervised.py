@@ -1,4 +1,4 @@
-"""What vectors without a label add."""
+"""Unlabelled vectors improve the classifier."""
 
 import numpy as np
 import pytest
@@ -12,7 +12,7 @@ from textvae.support.errors import UserError
 
 
 def blobs(n, seed):
-    """Two clusters in twenty dimensions, half a deviation to either side of 0 in each, and which is whose."""
+    """Two clusters at ±0.5 standard deviations in each of twenty dimensions; and each vector's cluster."""
     generator = np.random.default_rng(seed)
     y = generator.integers(2, size=n)
     side = np.where(np.arange(20) % 2, 0.5, -0.5)
@@ -20,7 +20,7 @@ def blobs(n, seed):
 
 
 def test_vectors_without_a_label_help():
-    """Two labels of each class: what they leave open, the shape of the clusters tells."""
+    """With two labels for each class, the shape of the clusters provides the rest."""
     X, y = blobs(1_000, 0)
     labels = np.full(1_000, -1)
     for label in (0, 1):

@@ -16,7 +16,7 @@ from textvae.support.errors import UserError
 
 @pytest.fixture
 def parameters():
-    """Means and deviations of three sentences; dimension 0 of the first has a KL of 0.5, all others 0."""
+    """Means and standard deviations of three sentences; dimension 0 of the first has KL 0.5, all others 0."""
     mean = torch.tensor([[1.0, 0, 0, 0], [0, 0, 0, 0], [0, 0, 0, 0]], dtype=torch.double, requires_grad=True)
     return mean, torch.ones(3, 4, dtype=torch.double, requires_grad=True)
 
@@ -29,7 +29,7 @@ def output_of(mean, scale, log_likelihood=None):
 
 
 def test_loss_by_hand(parameters):
-    """Two samples, three sentences: reconstructions 3, 1 and 4, KLs 0.5, 0 and 0."""
+    """Two samples, three sentences: reconstruction terms 3, 1 and 4, KLs 0.5, 0 and 0."""
     scores = torch.tensor([[-2.0, -1, -8], [-4, -1, 0]]).double()
     terms = ELBO()(output_of(*parameters, scores), 1.0)
     assert terms.loss.item() == pytest.approx((3 + 1 + 4 + 0.5) / 3)
@@ -60,7 +60,7 @@ def test_an_auto_encoder_has_no_kl_in_its_gradient(parameters, samples):
 
 
 def test_free_bits_by_hand(parameters):
-    """One nat over four dimensions: each costs 0.25 at least, for each sentence, not for their mean."""
+    """One nat over four dimensions: each dimension costs at least 0.25 for each sentence, not for their mean."""
     terms = ELBO(free_bits=1.0)(output_of(*parameters), 1.0)
     assert terms.loss.item() == pytest.approx(((0.5 + 3 * 0.25) + 1.0 + 1.0) / 3)
     assert terms.per_sentence["kl"].tolist() == pytest.approx([0.5, 0, 0]), "the raw KL is logged"
@@ -88,7 +88,7 @@ def test_terms_are_not_part_of_the_graph(parameters):
 
 @pytest.mark.parametrize("free", [0.4, 2.0])
 def test_free_bits_on_the_batch_by_hand(free):
-    """KLs of dimension 0 are 0.5 and 0, their mean 0.25; of dimension 1 none."""
+    """The KLs of dimension 0 are 0.5 and 0, with mean 0.25; those of dimension 1 are 0."""
     mean = torch.tensor([[1.0, 0], [0, 0]], dtype=torch.double, requires_grad=True)
     terms = ELBO(free_bits=free, free_bits_on="batch")(output_of(mean, torch.ones_like(mean)), 1.0)
     assert terms.loss.item() == pytest.approx(max(0.25, free / 2) + free / 2)
@@ -110,7 +110,7 @@ def test_bag_of_words_is_a_term_of_its_own(parameters):
 
 @pytest.fixture
 def with_class():
-    """Two sentences of two classes, the class of the second known; KLs of z are (0.5, 0) for any class of the first."""
+    """Two sentences, two classes; the second's class is known. The first's KLs of z are (0.5, 0) for each class."""
     chances = torch.tensor([[0.9, 0.1], [0.3, 0.7]], dtype=torch.double).requires_grad_()
     mean = torch.zeros(2, 2, 2, dtype=torch.double)
     mean[0, :, 0] = 1.0

@@ -1,4 +1,4 @@
-"""The multiplier of the rate's constraint: a step by hand, and the saddle point of a toy whose answer is known."""
+"""The multiplier of the rate constraint: one step by hand, and the saddle point of a toy with a known answer."""
 
 import math
 
@@ -26,10 +26,10 @@ def test_the_multiplier_stays_in_its_bounds():
 
 
 def test_the_constraint_holds_at_the_saddle_point():
-    """A mean m costs KL m² / 2, and the distortion w (reach - m)² falls with it.
+    """A mean m has KL m² / 2 and distortion w (reach - m)².
 
-    At the saddle point m = sqrt(2 target), whatever w is, and beta is the slope of the distortion over that of the KL.
-    The toys do not touch each other, so that one optimiser serves them all.
+    At the saddle point m = sqrt(2 target) for any w, and beta is the slope of the distortion divided by that of the KL.
+    The toys are independent, so one optimiser serves them all.
     """
     targets, wanted = (
         values.flatten().double()

@@ -30,7 +30,7 @@ def test_weights_by_hand(name, weights):
 
 
 def test_sigmoid_is_the_logistic_curve_between_its_ends():
-    """At a quarter of the way the logistic curve of 6 (2u - 1), scaled to go from 0 to 1."""
+    """At u = 1/4, the logistic curve of 6 (2u - 1), scaled to run from 0 to 1."""
     low, quarter = 1 / (1 + math.exp(6)), 1 / (1 + math.exp(3))
     assert KLWeight("sigmoid", steps=4)(1) == pytest.approx((quarter - low) / (1 - 2 * low))
 
@@ -51,7 +51,7 @@ def test_ramps_rise(name):
 
 @pytest.mark.parametrize("name", ["linear", "sigmoid", "tanh", "cyclical"])
 def test_ramps_have_no_jumps(name):
-    """A ramp of 1,000 steps moves little in any, and a cyclical one jumps down only where a cycle begins."""
+    """A ramp of 1,000 steps changes little in each step; a cyclical one jumps down only where a cycle begins."""
     schedule = KLWeight(name, steps=1000, cycles=4)
     weights = [schedule(step) for step in range(1100)]
     jumps = [step + 1 for step in range(1099) if abs(weights[step + 1] - weights[step]) > 0.01]
@@ -64,7 +64,7 @@ def test_a_falling_weight_is_allowed():
 
 @EACH
 def test_the_weight_depends_on_the_step_alone(schedule):
-    """So a resumed run goes on where it was, without a state."""
+    """Hence a resumed run continues without any state."""
     forwards = [schedule(step) for step in range(50)]
     assert [schedule(step) for step in reversed(range(50))][::-1] == forwards
 

@@ -8,7 +8,7 @@ POINTS = np.arange(8.0).reshape(4, 2)
 
 
 def back(cloud):
-    """Places and classes in the order of what was given."""
+    """Places and classes in the order of the input."""
     order = np.argsort(cloud.order)
     return cloud.places[order].tolist(), cloud.classes[order].tolist()
 
@@ -54,16 +54,18 @@ def test_mistakes_are_named():
         cloud_of([[0, 0], [0, np.inf]], None)
     with pytest.raises(UserError, match="a label for each of 4 points, got 3 labels"):
         cloud_of(POINTS, [1, 2, 3])
-    with pytest.raises(UserError, match="numbers of the 2 names, from 0, got 2"):
+    with pytest.raises(UserError, match="labels from 0 to 1, one for each name, got 2"):
         cloud_of(POINTS, [0, 1, 2, 0], ["x", "y"])
-    with pytest.raises(UserError, match="numbers of the 2 names, from 0, got 'x'"):
+    with pytest.raises(UserError, match="labels from 0 to 1, one for each name, got 'x'"):
         cloud_of(POINTS, ["x"] * 4, ["x", "y"])
-    with pytest.raises(UserError, match="at most 100 kinds, got 101, such as 0: is this the column"):
+    with pytest.raises(
+        UserError, match="at most 100 different labels, got 101, such as 0: is this the label column"
+    ):
         classes_of(range(MOST + 1))
 
 
-# What each kind of eye makes of linear RGB; those that do not see red or green after Vienot et al. (1999), whose
-# matrices are not the ones that the colours were found with.
+# How each kind of vision sees linear RGB. Colour blindness follows Vienot et al. (1999); the search for the colours
+# used other matrices.
 EYES = {
     "normal": np.eye(3),
     "protan": [[0.11238, 0.88762, 0], [0.11238, 0.88762, 0], [0.00401, -0.00401, 1]],
@@ -72,7 +74,7 @@ EYES = {
 
 
 def differences(colours, eye):
-    """Euclidean distances of sRGB colours in CIE Lab, as an eye sees them; of each two, (k, k)."""
+    """Euclidean distances between sRGB colours in CIE Lab, as this kind of vision sees them, (k, k)."""
     parts = np.array([[int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5)] for colour in colours])
     seen = np.clip(
         np.where(parts <= 0.04045, parts / 12.92, ((parts + 0.055) / 1.055) ** 2.4) @ np.transpose(eye), 0, 1
@@ -85,7 +87,7 @@ def differences(colours, eye):
 
 @pytest.mark.parametrize("eye", EYES.values(), ids=EYES)
 def test_all_colours_can_be_told_apart_by_every_eye(eye):
-    """A difference of 2.3 can just be seen; the first six are Okabe and Ito's."""
+    """The smallest visible difference is 2.3; the first six colours are Okabe and Ito's."""
     assert len(set(PALETTE)) == 20
     assert differences(PALETTE, eye).min() > 12
     assert differences(PALETTE[:8], eye).min() > 18

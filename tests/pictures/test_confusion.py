@@ -9,7 +9,7 @@ from textvae.support.errors import UserError
 
 
 def cells(path, size):
-    """The colour of each cell, near its corner, where no number is; for a picture without names at its sides."""
+    """The colour of each cell at a corner without digits; the picture must have no names at its sides."""
     pixels = imread(path)[..., :3]
     coloured = np.argwhere(np.ptp(pixels, axis=2) > 0.003)
     (top, left), (bottom, right) = coloured.min(0), coloured.max(0)
@@ -76,9 +76,7 @@ def test_a_page_shows_texts_of_each_cell_and_loads_nothing(tmp_path):
 def test_mistakes_are_named(tmp_path):
     with pytest.raises(UserError, match="examples for each of 1 rows and 2 columns"):
         write_confusion_page([[1, 2]], ["x"], ["y", "z"], [[["a"]]], tmp_path / "x.html")
-    with pytest.raises(
-        UserError, match=r"a matrix of 2 rows and 1 columns, as there are names, got \(1, 2\)"
-    ):
+    with pytest.raises(UserError, match=r"a matrix of 2 rows and 1 columns, one for each name, got \(1, 2\)"):
         draw_confusion([[1, 2]], ["x", "y"], ["z"], tmp_path / "x.png")
     for wrong in ([[0.5]], [[-1]], [[np.nan]]):
         with pytest.raises(UserError, match="expected numbers of texts"):

@@ -16,7 +16,7 @@ def found(oracle, own):
 
 
 def middle(path, colour):
-    """The mean place of a colour, in each half of the picture: left to right, from the top."""
+    """The mean row of a colour, from the top, in the left and in the right half of the picture."""
     pixels = (np.abs(imread(path)[..., :3] - to_rgb(colour)).max(-1) < 0.05).nonzero()
     half = imread(path).shape[1] // 2
     return [pixels[0][(pixels[1] >= half) == right].mean() for right in (False, True)]

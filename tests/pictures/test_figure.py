@@ -9,9 +9,11 @@ from textvae.support.errors import UserError
 def test_a_picture_that_cannot_be_written_is_refused_at_once(tmp_path, monkeypatch):
     with pytest.raises(UserError, match=r"got the folder .*: add a name, such as .*map.png"):
         check_picture(tmp_path)
-    with pytest.raises(UserError, match=r"ends in .png, .pdf, .svg, got x.jpg: change it, e.g. to x.png"):
+    with pytest.raises(
+        UserError, match=r"ends in one of .png, .pdf, .svg, got x.jpg: rename it, for example to x.png"
+    ):
         check_picture("x.jpg")
-    with pytest.raises(UserError, match=r"got map: change it, e.g. to map.png"):
+    with pytest.raises(UserError, match=r"got map: rename it, for example to map.png"):
         check_picture("map")
     check_picture("x.PNG")
     monkeypatch.setitem(sys.modules, "matplotlib", None)

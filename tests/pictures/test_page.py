@@ -1,4 +1,4 @@
-"""The page of a map: what is in it, and what it does, in a stand-in for a browser."""
+"""The page of a map: its content, and its behaviour in a stand-in for a browser."""
 
 import json
 import shutil
@@ -29,7 +29,7 @@ LEFT, RIGHT, TOP, BOTTOM = 400 - 276, 400 + 276, 300 - 276, 300 + 276
 
 
 class Reader(HTMLParser):
-    """The elements of a page, and the text of its data."""
+    """Reads the elements of a page and the text of its data."""
 
     def __init__(self):
         super().__init__()
@@ -53,7 +53,7 @@ def read(path):
 
 @pytest.fixture
 def browse(tmp_path):
-    """Writes a page, does the steps in it, and gives what was seen after each."""
+    """Writes a page, performs the steps in it, and returns the state after each step."""
     node = shutil.which("node")
     if node is None:
         pytest.skip("needs node")
@@ -72,7 +72,7 @@ def at(type, x, y, **more):
     return ["canvas", type, {"offsetX": x, "offsetY": y, "pointerId": 1, "pointerType": "mouse"} | more]
 
 
-# ---- what is in the file
+# ---- content of the file
 
 
 def test_no_text_leaves_the_data(tmp_path):
@@ -120,7 +120,7 @@ def test_mistakes_are_named(tmp_path):
     assert not list(tmp_path.iterdir())
 
 
-# ---- what it does
+# ---- behaviour
 
 
 def test_a_point_under_the_mouse_shows_its_sentence(browse):
@@ -204,5 +204,5 @@ def test_the_map_moves_and_zooms_and_comes_back(browse):
     middle = np.array([420, 270])
     assert np.allclose(zoomed, middle + np.exp(-0.2) * (moved - middle), atol=1)
     assert np.allclose(back, start, atol=1)
-    # From 200 to 150 pixels apart, around where they meet.
+    # Two fingers move from 200 to 150 pixels apart, around their midpoint.
     assert np.allclose(pinched, [400, 300] + 0.75 * (start - [400, 300]), atol=1)

@@ -12,23 +12,23 @@ from textvae.pictures.scatter import SIZE, _moved_apart, _patches, draw_map
 from textvae.support.errors import UserError
 
 WIDTH = 1050
-"""Of a column, in pixels."""
+"""Width of a column, in pixels."""
 
 
 def cloud(*centres, n=200, spread=0.3):
-    """``n`` points around each centre, and the number of it."""
+    """``n`` points around each centre, and the index of each point's centre."""
     noise = np.random.default_rng(0).normal(size=(len(centres) * n, 2)) * spread
     return np.repeat(np.array(centres, float), n, axis=0) + noise, np.repeat(np.arange(len(centres)), n)
 
 
 def words(path):
-    """The words of an .svg."""
+    """The words in an .svg file."""
     found = re.findall(r"<text[^>]*>([^<]*)</text>", path.read_text())
     return [text for text in found if text.strip()]
 
 
 def inked(pixels, colour=None):
-    """Rows and columns of the pixels that are not white, or are more of this colour than of white."""
+    """Rows and columns of the pixels that are not white or, if a colour is given, are nearer to it than to white."""
     target = np.array(to_rgb(colour or "black"))
     distance = np.abs(pixels[..., :3] - target).sum(-1)
     return np.argwhere(distance < (np.abs(1 - target).sum() / 2 if colour else 2.5))
@@ -55,7 +55,7 @@ def test_names_stand_on_the_map_if_the_classes_lie_apart_and_below_it_if_not(tmp
 
 
 def test_a_name_stands_at_the_median(tmp_path):
-    # The mean would be half-way to the few points far off.
+    # The mean would be half-way to the few distant points.
     points, numbers = cloud([0, 0], [4, 0])
     points[:60] -= 9
     draw_map(points, numbers, tmp_path / "map.png", names=["OOO", "x"])
@@ -68,17 +68,17 @@ def test_a_name_stands_at_the_median(tmp_path):
 
 
 def ring(classes, spread, n=100):
-    """``n`` points around each of some centres on a circle, and the number of each."""
+    """``n`` points around each of some centres on a circle, and the index of each point's centre."""
     angles = np.linspace(0, 2 * np.pi, classes, endpoint=False)
     return cloud(*np.stack([np.cos(angles), np.sin(angles)], 1) * 10, n=n, spread=spread)
 
 
 @pytest.fixture
 def drawn(tmp_path, monkeypatch):
-    """Draws a map: the words on it, and those below it."""
+    """Draws a map; returns the words on it and the words below it."""
 
     def draw(points, numbers, names):
-        # With an edge around them, letters on the map are no letters in the file.
+        # Text with an outline becomes a path in the file.
         written = tiny.recorded(monkeypatch, scatter, "_written")
         draw_map(points, numbers, tmp_path / "map.svg", names=names)
         on_map = [text.get_text().replace("\n", " ") for text in (written[-1] if written else [])]
@@ -160,7 +160,7 @@ def test_names_are_written_as_they_are(tmp_path):
 def test_mistakes_are_named(tmp_path):
     with pytest.raises(UserError, match="expected finite numbers"):
         draw_map([[0, np.nan]], None, tmp_path / "map.png")
-    with pytest.raises(UserError, match=r"ends in .png, .pdf, .svg, got"):
+    with pytest.raises(UserError, match=r"ends in one of .png, .pdf, .svg, got"):
         draw_map([[0, 0]], None, tmp_path / "map.gif")
     assert not list(tmp_path.iterdir())
 

@@ -12,7 +12,7 @@ TEXTS = ["the dog sleeps", "the dog sleeps", "the dog barks at the moon", "$5 an
 
 
 def rows_of(path, colour):
-    """The runs of rows in which this colour is, as (first, last, pixels in the widest row)."""
+    """The runs of rows that contain this colour, as (first, last, pixels in the widest row)."""
     found = (np.abs(imread(path)[..., :3] - to_rgb(colour)).max(-1) < 0.02).sum(1)
     edges = np.flatnonzero(np.diff(np.concatenate([[0], found > 0, [0]]).astype(int)))
     return [(first, last, found[first:last].max()) for first, last in edges.reshape(-1, 2).tolist()]
@@ -85,5 +85,5 @@ def test_mistakes_are_named(tmp_path):
     with pytest.raises(UserError, match=r"a score for each of 4 sentences, got shape \(3,\)"):
         draw_strip(TEXTS, [-1, -2, -3], tmp_path / "x.png")
     for wrong in (0.5, np.nan, -np.inf):
-        with pytest.raises(UserError, match="expected log-probabilities"):
+        with pytest.raises(UserError, match="expected finite log-probabilities"):
             draw_strip(TEXTS, [-1, -2, wrong, -3], tmp_path / "x.png")

@@ -342,7 +342,7 @@ def test_a_first_stage_of_a_conditional_model_is_an_auto_encoder_too(read):
         ("training.refinement.step=3", "training.refinement.step: no such key; did you mean steps?"),
         (
             "evaluation.translation={tokenize: japanese}",
-            "evaluation.translation: expected tokenize among .*, got 'japanese'",
+            "evaluation.translation: expected tokenize to be one of .*, got 'japanese'",
         ),
         (
             "evaluation.translation={num_beams: 0}",

@@ -1,1 +1,1 @@
-"""What a model is worth: bounds, and how its latent space is used."""
+"""Evaluation of a model: bounds on the likelihood, use of the latent space, and quality of the text."""

@@ -1,6 +1,6 @@
-"""BLEU, self-BLEU and distinct n-grams of texts, counted by sacreBLEU.
+"""BLEU, self-BLEU and distinct n-grams of texts, computed by sacreBLEU.
 
-Words are those of one of sacreBLEU's tokenizers, 13a unless said, case kept.
+One of sacreBLEU's tokenizers splits the words, by default 13a; case is kept.
 
 References:
     A Call for Clarity in Reporting BLEU Scores (Post 2018), https://arxiv.org/abs/1804.08771
@@ -23,43 +23,45 @@ def bleu_metric(tokenize: str = "13a", *, effective_order: bool = False) -> BLEU
     """SacreBLEU's BLEU with one of its tokenizers.
 
     Args:
-        tokenize: its name, such as "13a", "char", or "none" for text that is split by blanks already.
-        effective_order: for single sentences: of fewer than 4-grams where a sentence is shorter.
+        tokenize: name of the tokenizer, such as "13a", "char", or "none" for text that is already split by blanks.
+        effective_order: for single sentences: uses shorter n-grams if a sentence has fewer than 4 words.
 
     Raises:
-        UserError: if there is no such tokenizer, or it needs something that is not installed.
+        UserError: if there is no such tokenizer, or it needs a package that is not installed.
     """
     if tokenize not in BLEU.TOKENIZERS:
-        raise UserError(f"expected tokenize among {', '.join(BLEU.TOKENIZERS)}, got {tokenize!r}")
+        raise UserError(f"expected tokenize to be one of {', '.join(BLEU.TOKENIZERS)}, got {tokenize!r}")
     try:
-        # Forced, that is without its advice on text that is already split.
+        # force=True silences the warning about text that is already split.
         return BLEU(tokenize=tokenize, effective_order=effective_order, force=True)
     except (ImportError, RuntimeError) as error:
         raise UserError(
-            f"expected what sacreBLEU needs for tokenize={tokenize!r}, found none: install sacrebleu[ja] or "
-            "sacrebleu[ko], or take char"
+            f"expected the packages that sacreBLEU needs for tokenize={tokenize!r}, found none: install sacrebleu[ja] "
+            "or sacrebleu[ko], or use char"
         ) from error
 
 
 def self_bleu(samples: Sequence[str], tokenize: str = "13a") -> float:
-    """The mean BLEU-4 of each sample with all others as its references, 0 to 100: the lower, the more various.
+    """The mean BLEU-4 of each sample with all others as its references, 0 to 100; lower means more diverse.
 
-    Sentence BLEU of sacreBLEU with exponential smoothing, and of fewer than 4-grams where a sample is shorter. It rises
-    with the number of samples, so compare equal numbers; its cost grows with their square.
+    It is sacreBLEU's sentence BLEU with exponential smoothing; shorter samples use shorter n-grams. It rises with the
+    number of samples, so compare equal numbers. The cost grows with the square of that number.
 
     Args:
         samples: n sentences.
         tokenize: see `bleu_metric`.
 
     Raises:
-        UserError: if there are fewer than two.
+        UserError: if there are fewer than two samples.
 
     Example:
         >>> round(self_bleu(["a dog runs home", "a dog runs home", "the cat sleeps there now"]), 1)
         66.7
     """
     if len(samples) < 2:
-        raise UserError(f"expected 2 samples or more, got {len(samples)}: the others are the references")
+        raise UserError(
+            f"expected 2 samples or more, got {len(samples)}: the other samples are the references"
+        )
     metric = bleu_metric(tokenize, effective_order=True)
     scores = [
         metric.sentence_score(sample, [*samples[:place], *samples[place + 1 :]]).score
@@ -69,13 +71,13 @@ def self_bleu(samples: Sequence[str], tokenize: str = "13a") -> float:
 
 
 def distinct_n(samples: Sequence[str], n: int = 2) -> float:
-    """The share of different ones among all n-grams of the samples, 0 to 1 (Li et al. 2016).
+    """The number of different n-grams over the number of all n-grams of the samples, 0 to 1 (Li et al. 2016).
 
-    N-grams do not cross sentences. It falls with the number of samples, so compare equal numbers.
+    N-grams do not cross sentences. The share falls with the number of samples, so compare equal numbers.
 
     Args:
         samples: sentences.
-        n: words of an n-gram.
+        n: words in an n-gram.
 
     Raises:
         UserError: if no sample has n words.
@@ -86,16 +88,16 @@ def distinct_n(samples: Sequence[str], n: int = 2) -> float:
     """
     found = ngrams(samples, n)
     if not found:
-        raise UserError(f"expected samples of {n} words or more, got none: take a smaller n")
+        raise UserError(f"expected samples of {n} words or more, got none: use a smaller n")
     return len(set(found)) / len(found)
 
 
 def ngrams(samples: Sequence[str], n: int, tokenize: str = "13a") -> list[tuple[str, ...]]:
-    """The n-grams of words of the samples, none of which crosses sentences.
+    """The word n-grams of the samples; none crosses sentences.
 
     Args:
         samples: sentences.
-        n: words of an n-gram.
+        n: words in an n-gram.
         tokenize: see `bleu_metric`.
     """
     split = bleu_metric(tokenize).tokenizer
@@ -108,15 +110,15 @@ class Bleu:
     """A BLEU score, 0 to 100.
 
     Attributes:
-        score: of the corpus.
-        signature: how sacreBLEU counted.
+        score: corpus BLEU.
+        signature: sacreBLEU's signature of its settings.
     """
 
     score: float
     signature: str
 
     def __str__(self) -> str:
-        """Score and signature, as they are cited."""
+        """Score and signature, for citing."""
         return f"BLEU {self.score:.2f} ({self.signature})"
 
 
@@ -125,12 +127,12 @@ def bleu(translations: Sequence[str], references: Sequence[str], tokenize: str =
 
     Args:
         translations: n sentences.
-        references: n others.
-        tokenize: how sacreBLEU splits both: "13a" for European languages, "char" or, if MeCab is installed, "ja-mecab"
-            for Japanese, "none" for text that is split by blanks already.
+        references: n sentences.
+        tokenize: sacreBLEU's tokenizer: "13a" for European languages, "char" or, if MeCab is installed, "ja-mecab" for
+            Japanese, "none" for text that is already split by blanks.
 
     Raises:
-        UserError: if they are not equally many, or there is no such ``tokenize``.
+        UserError: if their numbers differ or are 0, or there is no such ``tokenize``.
 
     Example:
         >>> str(bleu(["the dog sleeps in the sun"], ["the dog sleeps in the sun"]))[:12]
@@ -138,8 +140,8 @@ def bleu(translations: Sequence[str], references: Sequence[str], tokenize: str =
     """
     if not translations or len(translations) != len(references):
         raise UserError(
-            f"expected translations and a reference for each, got {len(translations)} and {len(references)}: compare "
-            "the ends of both"
+            f"expected translations and one reference for each, got {len(translations)} and {len(references)}: compare "
+            "the ends of both files"
         )
     metric = bleu_metric(tokenize)
     score = metric.corpus_score(list(translations), [list(references)]).score

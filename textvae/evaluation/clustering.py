@@ -1,4 +1,4 @@
-"""How well clusters agree with labels."""
+"""Agreement of clusters with labels."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ from textvae.support.errors import UserError
 
 @dataclass(frozen=True, eq=False)
 class ClusteringScores:
-    """What `clustering_scores` finds.
+    """The result of `clustering_scores`.
 
     Attributes:
         accuracy: share of the texts whose cluster is matched with their label.
-        nmi: normalised mutual information, the normaliser being the mean of the two entropies; 0 to 1.
-        ari: Rand index adjusted for chance; 0 on average for clusters drawn at random, 1 for perfect ones.
-        matching: cluster to label, of the clusters that have one.
-        labels: as the rows of ``confusion``.
-        clusters: as the columns of ``confusion``.
-        confusion: number of texts by label and cluster; matched pairs stand on the diagonal, in the natural order of
-            their labels (1, 2, 10), and behind them what has no partner.
+        nmi: mutual information divided by the mean of the two entropies, 0 to 1.
+        ari: Rand index adjusted for chance; on average 0 for random clusters, 1 for perfect ones.
+        matching: the label matched with each cluster; unmatched clusters are absent.
+        labels: labels of the rows of ``confusion``.
+        clusters: clusters of the columns of ``confusion``.
+        confusion: number of texts by label and cluster. Matched pairs are on the diagonal, in the natural order of
+            their labels (1, 2, 10); unmatched labels or clusters come last.
     """
 
     accuracy: float
@@ -39,7 +39,7 @@ class ClusteringScores:
     confusion: NDArray[np.integer]
 
     def to_dict(self) -> dict[str, Any]:
-        """All of it, for JSON."""
+        """Everything but the matching, for JSON."""
         return {
             "accuracy": self.accuracy,
             "nmi": self.nmi,
@@ -50,7 +50,7 @@ class ClusteringScores:
         }
 
     def report(self) -> str:
-        """The three numbers and what they are of, in one line."""
+        """The three scores and the sizes of the data, in one line."""
         return (
             f"accuracy {self.accuracy:.1%}, NMI {self.nmi:.3f}, ARI {self.ari:.3f}: {self.confusion.sum():,} texts of "
             f"{len(self.labels)} classes in {len(self.clusters)} clusters"
@@ -62,15 +62,15 @@ def clustering_scores(labels: ArrayLike, clusters: ArrayLike) -> ClusteringScore
 
         accuracy = 1/n max_m sum_c #{i : c_i = c, y_i = m(c)}
 
-    over all one-to-one matchings m of clusters with labels (Kuhn 1955, the Hungarian method). With more clusters than
-    labels, or fewer, some have no partner, and their texts count as wrong.
+    over all one-to-one matchings m of clusters with labels (Kuhn 1955, the Hungarian method). If the numbers of
+    clusters and labels differ, some stay unmatched, and their texts count as wrong.
 
     Args:
-        labels: the true class of each text, (n,), numbers or strings.
-        clusters: the cluster of each text, (n,), numbers or strings.
+        labels: true class of each text, (n,), numbers or strings.
+        clusters: cluster of each text, (n,), numbers or strings.
 
     Raises:
-        UserError: if there are no texts, or not as many clusters as labels.
+        UserError: if there are no texts, or the two lengths differ.
 
     Example:
         >>> scores = clustering_scores(["a", "a", "b", "b", "b"], [1, 1, 0, 0, 1])
@@ -103,7 +103,7 @@ def clustering_scores(labels: ArrayLike, clusters: ArrayLike) -> ClusteringScore
 
 
 def _numbered(values: ArrayLike) -> tuple[NDArray[Any], NDArray[np.intp]]:
-    """The different values in their order, that of names a natural one, and the place of each value among them."""
+    """The different values, sorted (names in natural order), and the index of each value among them."""
     found, places = np.unique(np.asarray(values), return_inverse=True)
     if found.dtype.kind != "U":
         return found, places

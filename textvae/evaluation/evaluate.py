@@ -1,4 +1,4 @@
-"""All quantities of a model on a data set, streamed in bounded memory."""
+"""Measures all quantities of a model on a data set, streamed in bounded memory."""
 
 from __future__ import annotations
 
@@ -37,20 +37,20 @@ def evaluate(
     bf16: bool = False,
     **setting: Any,
 ) -> Evaluation:
-    """The `Evaluation` of ``model`` on ``batches``, in their order and in memory that does not grow with them.
+    """The `Evaluation` of ``model`` on ``batches``, in order, in memory that does not grow with the data.
 
-    The model's mode is as before afterwards, and the global random state is not touched. Several processes share the
-    batches, all of which each must be given; the result is that of one.
+    The model's mode is restored afterwards, and the global random state is not touched. Several processes share the
+    work: each is given all batches, and all get the same result as one process.
 
     Args:
         model: on any device.
         batches: on any device.
-        fields: the model's, for meters that turn tokens into text; None: these are left out.
+        fields: the model's fields, for meters that turn tokens into text; None: leave these meters out.
         samples: K of the importance-weighted bound.
-        seed: of all draws; the same seed gives the same result.
-        refinement: how each posterior is improved first, for all quantities; None: it is as the encoder gives it.
-        bf16: compute products of matrices in bf16; False: as the caller has it, which is fp32 outside of autocast.
-        **setting: what else meters may use, see `Setting`.
+        seed: seeds all draws.
+        refinement: how to refine each posterior first, for all quantities; None: use the encoder's posterior.
+        bf16: compute matrix products in bf16; False: keep the caller's precision, which is fp32 outside autocast.
+        **setting: further attributes of `Setting`.
 
     Raises:
         ValueError: if there is no batch.
@@ -65,7 +65,7 @@ def evaluate(
 
         def measured(item: tuple[int, Batch, int]) -> list[Any]:
             number, batch, own_seed = item
-            # Each batch has a seed of its own, so that its draws do not depend on which others a process has measured.
+            # Each batch has its own seed, so its draws do not depend on which other batches a process measures.
             generator = torch.Generator().manual_seed(own_seed)
             here = batch.to(model.device)
             with torch.autocast(model.device.type, torch.bfloat16) if bf16 else nullcontext():
@@ -103,15 +103,14 @@ def evaluate_rows(
 
     Args:
         model: on any device.
-        fields: the model's; texts are cut where they were cut in training.
-        rows: a split as `load_corpus` gives it, with the columns that the fields read, and ``log_prob`` if its entropy
-            is known.
-        batch_size: examples at once.
+        fields: the model's fields; texts are cut as in training.
+        rows: a split of `load_corpus`, with the columns that the fields read, and ``log_prob`` if its entropy is known.
+        batch_size: examples per batch.
         samples: K of the importance-weighted bound.
-        seed: of all draws.
-        refinement: how each posterior is improved first; None: it is as the encoder gives it.
-        bf16: compute products of matrices in bf16, which is faster where the hardware is.
-        options: arguments of meters, by the names of `METERS`.
+        seed: seeds all draws.
+        refinement: how to refine each posterior first; None: use the encoder's posterior.
+        bf16: compute matrix products in bf16, which is faster on hardware that supports it.
+        options: arguments of the meters, by their names in `METERS`.
         show_progress_bar: None: only on a terminal.
     """
     tokens = fields.prepare(rows)

@@ -1,4 +1,4 @@
-"""Quantities: numbers with a name, a unit and how they were counted, and the meters that take them."""
+"""Quantities, which are values with a name, a unit and a note on how they were measured; and the meters for them."""
 
 from __future__ import annotations
 
@@ -21,19 +21,19 @@ PERCENT = "%"
 
 @dataclass(frozen=True)
 class Description:
-    """What is known of a quantity before it is measured.
+    """The description of a quantity: its name, its unit and where it is shown.
 
-    Report, JSON, progress line, curves and the tables of comparisons are made from it.
+    The report, JSON, progress line, curves and comparison tables use it.
 
     Attributes:
-        name: its key in JSON and in logs.
+        name: key in JSON and in logs.
         unit: such as "nats per sentence"; "%" shows a share as a percentage.
-        decimals: digits behind the point in reports and tables.
-        label: its name in the report; None: its ``name``.
-        shown: whether it is a line of the report.
-        progress: what the progress line calls it; "": it is not there.
-        panel: the axis on which it is drawn over the steps of training; "": it is not drawn.
-        curve: its name in that panel.
+        decimals: digits after the decimal point in reports and tables.
+        label: name in the report; None: ``name``.
+        shown: whether the report has a line for it.
+        progress: name in the progress line; "": not shown there.
+        panel: the axis it is plotted on over the steps of training; "": not plotted.
+        curve: name of its curve in that panel.
     """
 
     name: str
@@ -51,9 +51,9 @@ class Quantity:
     """A measured quantity.
 
     Attributes:
-        description: its name, unit and where it is shown.
-        value: a number, a word, or a list of numbers, one for each latent dimension.
-        how: how it was counted, in a few words.
+        description: name, unit and where it is shown.
+        value: a number, a word, or a list with a number for each latent dimension.
+        how: how it was measured, in a few words.
     """
 
     description: Description
@@ -62,12 +62,12 @@ class Quantity:
 
     @property
     def name(self) -> str:
-        """Its key in JSON and in logs."""
+        """The key in JSON and in logs."""
         return self.description.name
 
     @property
     def unit(self) -> str:
-        """Such as "nats per sentence"."""
+        """The unit, such as "nats per sentence"."""
         return self.description.unit
 
     @property
@@ -77,13 +77,13 @@ class Quantity:
 
     @property
     def remark(self) -> str:
-        """Unit and how it was counted, as they stand behind the value."""
+        """The unit and how it was measured, as the report writes them after the value."""
         unit = "" if self.unit == PERCENT else self.unit
         return "; ".join(part for part in (unit, self.how) if part)
 
 
 def written(value: Any, description: Description) -> str:
-    """A value with the digits and the unit of its description."""
+    """The value as text, with the decimals and the percent sign of its description."""
     if description.unit == PERCENT:
         return f"{100 * value:.{description.decimals}f} %"
     if isinstance(value, float):
@@ -93,14 +93,14 @@ def written(value: Any, description: Description) -> str:
 
 @dataclass(frozen=True)
 class Training:
-    """What is known of how a model was trained, for advice that fits it.
+    """How a model was trained, as far as advice depends on it.
 
     Attributes:
-        steps: of the run.
-        warmup: steps until the learning rate had come to its highest.
-        target_rate: nats of KL per sentence at which the objective held the model; None: it weighed the KL.
+        steps: steps of the run.
+        warmup: steps of warm-up of the learning rate.
+        target_rate: nats of KL per sentence that the objective held; None: it weighted the KL.
         pretraining: whether a first stage trained an auto-encoder.
-        gained: share by which the last evaluation's bound was better than the one before; None: there were not two.
+        gained: relative gain of the last evaluation's bound over the one before; None: there were fewer than two.
     """
 
     steps: int
@@ -111,17 +111,17 @@ class Training:
 
 
 class Evaluation(Mapping[str, Any]):
-    """What a model is worth on a data set: the values of its quantities by name.
+    """The measured quantities of a model on a data set: values by name.
 
-    ``evaluation["kl"]`` and ``evaluation.kl`` are the value of a quantity that was measured; `get` gives None for one
-    that was not. All bounds are at KL weight 1, without dropout and free bits.
+    ``evaluation["kl"]`` and ``evaluation.kl`` are the value of a measured quantity; `get` returns None for one that was
+    not measured. All bounds have KL weight 1, no dropout and no free bits.
 
     Args:
-        quantities: in the order of the report.
+        quantities: measured quantities, in the order of the report.
         cures: what to try if the latent is not used, see `VAEModel.cures`.
 
     Attributes:
-        training: how the model was trained; None: it is not known.
+        training: how the model was trained; None: unknown.
     """
 
     def __init__(self, quantities: Sequence[Quantity], cures: Sequence[str] = ()) -> None:
@@ -153,7 +153,7 @@ class Evaluation(Mapping[str, Any]):
         return dict(self)
 
     def scalars(self) -> dict[str, float]:
-        """The values that are numbers, for logs; of a list each entry, ``kl_of_dimension_0`` and so on."""
+        """The values that are numbers, for logs; each entry of a list has a name such as ``kl_of_dimension_0``."""
         numbers: dict[str, float] = {}
         for name, value in self.items():
             if isinstance(value, list):
@@ -166,18 +166,18 @@ class Evaluation(Mapping[str, Any]):
 
 @dataclass(frozen=True)
 class Setting:
-    """What an evaluation measures, for meters to decide whether they apply.
+    """What an evaluation measures; a meter decides by it whether it applies.
 
     Attributes:
-        model: in evaluation mode.
-        fields: the model's fields; None: they are not known.
+        model: the model, in evaluation mode.
+        fields: the model's fields; None: unknown.
         samples: K of the importance-weighted bound.
-        batch_size: examples at once, for meters that make batches of their own.
-        seed: of all draws.
-        batches: how many batches there will be; 0: unknown.
-        rows: the split before it was prepared; None: it is not known.
+        batch_size: examples per batch, for meters that make their own batches.
+        seed: seeds all draws.
+        batches: number of batches; 0: unknown.
+        rows: the split before it was prepared; None: unknown.
         cut: whether texts of the split were cut.
-        options: arguments of meters, by the names of `METERS`.
+        options: arguments of the meters, by their names in `METERS`.
         show_progress_bar: None: only on a terminal.
     """
 
@@ -194,19 +194,19 @@ class Setting:
 
     @property
     def has_condition(self) -> bool:
-        """Whether the model is given a condition beside z."""
+        """Whether the model has a condition besides z."""
         kinds = self.model.field_kinds(self.model.config)
         return any(kind.is_condition for kind in kinds)
 
 
 class Meter(ABC):
-    """What is taken of each batch, and the quantities that come of it.
+    """Measures each batch, and computes quantities from the measurements.
 
-    Each batch is measured by one process, and all processes take in what was found of all batches.
+    One process measures each batch; every process adds the measurements of all batches.
 
     Attributes:
-        describes: the quantities that it may give, in the order of the report.
-        needs: the fields of a model for which a recipe may give the meter's arguments; none: it takes no arguments.
+        describes: descriptions of the quantities that it may return, in the order of the report.
+        needs: fields that a model must have for a recipe to give arguments of this meter; empty: no arguments.
     """
 
     describes: ClassVar[tuple[Description, ...]]
@@ -215,30 +215,30 @@ class Meter(ABC):
     @classmethod
     @abstractmethod
     def of(cls, setting: Setting) -> Self | None:
-        """The meter for a setting; None if it does not apply to the model or the data."""
+        """The meter for a setting; None if it does not apply to this model or data."""
 
     def measure(  # noqa: B027
         self, model: Any, batch: Batch, found: Bounds, number: int, generator: torch.Generator
     ) -> Any:
-        """What there is to say of a batch; it is sent to other processes, so its tensors are on the CPU.
+        """The measurement of a batch; its tensors must be on the CPU, because it is sent to other processes.
 
         Args:
             model: in evaluation mode, without gradients.
             batch: on the model's device.
-            found: the bounds of its examples.
-            number: of the batch, from 0.
-            generator: of all draws.
+            found: the bounds of the batch's examples.
+            number: index of the batch, from 0.
+            generator: generator for all draws.
         """
 
     def add(self, measured: Any) -> None:  # noqa: B027
-        """Take in what `measure` found of the next batch."""
+        """Add the measurement of the next batch."""
 
     @abstractmethod
     def results(self) -> Mapping[str, tuple[Any, str]]:
-        """Value and way of counting of each quantity that could be measured, by name."""
+        """The value of each quantity that could be measured, and how it was measured, by name."""
 
     def quantities(self) -> list[Quantity]:
-        """The quantities of all batches."""
+        """The quantities over all batches."""
         found = self.results()
         known = [description for description in self.describes if description.name in found]
         return [Quantity(description, *found[description.name]) for description in known]

@@ -1,4 +1,4 @@
-"""An `Evaluation` in words: each quantity with how it was counted."""
+"""An `Evaluation` as text: each quantity with how it was measured."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from textvae.evaluation.quantities import Evaluation
 
 
 def report(evaluation: Evaluation) -> str:
-    """The quantities one a line, as name, value and how it was counted; then the verdict on the latent."""
+    """One line for each quantity, with name, value and how it was measured; then the diagnosis of the latent."""
     shown = [quantity for quantity in evaluation.quantities.values() if quantity.description.shown]
     rows = [(each.description.label or each.name, each.text, each.remark) for each in shown]
     name, value = (max(len(row[column]) for row in rows) for column in (0, 1))

@@ -1,8 +1,8 @@
-"""Perplexities between samples and data.
+"""Forward and reverse perplexity of samples.
 
-The perplexity of samples under a language model of the data (forward) is low where samples look like data, also if they
-are all one sentence; that of data under a language model of the samples (reverse) is low only where the samples cover
-the data (Zhao et al. 2018).
+The forward perplexity, of samples under a language model of the data, is low if the samples look like data, even if all
+are the same sentence. The reverse perplexity, of data under a language model of the samples, is low only if the samples
+cover the data (Zhao et al. 2018).
 
 References:
     Adversarially Regularized Autoencoders (Zhao et al. 2018), https://arxiv.org/abs/1706.04223
@@ -22,24 +22,24 @@ from textvae.text.samplers import evaluation_loader
 
 
 def perplexity(model: TextVAEModel, fields: Fields, texts: Sequence[str], batch_size: int = 32) -> float:
-    """The perplexity per token of texts under a language model, exact; EOS is a token.
+    """The exact perplexity per token of texts under a language model; EOS counts as a token.
 
-    Forward: a model of the data and sampled texts. Reverse: a model of samples and held-out data. Only those of
-    models with one tokenizer compare.
+    Forward: a model of the data, and sampled texts. Reverse: a model of the samples, and held-out data. Perplexities
+    are comparable only between models with the same tokenizer.
 
     Args:
         model: a language model, ``latent_size`` 0.
-        fields: the model's.
+        fields: the model's fields.
         texts: sentences.
-        batch_size: sentences at once.
+        batch_size: sentences per batch.
 
     Raises:
-        UserError: if the model has a latent, or there is no text.
+        UserError: if the model has a latent, or there are no texts.
     """
     if model.config.latent_size:
         raise UserError(
-            f"expected a language model, got one with latent_size {model.config.latent_size}: its likelihood is only "
-            "bounded; train one with model.latent_size=0"
+            f"expected a language model without a latent, got latent_size {model.config.latent_size}, whose likelihood "
+            "is only bounded: train one with model.latent_size=0"
         )
     if not texts:
         raise UserError("expected texts to measure, got none")

@@ -1,4 +1,4 @@
-"""How various several translations of one source are, and how good: distinct n-grams, self-BLEU and oracle BLEU.
+"""Diversity and quality of several translations of each source: distinct n-grams, self-BLEU and oracle BLEU.
 
 References:
     Mixture Models for Diverse Machine Translation (Shen et al. 2019), https://arxiv.org/abs/1902.07816
@@ -17,16 +17,16 @@ from textvae.support.errors import UserError
 
 @dataclass(frozen=True)
 class Diversity:
-    """How various N translations of each source are, and how good.
+    """Diversity and quality of N translations of each source.
 
     Attributes:
-        translations: N; all of the following depend on it.
+        translations: N; all other scores depend on it.
         bleu: mean of the corpus BLEUs of the first, second, ... translations.
-        oracle_bleu: of each source's best translation, the one of the highest sentence BLEU.
-        self_bleu: of the translations of one source with each other, mean over the sources; the lower the more various.
-        distinct_1: share of different words among those of one source's translations, mean over the sources.
-        distinct_2: the same of pairs of words.
-        bleu_signature: how sacreBLEU counted; words are its words, and pairs do not cross sentences.
+        oracle_bleu: corpus BLEU of each source's best translation, the one with the highest sentence BLEU.
+        self_bleu: self-BLEU of the translations of each source, mean over the sources; lower means more diverse.
+        distinct_1: share of different words in the translations of each source, mean over the sources.
+        distinct_2: the same share for pairs of words; pairs do not cross sentences.
+        bleu_signature: sacreBLEU's signature of its settings; its tokenizer splits the words.
     """
 
     translations: int
@@ -48,17 +48,17 @@ def diversity(
     """The `Diversity` of several translations of each source.
 
     Args:
-        translations: N of each of n sources.
-        references: one of each source.
+        translations: N translations for each of n sources.
+        references: n sentences, one for each source.
         tokenize: see `bleu`.
 
     Raises:
-        UserError: if there are not two translations or more of each source, of each equally many.
+        UserError: if a source has fewer than two translations, or their numbers differ between sources.
     """
     counts = {len(own) for own in translations}
     if len(counts) != 1 or min(counts) < 2:
         raise UserError(
-            f"expected 2 translations or more of each source, of each equally many, got {sorted(counts)}"
+            f"expected the same number of translations, 2 or more, for each source, got {sorted(counts)}"
         )
     scores = [bleu(column, references, tokenize) for column in zip(*translations, strict=True)]
     return Diversity(
@@ -75,10 +75,10 @@ def diversity(
 def oracle_bleu(
     translations: Sequence[Sequence[str]], references: Sequence[str], tokenize: str = "13a"
 ) -> Bleu:
-    """The corpus BLEU of each source's best translation, that of the highest sentence BLEU.
+    """The corpus BLEU of each source's best translation, the one with the highest sentence BLEU.
 
     Args:
-        translations: one or more of each of n sources.
+        translations: one or more translations for each of n sources.
         references: n sentences.
         tokenize: see `bleu`.
 
@@ -94,6 +94,6 @@ def oracle_bleu(
 
 
 def _distinct(translations: Sequence[Sequence[str]], n: int, tokenize: str) -> float:
-    """The mean share of different n-grams in one source's translations, of the sources that have any."""
+    """The share of different n-grams in each source's translations, mean over the sources that have n-grams."""
     found = [ngrams(own, n, tokenize) for own in translations]
     return fmean([len(set(own)) / len(own) for own in found if own] or [0.0])

@@ -1,1 +1,1 @@
-"""Vectors in, vectors out."""
+"""Functions of latent vectors: clusters, fitted priors, maps, neighbours, paths and a classifier."""

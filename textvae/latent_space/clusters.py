@@ -25,14 +25,14 @@ Vectors = NDArray[np.floating]
 Method = Literal["mixture", "tied-mixture", "diagonal-mixture", "k-means", "mini-batch-k-means"]
 
 SHAPES = {"mixture": "full", "tied-mixture": "tied", "diagonal-mixture": "diag"}
-"""Of the covariances of a method's mixture, as scikit-learn calls them."""
+"""scikit-learn's name of the covariance type of each mixture method."""
 
 CANDIDATES = (2, 3, 4, 5, 6, 7, 8, 10, 12, 14, 16, 20, 24, 30)
-"""Numbers of clusters among which BIC chooses."""
+"""Numbers of clusters that BIC chooses from."""
 
 REGULARIZATION = 1e-3
-"""Added to the variances of a mixture. Posterior means live on the scale of N(0, I): a dimension that varies much less
-than an active one (0.01) holds noise, which a mixture, blind to scale, would otherwise take for clusters."""
+"""Added to the variances of a mixture. Posterior means are on the scale of N(0, I), and a dimension with a variance far
+below that of an active unit (0.01) is noise. A mixture ignores scale and would otherwise find clusters in it."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,13 +41,13 @@ class Clusters:
 
         p(z) = sum_c w_c N(z; m_c, S_c),    p(c | z) = w_c N(z; m_c, S_c) / p(z)
 
-    What k-means finds is one, too, with equal weights and one variance in all directions: the likeliest cluster is
-    that of the nearest centre.
+    The result of k-means is such a mixture, too, with equal weights and one variance for all directions: the likeliest
+    cluster is the one with the nearest centre.
 
     Attributes:
         weights: w, (k,).
         centres: m, (k, Z).
-        covariances: S, (k, Z, Z), or their diagonals, (k, Z).
+        covariances: S, (k, Z, Z), or its diagonals, (k, Z).
     """
 
     weights: Vectors
@@ -55,15 +55,15 @@ class Clusters:
     covariances: Vectors
 
     def predict(self, vectors: ArrayLike) -> NDArray[np.integer]:
-        """The likeliest cluster of each vector (n, Z), (n,)."""
+        """The likeliest cluster, (n,), of each vector (n, Z)."""
         return self._joint(vectors).argmax(1)
 
     def probabilities(self, vectors: ArrayLike) -> Vectors:
-        """p(c | z) of each vector (n, Z), (n, k)."""
+        """p(c | z), (n, k), for each vector (n, Z)."""
         return softmax(self._joint(vectors), axis=1)
 
     def draw(self, cluster: int, n: int, seed: int = 0) -> Vectors:
-        """``n`` vectors from the Gaussian of a cluster, (n, Z).
+        """Draw ``n`` vectors (n, Z) from the Gaussian of a cluster.
 
         Raises:
             UserError: if the seed is out of range.
@@ -75,16 +75,16 @@ class Clusters:
         return self.centres[cluster] + scaled
 
     def save(self, path: str | Path) -> None:
-        """Write the arrays to a safetensors file, whole or not at all."""
+        """Write the arrays to a safetensors file, atomically."""
         with replacing(path) as partial:
             save_file({name: np.ascontiguousarray(array) for name, array in asdict(self).items()}, partial)
 
     @classmethod
     def load(cls, path: str | Path) -> Clusters:
-        """Read what `save` has written.
+        """Read a file that `save` wrote.
 
         Raises:
-            UserError: if there is no such file, or it holds something else, or numbers that are not finite.
+            UserError: if there is no such file, it holds something else, or a number is not finite.
         """
         try:
             found = cls(**load_file(path))
@@ -104,7 +104,7 @@ class Clusters:
         z = _checked(vectors, size)
         if self.covariances.ndim == 2:
             precision = 1 / self.covariances
-            # Two products in place of an (n, k, Z) array, around the mean of the centres, as distances are differences.
+            # Two products instead of an (n, k, Z) array; centring first limits rounding errors.
             z, m = z - self.centres.mean(0), self.centres - self.centres.mean(0)
             distance = z**2 @ precision.T - 2 * z @ (m * precision).T + (m**2 * precision).sum(1)
             log_volume = np.log(self.covariances).sum(1) / 2
@@ -127,31 +127,30 @@ def fit_clusters(
     candidates: Sequence[int] = CANDIDATES,
     show_progress_bar: bool | None = None,
 ) -> Clusters:
-    """Clusters of the vectors, the largest first.
+    """The clusters of the vectors, the largest first.
 
-    A mixture's clusters may be long, overlap and differ in size; those of a tied one share their shape, which leaves
-    it less to mistake for a cluster: of documents, its clusters were the nearest to the topics (recipes/RESULTS.md).
-    K-means finds round ones of one width, in a fraction of the time, and its mini-batch variant, on large sets, in a
-    fraction of that.
+    Mixture clusters may be elongated, overlap and differ in size. With a tied covariance all clusters have one shape;
+    on documents these clusters matched the topics best (recipes/RESULTS.md). K-means finds round clusters of one width
+    in a fraction of the time; on large sets its mini-batch variant is faster still.
 
     Args:
         vectors: (n, Z), such as the posterior means of texts.
-        clusters: k; None: the one of ``candidates`` with the least BIC = -2 log p(vectors) + (free parameters) log n.
-        method: a Gaussian mixture with a single covariance for all clusters ("tied"), with full or diagonal ones, or
+        clusters: k; None: the candidate with the lowest BIC = -2 log p(vectors) + (free parameters) log n.
+        method: a Gaussian mixture with one covariance for all clusters ("tied"), or with full or diagonal ones; or
             k-means.
-        random_state: of the starts; the same gives the same clusters.
-        restarts: how many starts, of which the best fit is kept.
+        random_state: seeds the starts.
+        restarts: number of starts; the best fit is kept.
         candidates: numbers of clusters for BIC; those over the number of different vectors are left out.
         show_progress_bar: over the candidates; None: only on a terminal.
 
     Raises:
-        UserError: if there are fewer different vectors than clusters, if they are not finite or of another shape, or
-            if the number of clusters of k-means, which has no likelihood, is to be chosen by BIC.
+        UserError: if there are fewer different vectors than clusters, the vectors have another shape or are not
+            finite, or BIC is to choose for k-means, which has no likelihood.
 
     References:
         Estimating the dimension of a model (Schwarz 1978), https://doi.org/10.1214/aos/1176344136
-        Improved Variational Autoencoders for Text Modeling using Dilated Convolutions (Yang et al. 2017), whose section
-        4.4 fits a mixture to posterior means, https://arxiv.org/abs/1702.08139
+        Improved Variational Autoencoders for Text Modeling using Dilated Convolutions (Yang et al. 2017), section 4.4:
+        a mixture fitted to posterior means, https://arxiv.org/abs/1702.08139
 
     Example:
         >>> found = fit_clusters([[0.0], [0.2], [0.1], [5.0], [5.2]], clusters=2)
@@ -162,18 +161,13 @@ def fit_clusters(
         raise UserError(f"expected method to be one of {', '.join(get_args(Method))}, got {method!r}")
     check_seed(random_state, "random_state")
     z = _checked(vectors)
-    different, least = len(np.unique(z, axis=0)), min(candidates) if clusters is None else clusters
-    if least < 1 or different < max(least, 2):
-        raise UserError(
-            f"expected 1 cluster or more, and as many different vectors (2 at least), got {least} of {different} "
-            "different vectors: give more texts or another number; where textvae evaluate finds the latent collapsed "
-            "there is nothing to cluster"
-        )
+    different = _different(z, min(candidates) if clusters is None else clusters)
     if clusters is not None:
         return _fit(z, clusters, method, random_state, restarts)[0]
     if method.endswith("k-means"):
         raise UserError(
-            f"expected a number of clusters for {method}, got none: BIC needs a likelihood, so take a mixture"
+            f"expected a number of clusters for {method}, got none: give one, or use a mixture, as BIC needs a "
+            "likelihood"
         )
     hidden = None if show_progress_bar is None else not show_progress_bar
     possible = [k for k in candidates if k <= different]
@@ -184,8 +178,20 @@ def fit_clusters(
     return min(fits, key=lambda fit: fit[1])[0]
 
 
+def _different(z: Vectors, clusters: int) -> int:
+    """The number of different vectors, checked to be enough for this many clusters."""
+    different = len(np.unique(z, axis=0))
+    if clusters < 1 or different < max(clusters, 2):
+        raise UserError(
+            f"expected at least 1 cluster and at least as many different vectors (2 or more), got {clusters} clusters "
+            f"and {different} different vectors: give more texts or ask for fewer clusters; a collapsed latent (see "
+            "textvae evaluate) has no clusters"
+        )
+    return different
+
+
 def _fit(z: Vectors, k: int, method: Method, seed: int, restarts: int) -> tuple[Clusters, float]:
-    """k clusters, the largest first, and their BIC, which is infinite for k-means."""
+    """k clusters, the largest first, and their BIC; for k-means the BIC is infinite."""
     options: dict[str, Any] = {"n_init": restarts, "random_state": seed}
     if method.endswith("k-means"):
         kind = KMeans if method == "k-means" else MiniBatchKMeans
@@ -201,7 +207,7 @@ def _fit(z: Vectors, k: int, method: Method, seed: int, restarts: int) -> tuple[
 
 
 def _spheres(fitted: KMeans | MiniBatchKMeans, z: Vectors) -> tuple[Clusters, NDArray[np.integer]]:
-    """The centres of k-means with one variance, the mean squared distance in a dimension, and the sizes."""
+    """Clusters with the centres of k-means and one variance, the mean squared distance per dimension; and sizes."""
     centres = fitted.cluster_centers_
     k = len(centres)
     variance = fitted.inertia_ / z.size + REGULARIZATION
@@ -210,13 +216,13 @@ def _spheres(fitted: KMeans | MiniBatchKMeans, z: Vectors) -> tuple[Clusters, ND
 
 
 def _largest_first(found: Clusters, sizes: NDArray[Any]) -> Clusters:
-    """The clusters in the order of their sizes (k,)."""
+    """The clusters sorted by their sizes (k,)."""
     order = np.argsort(-sizes, kind="stable")
     return Clusters(found.weights[order], found.centres[order], found.covariances[order])
 
 
 def _checked(vectors: ArrayLike, size: int | None = None) -> Vectors:
-    """The vectors in double precision."""
+    """The vectors in double precision, checked for shape and finite numbers."""
     z = np.asarray(vectors, dtype=np.float64)
     if z.ndim != 2 or not z.shape[1] or (size is not None and z.shape[1] != size):
         raise UserError(
@@ -224,6 +230,6 @@ def _checked(vectors: ArrayLike, size: int | None = None) -> Vectors:
         )
     if not np.isfinite(z).all():
         raise UserError(
-            f"expected finite vectors, got NaN or infinity in row {int(np.isfinite(z).all(1).argmin())}"
+            f"expected finite vectors, got NaN or infinity in row {int(np.isfinite(z).all(1).argmin())}: leave it out"
         )
     return z

@@ -1,9 +1,9 @@
-"""Priors fitted afterwards to where the data is, the aggregate posterior.
+"""Priors fitted to the aggregate posterior after training.
 
-A model's samples are only as good as its prior: where N(0, I) has mass and the aggregate posterior q(z), the mean of
-q(z | x) over the data, has none, the decoder was never trained. A density that is fitted to q(z) when training is over
-leaves the model as it is and draws from where the decoder knows its way (Ghosh et al. 2020; Dai & Wipf 2019). A fitted
-prior is called like the model's own, ``prior(batch_size, like)``.
+The aggregate posterior q(z) is the mean of q(z | x) over the data. Where N(0, I) has mass and q(z) has none, the
+decoder was never trained, so samples from there are poor. A density fitted to q(z) after training draws only where the
+decoder was trained, and leaves the model unchanged (Ghosh et al. 2020; Dai & Wipf 2019). A fitted prior is called like
+the model's own, ``prior(batch_size, like)``.
 
 References:
     From Variational to Deterministic Autoencoders (Ghosh et al. 2020), https://arxiv.org/abs/1903.12436
@@ -41,13 +41,13 @@ from textvae.support.finite import not_finite
 from textvae.support.seeds import check_seed
 
 FOLDER = "priors"
-"""Where a run folder has them."""
+"""The subfolder of a run that holds its fitted priors."""
 
 BATCH = 256
-"""Posteriors of one step of a flow's training."""
+"""Posteriors per training step of a flow."""
 
 PATIENCE = 5
-"""Epochs without a better density of the held-out posteriors after which a flow's training ends."""
+"""Early stopping of a flow: epochs without a better log-density on the held-out posteriors."""
 
 
 class FittedMixture(nn.Module):
@@ -79,12 +79,12 @@ class FittedMixture(nn.Module):
 
 
 class FittedFlow(nn.Module):
-    """p(z), a neural spline flow (Durkan et al. 2019) of z less its mean and over its deviations.
+    """p(z), a neural spline flow (Durkan et al. 2019) of the standardised z.
 
     Args:
         latent_size: Z.
-        hidden_size: of the networks that make the splines, two layers each.
-        transforms: how many follow one another.
+        hidden_size: size of the two hidden layers of each network that makes the splines.
+        transforms: number of transforms.
 
     Raises:
         UserError: if `zuko` is not installed.
@@ -102,7 +102,7 @@ class FittedFlow(nn.Module):
             from zuko.flows import NSF
         except ImportError:
             raise UserError(
-                "expected zuko, which flows are made with, found it is not installed: pip install 'textvae[flows]'"
+                "expected zuko for flows, found it is not installed: pip install 'textvae[flows]'"
             ) from None
         self.sizes = {"latent_size": latent_size, "hidden_size": hidden_size, "transforms": transforms}
         self.flow = NSF(latent_size, transforms=transforms, hidden_features=(hidden_size, hidden_size))
@@ -126,18 +126,18 @@ KINDS: dict[str, type[FittedMixture] | type[FittedFlow]] = {"mixture": FittedMix
 def fit_mixture(
     means: NDArray[np.floating], deviations: NDArray[np.floating], components: int = 10, *, seed: int = 0
 ) -> FittedMixture:
-    """A mixture of Gaussians fitted by EM to one draw of each posterior.
+    """A mixture of Gaussians fitted by EM to one draw from each posterior.
 
-    To draws and not to the means alone, whose spread lacks that of the posteriors themselves.
+    It is fitted to draws because the means alone lack the variance of the posteriors.
 
     Args:
-        means: of the posteriors, (n, Z).
-        deviations: of the posteriors, (n, Z).
+        means: posterior means, (n, Z).
+        deviations: posterior standard deviations, (n, Z).
         components: C.
-        seed: of the draws and of EM's start.
+        seed: seeds the draws and the start of EM.
 
     Raises:
-        UserError: if there are fewer posteriors than components, or than two, or the seed is out of range.
+        UserError: if there are fewer posteriors than components or than two, or the seed is out of range.
     """
     check_seed(seed)
     _check(means, deviations, max(2, components))
@@ -159,18 +159,18 @@ def fit_flow(
     seed: int = 0,
     show_progress_bar: bool | None = None,
 ) -> FittedFlow:
-    """A flow that maximises the mean density of draws from the posteriors, new ones each epoch.
+    """A flow that maximises the mean log-density of draws from the posteriors, drawn anew each epoch.
 
         max E_x E_q(z | x) log p(z)
 
-    which is least KL(q(z) ‖ p(z)). A tenth of the posteriors is held out, and the epoch that is best on it is kept.
+    This minimises KL(q(z) ‖ p(z)). A tenth of the posteriors is held out, and the epoch that is best on it is kept.
 
     Args:
-        means: of the posteriors, (n, Z).
-        deviations: of the posteriors, (n, Z).
-        epochs: at most.
-        learning_rate: of Adam.
-        seed: of the weights and all draws.
+        means: posterior means, (n, Z).
+        deviations: posterior standard deviations, (n, Z).
+        epochs: the most epochs.
+        learning_rate: learning rate of Adam.
+        seed: seeds the weights and all draws.
         show_progress_bar: None: only on a terminal.
 
     Raises:
@@ -210,23 +210,23 @@ def fit_flow(
 
 
 def check_place(run: str | Path, name: str) -> Path:
-    """The file in a run folder for a prior of this name, which need not be there yet.
+    """The file in a run folder for a prior of this name; it need not exist yet.
 
     Raises:
-        UserError: if there is no such folder, if it cannot be written to, or if the name is none of a file.
+        UserError: if there is no such folder, it cannot be written to, or the name cannot be a file name.
     """
     check_name(name, "a prior")
     run = Path(run).expanduser()
     if not Path(run).is_dir():
         raise UserError(
-            f"expected a run folder to write the prior to, got {run}: copy the model to a folder first"
+            f"expected a run folder to write the prior to, got {run}: copy the model into a folder first"
         )
     check_folder(Path(run) / FOLDER)
     return Path(run) / FOLDER / f"{name}.safetensors"
 
 
 def save_prior(prior: FittedPrior, run: str | Path, name: str) -> Path:
-    """Write a prior into a run folder, whole or not at all; returns its file.
+    """Write a prior into a run folder, atomically; returns its file.
 
     Raises:
         UserError: as `check_place`.
@@ -239,10 +239,10 @@ def save_prior(prior: FittedPrior, run: str | Path, name: str) -> Path:
 
 
 def load_prior(run: str | Path, name: str) -> FittedPrior:
-    """The prior that `save_prior` wrote into a run folder, or into one that is on the Hub now.
+    """The prior that `save_prior` wrote into a run folder, local or on the Hub.
 
     Raises:
-        UserError: if there is none of that name, if it is damaged or not finite, or if it is a flow and `zuko` is not
+        UserError: if there is no prior of that name, it is damaged or not finite, or it is a flow and `zuko` is not
             installed.
     """
     check_name(name, "a prior")
@@ -260,9 +260,7 @@ def load_prior(run: str | Path, name: str) -> FittedPrior:
             prior = KINDS[sizes.pop("kind")](**sizes)
             prior.load_state_dict({key: stored.get_tensor(key) for key in stored.keys()})  # noqa: SIM118
     except SafetensorError as error:
-        raise UserError(
-            f"expected a whole prior in {file}, got a damaged one ({error}): fit it again"
-        ) from error
+        raise UserError(f"expected a prior in {file}, got a damaged file ({error}): fit it again") from error
     if broken := not_finite(prior.state_dict()):
         raise UserError(
             f"expected a prior of finite numbers in {file}, got NaN or infinity in {broken[0]}: fit it again"
@@ -273,7 +271,7 @@ def load_prior(run: str | Path, name: str) -> FittedPrior:
 def _check(means: NDArray[np.floating], deviations: NDArray[np.floating], least: int) -> None:
     if means.ndim != 2 or means.shape != deviations.shape:
         raise UserError(
-            f"expected means and deviations of one shape (n, Z), got {means.shape} and {deviations.shape}: "
+            f"expected means and deviations of the same shape (n, Z), got {means.shape} and {deviations.shape}: "
             "take both from one call of encode"
         )
     if len(means) < least:

@@ -1,4 +1,4 @@
-"""Maps of the latent space: vectors become places in the plane."""
+"""Maps of the latent space: projections of the vectors to the plane."""
 
 from __future__ import annotations
 
@@ -16,23 +16,23 @@ from textvae.support.seeds import check_seed
 Vectors = NDArray[np.float64]
 
 FEWEST = 10
-"""Among fewer vectors, neighbourhoods say nothing, and every method is PCA."""
+"""With fewer vectors than this, neighbourhoods mean nothing, and every method uses PCA."""
 
 
 def project(vectors: ArrayLike, method: str = "pca", random_state: int = 0) -> Vectors:
-    """The places of vectors on a map, (n, 2), the same each time for the same random state.
+    """The positions of vectors on a map, (n, 2).
 
-    - ``pca``: the two directions in which the vectors vary most. Distances on the map are never larger than between
-      the vectors; directions mean something, clusters often overlap. Any number of vectors.
-    - ``tsne``: neighbours stay neighbours; distances between clusters, and their sizes, mean little. The slowest.
-    - ``umap``: as t-SNE, and faster for many vectors; the first call compiles it. Needs ``textvae[umap]``.
+    - ``pca``: the two directions of largest variance. Distances on the map are never larger than between the vectors;
+      directions are meaningful, but clusters often overlap. For any number of vectors.
+    - ``tsne``: keeps neighbours together; distances between clusters, and their sizes, mean little. The slowest method.
+    - ``umap``: like t-SNE, but faster for many vectors; the first call compiles it. Needs ``textvae[umap]``.
 
-    Equal vectors share one place, and fewer than ten have no neighbourhoods to keep: they are placed by PCA.
+    If all vectors are equal, they share one position. Fewer than ten vectors are always projected by PCA.
 
     Args:
         vectors: (n, Z).
         method: one of `METHODS`.
-        random_state: of t-SNE and UMAP, which both begin at the PCA.
+        random_state: seeds t-SNE and UMAP; both start from the PCA.
 
     Raises:
         UserError: if there are no vectors, a number is not finite, the random state is out of range, or the method is
@@ -40,8 +40,8 @@ def project(vectors: ArrayLike, method: str = "pca", random_state: int = 0) -> V
 
     References:
         Visualizing Data using t-SNE (van der Maaten and Hinton 2008), https://jmlr.org/papers/v9/vandermaaten08a.html
-        The Art of Using t-SNE for Single-cell Transcriptomics (Kobak and Berens 2019),
-        https://doi.org/10.1038/s41467-019-13056-x, for beginning at the PCA
+        The Art of Using t-SNE for Single-cell Transcriptomics (Kobak and Berens 2019), on starting from the PCA,
+        https://doi.org/10.1038/s41467-019-13056-x
         UMAP: Uniform Manifold Approximation and Projection (McInnes et al. 2018), https://arxiv.org/abs/1802.03426
 
     Example:
@@ -56,7 +56,7 @@ def project(vectors: ArrayLike, method: str = "pca", random_state: int = 0) -> V
     if not np.isfinite(vectors).all():
         row = int(np.isfinite(vectors).all(1).argmin())
         raise UserError(
-            f"expected finite vectors, got NaN or infinity in row {row}: look at the training, or leave it out"
+            f"expected finite vectors, got NaN or infinity in row {row}: leave it out, or check the training"
         )
     if not np.ptp(vectors, axis=0).any():
         return np.zeros((len(vectors), 2))
@@ -67,12 +67,12 @@ def project(vectors: ArrayLike, method: str = "pca", random_state: int = 0) -> V
 
 
 def check_method(method: str) -> None:
-    """Raise a `UserError` if `project` has no such method, or the library that it takes is not installed."""
+    """Raise a `UserError` if `project` has no such method, or the method's library is not installed."""
     if method not in METHODS:
         raise UserError(f"expected a method of {', '.join(METHODS)}, got {method!r}")
     if method == "umap" and find_spec("umap") is None:
         raise UserError(
-            "expected the library umap-learn, found none: pip install 'textvae[umap]', or take tsne"
+            "expected the library umap-learn, found none: pip install 'textvae[umap]', or use tsne"
         )
 
 
@@ -81,7 +81,7 @@ def _pca(vectors: Vectors, random_state: int) -> Vectors:
 
 
 def _tsne(vectors: Vectors, random_state: int) -> Vectors:
-    # The usual perplexity asks for 90 neighbours of each.
+    # The usual perplexity, 30, needs 90 neighbours for each vector.
     perplexity = min(30, (len(vectors) - 1) / 3)
     return TSNE(perplexity=perplexity, init="pca", random_state=random_state).fit_transform(vectors)
 
@@ -89,7 +89,7 @@ def _tsne(vectors: Vectors, random_state: int) -> Vectors:
 def _umap(vectors: Vectors, random_state: int) -> Vectors:
     from umap import UMAP
 
-    # A random state allows one thread only, of which it would warn.
+    # With a random state UMAP uses one thread; n_jobs=1 avoids its warning about that.
     neighbours = min(15, len(vectors) - 1)
     reducer = UMAP(n_neighbors=neighbours, init="pca", random_state=random_state, n_jobs=1)
     return reducer.fit_transform(vectors)

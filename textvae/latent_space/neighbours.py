@@ -13,7 +13,7 @@ from textvae.support.errors import UserError
 Metric = Literal["cosine", "euclidean"]
 
 PAIRS = 2**22
-"""Distances held at once."""
+"""Distances held in memory at once."""
 
 
 def nearest(
@@ -21,17 +21,18 @@ def nearest(
 ) -> tuple[NDArray[np.intp], NDArray[np.float64]]:
     """The k nearest rows of a corpus for each query, nearest first, and their distances; both (m, k).
 
-    Exact: every pair is compared, part by part, so a memory-mapped corpus may be larger than memory. Rows at the same
-    distance keep the order of the corpus.
+    The search is exact: every pair is compared, in chunks, so a memory-mapped corpus may be larger than memory. Rows at
+    the same distance keep the order of the corpus.
 
     Args:
         queries: (m, Z).
         corpus: (n, Z), such as ``numpy.load("z.npy", mmap_mode="r")``.
-        k: how many.
-        metric: ``cosine`` is 1 - cos of the angle; of a zero vector, which has no direction, it is NaN and comes last.
+        k: number of neighbours.
+        metric: ``cosine`` is 1 - cos of the angle; a zero vector has no direction, so its distance is NaN and comes
+            last.
 
     Raises:
-        UserError: if the corpus has fewer than k rows, or the vectors differ in size.
+        UserError: if the corpus has fewer than k rows, or the sizes of the vectors differ.
 
     Example:
         >>> corpus = np.array([[9.0, 9.0], [1.0, 2.0], [2.0, 1.0]])
@@ -45,13 +46,13 @@ def nearest(
             "encode both with one model"
         )
     if not len(corpus):
-        raise UserError("expected a corpus to look for neighbours in, got an empty one: give one with texts")
+        raise UserError("expected a corpus to search, got an empty one: give one with texts")
     if not 1 <= k <= len(corpus):
-        raise UserError(f"expected a number of neighbours from 1 to {len(corpus)}, the corpus, got {k}")
+        raise UserError(f"expected k from 1 to {len(corpus)}, the size of the corpus, got {k}")
     rows, distances = np.zeros((len(queries), 0), dtype=np.intp), np.zeros((len(queries), 0))
     at_once = max(1, PAIRS // max(1, len(queries)))
     for start in range(0, len(corpus), at_once):
-        # Pair by pair, which matrix products are not: there equal rows may get distances that differ in the last bit.
+        # Pair by pair, because matrix products may give equal rows distances that differ in the last bit.
         found = cdist(queries, corpus[start : start + at_once], metric)
         distances = np.hstack([distances, found])
         rows = np.hstack([rows, np.broadcast_to(np.arange(start, start + found.shape[1]), found.shape)])

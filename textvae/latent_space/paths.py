@@ -1,4 +1,4 @@
-"""Paths between latent vectors, along one dimension, and the parallelogram of an analogy."""
+"""Paths between latent vectors, traversals of one dimension, and analogies."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def linear(a: ArrayLike, b: ArrayLike, steps: int) -> Vectors:
 
         z(t) = (1 - t) a + t b
 
-    In many dimensions its middle is shorter than draws from N(0, I) ever are; see `spherical`.
+    In many dimensions its middle is shorter than almost any draw from N(0, I); see `spherical`.
 
     Args:
         a: (Z,).
@@ -36,13 +36,12 @@ def linear(a: ArrayLike, b: ArrayLike, steps: int) -> Vectors:
 
 
 def spherical(a: ArrayLike, b: ArrayLike, steps: int) -> Vectors:
-    """Points from a to b, (steps, Z), that turn by equal angles while their length changes evenly.
+    """Points from a to b, (steps, Z), that turn by equal angles while their length changes linearly.
 
         z(t) = [(1 - t) |a| + t |b|] (cos(t ω) u + sin(t ω) v),    ω the angle from a to b
 
-    with u the direction of a, and v orthogonal to it in the plane of a and b. Where no plane is defined it is the
-    straight line, if a and b point the same way or one of them is zero; opposite vectors turn through an axis that
-    depends on a alone.
+    Here u is the direction of a, and v is orthogonal to u in the plane of a and b. If a and b have the same direction,
+    or one of them is zero, the path is the straight line. If they are opposite, v depends on a alone.
 
     Args:
         a: (Z,).
@@ -103,12 +102,12 @@ def analogy(a: ArrayLike, b: ArrayLike, c: ArrayLike) -> Vectors:
 
 
 def traversal(z: ArrayLike, dimension: int, values: ArrayLike) -> Vectors:
-    """Copies of z, (steps, Z), in which one dimension has other values.
+    """Copies of z, (steps, Z), with other values in one dimension.
 
     Args:
         z: (Z,).
-        dimension: counted from 0.
-        values: what it becomes, (steps,); under the prior N(0, I) they are in units of its deviation.
+        dimension: index of the dimension, from 0.
+        values: new values of the dimension, (steps,); for the prior N(0, I) in standard deviations.
 
     Raises:
         UserError: if z has no such dimension.
@@ -120,7 +119,7 @@ def traversal(z: ArrayLike, dimension: int, values: ArrayLike) -> Vectors:
     z, values = _vectors(z)[0], np.asarray(values, dtype=np.float64)
     if not 0 <= dimension < z.size:
         raise UserError(
-            f"expected a dimension from 0 to {z.size - 1}, got {dimension}: they are counted from 0"
+            f"expected a dimension from 0 to {z.size - 1}, got {dimension}: dimensions count from 0"
         )
     path = np.tile(z, (len(values), 1))
     path[:, dimension] = values
@@ -131,30 +130,30 @@ PATHS: dict[str, Callable[[ArrayLike, ArrayLike, int], Vectors]] = {"linear": li
 """The paths by name."""
 
 PARALLEL = 1e-7
-"""Two directions whose angle has a smaller sine define no plane."""
+"""Two directions define no plane if the sine of their angle is smaller than this."""
 
 
 def _ends(a: ArrayLike, b: ArrayLike, steps: int) -> tuple[Vectors, Vectors]:
-    """The two vectors in double precision, in which they keep every bit of single precision."""
+    """The two vectors in double precision, which keeps every bit of single precision."""
     if steps < 2:
-        raise UserError(f"expected 2 steps or more, got {steps}: both ends count")
+        raise UserError(f"expected 2 steps or more, got {steps}: both ends count as steps")
     first, last = _vectors(a, b)
     return first, last
 
 
 def _vectors(*vectors: ArrayLike) -> list[NDArray[np.float64]]:
-    """Vectors of one size, in double precision."""
+    """The vectors in double precision, checked to have the same size."""
     found = [np.asarray(vector, dtype=np.float64) for vector in vectors]
     if any(vector.ndim != 1 or vector.shape != found[0].shape for vector in found):
         raise UserError(
-            f"expected vectors of one size, got shapes {' and '.join(str(vector.shape) for vector in found)}: "
+            f"expected vectors of the same size, got shapes {' and '.join(str(vector.shape) for vector in found)}: "
             "encode all sentences with one model"
         )
     return found
 
 
 def _orthogonal(u: Vectors) -> Vectors:
-    """A vector orthogonal to the unit vector u, (Z,): the axis that u is farthest from, without its part along u."""
+    """A vector orthogonal to the unit vector u, (Z,): the axis farthest from u, minus its component along u."""
     axis = np.zeros_like(u)
     axis[np.abs(u).argmin()] = 1
     return axis - (axis @ u) * u

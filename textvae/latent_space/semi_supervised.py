@@ -1,4 +1,4 @@
-"""A classifier of vectors that learns from those without a label too."""
+"""A semi-supervised classifier of vectors."""
 
 from __future__ import annotations
 
@@ -23,16 +23,16 @@ from textvae.support.seeds import check_seed
 
 
 class VectorM2(nn.Module):
-    """M2 of vectors v in place of sentences (Kingma et al. 2014).
+    """M2 for vectors v instead of sentences (Kingma et al. 2014).
 
         y ~ 1 / C,   z ~ N(0, I),   v ~ N(mean(z, y), diag(variance(z, y)))
 
     Args:
-        input_size: V of the vectors.
+        input_size: V, size of the vectors.
         latent_size: Z.
         classes: C.
-        hidden_size: of the two networks, one hidden layer each.
-        dropout: on what the classifier reads.
+        hidden_size: size of the hidden layer of encoder and decoder.
+        dropout: dropout on the input of the classifier.
     """
 
     def __init__(
@@ -49,7 +49,7 @@ class VectorM2(nn.Module):
         )
 
     def forward(self, vectors: Tensor, labels: Tensor) -> VAEOutput:
-        """What `ELBO` needs, for vectors (B, V) and labels (B,), `UNLABELLED` where they are not known."""
+        """The output that `ELBO` reads, for vectors (B, V) and labels (B,); unknown labels are `UNLABELLED`."""
         posterior = self.posterior(self.encoder(vectors), labels)
         z, weights = posterior.enumerated()
         return VAEOutput(
@@ -66,20 +66,20 @@ class VectorM2(nn.Module):
 
 
 class M2Classifier(ClassifierMixin, BaseEstimator):
-    """A classifier of vectors that also learns from vectors without a label; on a VAE's it is M1 + M2.
+    """A classifier that learns from labelled and unlabelled vectors; on the vectors of a VAE it is M1 + M2.
 
-    M1 is the VAE that made the vectors, M2 a second one on top whose latent has the class in it (Kingma et al. 2014,
-    section 4.1). Vectors are standardised first.
+    M1 is the VAE that made the vectors. M2 is a second VAE on top, whose latent includes the class (Kingma et al. 2014,
+    section 4.1). The vectors are standardised first.
 
     Parameters:
         latent_size: Z of the second VAE.
-        hidden_size: of its networks.
+        hidden_size: size of the hidden layers.
         classification: weight of the classifier's own loss.
-        dropout: on what the classifier reads.
-        epochs: passes over the vectors without a label, or over all if they are fewer than a batch.
-        batch_size: vectors with and as many without a label at once, at most.
-        learning_rate: of Adam.
-        random_state: of the weights, the batches and the draws.
+        dropout: dropout on the input of the classifier.
+        epochs: passes over the unlabelled vectors, or over the labelled ones if all are labelled.
+        batch_size: the most labelled vectors in a batch, and the most unlabelled ones.
+        learning_rate: learning rate of Adam.
+        random_state: seeds the weights, the batches and the draws.
 
     Attributes:
         classes_: the labels, (C,).
@@ -115,7 +115,7 @@ class M2Classifier(ClassifierMixin, BaseEstimator):
         self.random_state = random_state
 
     def fit(self, X: ArrayLike, y: Any) -> M2Classifier:
-        """Learn from vectors (n, V) and their labels (n,), -1 where they are not known, as scikit-learn has it.
+        """Learn from vectors (n, V) and their labels (n,); as in scikit-learn, -1 means unlabelled.
 
         Raises:
             UserError: if no label is known, or the random state is out of range.
@@ -125,7 +125,7 @@ class M2Classifier(ClassifierMixin, BaseEstimator):
         given = list(y)
         known = [label for label in given if not _is_unknown(label)]
         if not known:
-            raise UserError("expected some labels, got none but -1")
+            raise UserError("expected some labels, got only -1: give some that are known")
         self.classes_, numbers = np.unique(known, return_inverse=True)
         labels = torch.full((len(vectors),), UNLABELLED)
         labels[[place for place, label in enumerate(given) if not _is_unknown(label)]] = torch.as_tensor(
@@ -140,7 +140,7 @@ class M2Classifier(ClassifierMixin, BaseEstimator):
         return self
 
     def predict_proba(self, X: ArrayLike) -> NDArray[np.float32]:
-        """q(y | x) of vectors (n, V), (n, C)."""
+        """q(y | x), (n, C), for vectors (n, V)."""
         check_is_fitted(self)
         vectors = (torch.as_tensor(np.asarray(X, dtype=np.float32)) - self.mean_) / self.scale_
         with torch.no_grad():
@@ -148,11 +148,11 @@ class M2Classifier(ClassifierMixin, BaseEstimator):
         return posterior.probabilities.numpy()
 
     def predict(self, X: ArrayLike) -> NDArray[Any]:
-        """The likeliest label of vectors (n, V), (n,)."""
+        """The likeliest labels, (n,), of vectors (n, V)."""
         return self.classes_[self.predict_proba(X).argmax(1)]
 
     def _train(self, vectors: Tensor, labels: Tensor) -> VectorM2:
-        """Every batch has vectors with a label, drawn with replacement, and the next ones without."""
+        """Train M2. Each batch holds labelled vectors, drawn with replacement, and the next unlabelled ones."""
         model = VectorM2(
             vectors.shape[1], self.latent_size, len(self.classes_), self.hidden_size, self.dropout
         )

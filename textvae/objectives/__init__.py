@@ -1,1 +1,1 @@
-"""Losses: pure functions of what a model returns."""
+"""Losses: pure functions of a model's output."""

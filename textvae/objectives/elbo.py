@@ -24,34 +24,33 @@ from textvae.support.options import Positive, Size, Weight, check_fields
 
 @dataclass(frozen=True)
 class ELBO:
-    """The negative evidence lower bound with a weighted KL, and terms that help to keep it from vanishing.
+    """The negative evidence lower bound with a weighted KL, and terms that help against posterior collapse.
 
         loss = mean_x [ - E_q log p(x | z) + beta charged(KL(q(z | x) ‖ p(z))) - w E_q log p_bag(x | z) ]
                - a mean_(x with label y) log q(y | x)
 
     At beta = 1, without free bits, bag of words and labels, it is ``neg_elbo``, the bound that evaluation reports. With
-    a mixture prior the KL of training is VaDE's upper bound (`DiagonalGaussianMixture`), while evaluation reports a
-    Monte Carlo estimate of the KL itself; the rate of a target rate and of the training log is that bound. With
-    classes the loss is that of M2 (Kingma et al. 2014), whose latent is (y, z). The KL of y counts in full, log C nats
-    where it is known and KL(q(y | x) ‖ p(y)) where it is not; all that is said of the KL here is about z alone. So,
-    once beta is above 1, what y can tell is told by y, as it costs less there.
+    a mixture prior the KL of training is VaDE's upper bound (`DiagonalGaussianMixture`), and so are the rate that a target
+    rate holds and the KL in the training log; evaluation reports a Monte Carlo estimate of the KL itself. With classes it
+    is the loss of M2 (Kingma et al. 2014), whose latent is (y, z). The KL of y always has weight 1: it is log C nats if y
+    is known, otherwise KL(q(y | x) ‖ p(y)). Beta, free bits and target rate apply to the KL of z alone. Hence, if beta is
+    above 1, information is cheaper in y than in z.
 
     Attributes:
         kl_weight: beta, a function of the step; unused with a target rate.
-        target_rate: KL in nats per sentence at which beta holds the model, see `rate.ascended`; None: no such target.
+        target_rate: KL in nats per sentence that training holds by moving beta, see `rate.ascended`; None: no target.
         free_bits: nats of KL per sentence that cost nothing, shared equally by the latent dimensions: each counts
-            as max(KL_d, free_bits / Z), so that its gradient vanishes below its share. The KL that is logged is
-            always the raw one.
-        free_bits_on: whether KL_d is that of each sentence (Li et al. 2019) or its mean over the batch (Kingma et al.
-            2016), where some sentences may say less if others say more. The batch is the micro-batch of one process, so
-            the loss depends on gradient accumulation and on the number of processes.
+            as max(KL_d, free_bits / Z), so its gradient is 0 below its share. The logged KL is always the raw one.
+        free_bits_on: whether KL_d is the KL of each sentence (Li et al. 2019) or its mean over the batch (Kingma et al.
+            2016); the mean lets some sentences have a lower KL if others have a higher one. The batch is the
+            micro-batch of one process, so the loss depends on gradient accumulation and on the number of processes.
         samples: K, draws of z in training.
-        bag_of_words: w, the weight of a second decoder that predicts the words of the sentence from z alone, in no
-            order (Zhao et al. 2017); for models that have one, ``model.bag_of_words``.
-        classification: a, the weight of the classifier's own loss; for models with classes.
+        bag_of_words: w, weight of a second decoder that predicts the words of the sentence, without their order, from
+            z alone (Zhao et al. 2017); for models with ``model.bag_of_words``.
+        classification: a, weight of the classifier's own loss; for models with classes.
 
     Raises:
-        UserError: if a number is out of its range.
+        UserError: if a number is out of range.
 
     References:
         Auto-Encoding Variational Bayes (Kingma & Welling 2014), https://arxiv.org/abs/1312.6114
@@ -75,11 +74,11 @@ class ELBO:
         check_fields(self)
 
     def draw(self, posterior: Any, samples: int) -> Draws:
-        """Reparameterised draws, and every class of a posterior with classes."""
+        """Reparameterised draws; for a posterior with classes, draws for every class."""
         return pathwise(posterior, samples)
 
     def __call__(self, output: VAEOutput, kl_weight: float | Tensor) -> Terms:
-        """The loss at the KL weight beta."""
+        """The loss with KL weight beta."""
         reconstruction = -output.expected(output.score)
         kl = kl_per_sentence(output.posterior, output.prior, output.z)
         terms = {"reconstruction": reconstruction, "kl": kl}
@@ -99,15 +98,15 @@ class ELBO:
         return Terms(mean, {name: term.detach() for name, term in terms.items()})
 
     def auxiliary_weight(self, name: str) -> float:
-        """The weight of an auxiliary score: the attribute of its name, or 1."""
+        """The weight of an auxiliary score: the attribute of the same name, or 1."""
         return float(getattr(self, name, 1.0))
 
     def _charged(self, output: VAEOutput, kl: Tensor, of_class: Tensor | None) -> Tensor:
-        """The KL of z that is paid for, (B,)."""
+        """The KL of z after free bits, (B,)."""
         if not self.free_bits or not output.z.shape[-1]:
             return kl if of_class is None else kl - of_class
         each = kl_per_dimension(output.posterior, output.prior, output.z)
-        if of_class is not None:  # it is the last
+        if of_class is not None:  # the KL of the class is the last dimension
             each = each[:, :-1]
         share = self.free_bits / each.shape[-1]
         if self.free_bits_on == "batch":
@@ -116,4 +115,4 @@ class ELBO:
 
 
 OBJECTIVES: dict[str, Callable[..., Objective]] = {"elbo": ELBO}
-"""Losses, by the kind that a recipe names."""
+"""Losses by name, as recipes give it."""

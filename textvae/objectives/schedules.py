@@ -1,4 +1,4 @@
-"""The weight of the KL term: pure functions of the optimiser step, so that a resumed run needs no further state."""
+"""Schedules of the KL weight: pure functions of the optimiser step, so that a resumed run needs no further state."""
 
 from __future__ import annotations
 
@@ -14,22 +14,22 @@ from textvae.support.options import Count, Size, Weight, check_fields
 class KLWeight:
     """The KL weight beta at each optimiser step.
 
-    With u the fraction of the ramp that is done, the weight goes from ``start`` to ``end`` as
+    At the fraction u of the ramp, the weight between ``start`` and ``end`` is
 
         constant   end
         linear     start + (end - start) u
         sigmoid    start + (end - start) s(u), s the logistic curve scaled to s(0) = 0 and s(1) = 1
         tanh       start + (end - start) tanh(3 u) / tanh(3), steep at first
-        cyclical   the linear ramp, ``cycles`` times: each rises over the first half of its share of ``steps`` and
-                   stays at ``end`` for the other half
+        cyclical   the linear ramp, ``cycles`` times: each cycle rises in its first half and stays at ``end`` in its
+                   second half
 
-    and stays at ``end`` after ``steps``.
+    After ``steps`` the weight stays at ``end``.
 
     Attributes:
         schedule: one of the above.
-        start: the weight at step 0.
-        end: the weight after the ramp.
-        steps: optimiser steps until the end of the ramp, or of the last cycle.
+        start: weight at step 0.
+        end: weight after the ramp.
+        steps: optimiser steps until the end of the ramp or of the last cycle.
         cycles: number of ramps of the cyclical schedule.
 
     Raises:
@@ -60,9 +60,9 @@ class KLWeight:
         return self.start + (self.end - self.start) * self._progress(step / self.steps)
 
     def _progress(self, u: float) -> float:
-        """How much of the way from start to end is done at the fraction ``u`` of the steps."""
+        """The fraction of the way from start to end at the fraction ``u`` of the steps."""
         if self.schedule == "sigmoid":
-            # Rises from 0.25 % to 99.75 % of the way where it is cut, as in Bowman et al., figure 2.
+            # Cut where the logistic curve is at 0.25 % and 99.75 %, as in Bowman et al., figure 2.
             edge = 6.0
             low, high = _logistic(-edge), _logistic(edge)
             return (_logistic(edge * (2 * u - 1)) - low) / (high - low)

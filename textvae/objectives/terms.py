@@ -1,4 +1,4 @@
-"""What objectives share: the contract, and the terms of a loss."""
+"""The interface of objectives, and the terms of a loss."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from textvae.modules.distributions import Draws
 
 @dataclass(frozen=True)
 class Terms:
-    """A loss and what it is made of.
+    """A loss and its terms.
 
     Attributes:
-        loss: what is minimised, mean over the batch, ().
-        per_sentence: terms by name, each in nats per sentence, (B,), or those it applies to;
-            logged under their names.
+        loss: the loss to minimise, mean over the batch, ().
+        per_sentence: terms by name, logged under it, in nats per sentence; (B,), or fewer if a term does not apply to
+            all sentences.
     """
 
     loss: Tensor
@@ -26,13 +26,13 @@ class Terms:
 
     @property
     def rate(self) -> Tensor:
-        """What beta weighs and a target rate holds: the KL without that of a class, (B,)."""
+        """The KL without the KL of the class, (B,); beta weighs it and a target rate holds it."""
         kl = self.per_sentence["kl"]
         return kl - self.per_sentence["class_kl"] if "class_kl" in self.per_sentence else kl
 
 
 class Objective(Protocol):
-    """A loss: how z is drawn in training, and a function of what the model returns."""
+    """A loss: how z is drawn in training, and a function of the model's output."""
 
     @property
     def samples(self) -> int:
@@ -40,13 +40,13 @@ class Objective(Protocol):
 
     @property
     def target_rate(self) -> float | None:
-        """KL in nats per sentence at which the trainer holds the model by moving the KL weight; None: no such rate."""
+        """KL in nats per sentence that the trainer holds by moving the KL weight; None: no target."""
 
     def draw(self, posterior: Any, samples: int) -> Draws:
-        """Draws of z, and what flows back through them."""
+        """Draws of z, and how gradients flow through them."""
 
     def kl_weight(self, step: int) -> float:
-        """The weight of the KL at an optimiser step."""
+        """The KL weight at an optimiser step."""
 
     def __call__(self, output: VAEOutput, kl_weight: float | Tensor) -> Terms:
-        """The loss of a batch at a KL weight."""
+        """The loss of a batch with this KL weight."""

@@ -1,4 +1,4 @@
-"""Where a translation looks, as a picture."""
+"""A picture of the attention of a translation."""
 
 from __future__ import annotations
 
@@ -12,25 +12,25 @@ from textvae.pictures.figure import PAGE, check_picture, new_figure, plain, writ
 from textvae.support.errors import UserError
 
 SIZE, CELL = 7, 0.2
-"""Of the letters, in points, and the width of a token, in inches."""
+"""Size of the letters in points, and width of a token in inches."""
 
 ROOM = 1.3
-"""For the tokens of the target, in inches."""
+"""Width left for the target tokens, in inches."""
 
 
 def draw_attention(
     weights: ArrayLike, source: Sequence[str], target: Sequence[str], path: str | Path
 ) -> None:
-    """Draw how far each token of a target attends to each of its source: the darker, the further.
+    """Draw how much each target token attends to each source token: darker means more.
 
     Args:
-        weights: (T, S), rows that sum to 1, as from `Translator.attention`.
-        source: the S tokens, written along the top.
-        target: the T tokens, written down the side.
-        path: a .png, .pdf or .svg.
+        weights: (T, S), rows that sum to 1, as `Translator.attention` returns them.
+        source: S tokens, written along the top.
+        target: T tokens, written down the side.
+        path: file to write, .png, .pdf or .svg.
 
     Raises:
-        UserError: if the weights are no shares, do not fit the tokens, or the file can not be written so.
+        UserError: if a row does not sum to 1, the shape does not fit the tokens, or the file cannot be written.
     """
     check_picture(path)
     shares = np.asarray(weights, dtype=np.float64)
@@ -39,7 +39,9 @@ def draw_attention(
             f"expected weights of {len(target)} target tokens to {len(source)} source tokens, got shape {shares.shape}"
         )
     if not np.isfinite(shares).all() or (shares < 0).any() or not np.allclose(shares.sum(1), 1, atol=1e-3):
-        raise UserError("expected weights of 0 or more that sum to 1 in each row, got others")
+        raise UserError(
+            "expected weights of 0 or more that sum to 1 in each row, got other numbers: give softmax outputs"
+        )
     cell = min(CELL, (PAGE - ROOM) / len(source))
     figure = new_figure(cell * len(source), cell * len(target))
     axes = figure.add_axes((0, 0, 1, 1))

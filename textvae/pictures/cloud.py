@@ -1,4 +1,4 @@
-"""Points on a map, the classes that they belong to, and the colours of these."""
+"""Points on a map, with their classes and the colours of the classes."""
 
 from __future__ import annotations
 
@@ -16,27 +16,27 @@ PALETTE = """
 #0072B2 #D55E00 #009E73 #CC79A7 #E69F00 #56B4E9 #1E0FFF #960000 #3C4B69 #6987FF
 #5A00B4 #0FE1D2 #69E178 #4BC387 #5A2D87 #964B4B #007878 #B43C0F #87003C #E100C3
 """.split()
-"""Six colours of Okabe and Ito, and fourteen that a search found to be as far from these, and from each other, as the
-closest of the six: to normal eyes and to those that do not see red or green. The first are the farthest apart."""
+"""Six colours of Okabe and Ito, then fourteen found by a search. Any two differ at least as much as the closest two of
+the six, for normal vision and for red-green blindness. The first colours differ the most."""
 
 GREY = "#9A9A9A"
-"""Of points without a class, among others that have one."""
+"""Colour of points without a class, if other points have one."""
 
 NO_LABEL = "no label"
 
 MOST = 100
-"""Classes that a legend can hold."""
+"""The most classes that a legend can hold."""
 
 
 @dataclass(frozen=True)
 class Cloud:
-    """Points in an order in which no class hides another.
+    """Points in random order, so that no class hides another.
 
     Attributes:
-        places: (n, 2).
-        classes: (n,), each a number in ``names``; -1: none.
-        names: of the classes; empty if the points have no labels at all.
-        order: (n,), where each point stood in what the user gave.
+        places: positions, (n, 2).
+        classes: (n,), index of each point's class in ``names``; -1: no class.
+        names: names of the classes; empty if no point has a label.
+        order: (n,), index of each point in the user's input.
     """
 
     places: NDArray[np.float64]
@@ -46,19 +46,19 @@ class Cloud:
 
     @property
     def colours(self) -> list[str]:
-        """The colour of each class, and in the last place that of points without one."""
+        """The colour of each class; the last colour is for points without a class."""
         return [PALETTE[number % len(PALETTE)] for number in range(len(self.names))] + [
             GREY if self.names else PALETTE[0]
         ]
 
     @property
     def present(self) -> list[int]:
-        """The classes that have points; -1, last, if some points have none among others that do."""
+        """The classes that have points; then -1, if only some points have a class."""
         numbers = np.unique(self.classes).tolist()
         return [number for number in numbers if number >= 0] + [-1] * (bool(self.names) and -1 in numbers)
 
     def name(self, number: int) -> str:
-        """What a class is called; -1 too."""
+        """The name of a class, or `NO_LABEL` for -1."""
         return self.names[number] if number >= 0 else NO_LABEL
 
 
@@ -66,14 +66,14 @@ def cloud_of(points: ArrayLike, labels: Sequence[Any] | None, names: Sequence[st
     """The points with their classes.
 
     Args:
-        points: (n, 2).
-        labels: (n,), what each point is: a number in ``names``, or without these its name. None: no label, for one
-            point or for all.
-        names: of the classes; None: the labels themselves, in natural order.
+        points: positions, (n, 2).
+        labels: (n,), the class of each point: an index in ``names``, or a name if there are no ``names``. None: no
+            label, for one point or for all.
+        names: names of the classes; None: the labels themselves, in natural order.
 
     Raises:
-        UserError: if there are no points, a number is not finite, the labels are not as many as the points or not in
-            ``names``, or they are of more than 100 kinds.
+        UserError: if there are no points, a number is not finite, the number of labels differs from the number of
+            points, a label is not in ``names``, or there are more than 100 different labels.
 
     Example:
         >>> cloud = cloud_of([[0, 0], [1, 0], [2, 0]], ["b", "a", None])
@@ -96,20 +96,20 @@ def cloud_of(points: ArrayLike, labels: Sequence[Any] | None, names: Sequence[st
 def classes_of(
     labels: Sequence[Any], names: Sequence[str] | None = None
 ) -> tuple[tuple[str, ...], list[int]]:
-    """The names of the classes, and the number of each label, as `cloud_of` takes them; -1 for None.
+    """The names of the classes, and the class index of each label; -1 for None. Arguments as for `cloud_of`.
 
     Raises:
-        UserError: if they are of more than 100 kinds, or not in ``names``.
+        UserError: if there are more than 100 different labels, or one is not in ``names``.
     """
-    # Numbers stand before words, since the two do not compare.
+    # Numbers come before strings, because the two cannot be compared.
     kinds = sorted(
         set(labels) - {None},
         key=lambda kind: (True, natural(kind)) if isinstance(kind, str) else (False, kind),
     )
     if len(kinds) > MOST:
         raise UserError(
-            f"expected labels of at most {MOST} kinds, got {len(kinds):,}, such as {kinds[0]!r}: "
-            "is this the column of the labels?"
+            f"expected at most {MOST} different labels, got {len(kinds):,}, such as {kinds[0]!r}: "
+            "is this the label column?"
         )
     if names is None:
         numbers = {kind: number for number, kind in enumerate(kinds)} | {None: -1}
@@ -117,7 +117,7 @@ def classes_of(
     strange = [kind for kind in kinds if kind not in range(-1, len(names))]
     if strange:
         raise UserError(
-            f"expected labels to be numbers of the {len(names)} names, from 0, got {strange[0]!r}: "
-            "leave the names out if the labels are names"
+            f"expected labels from 0 to {len(names) - 1}, one for each name, got {strange[0]!r}: "
+            "leave names out if the labels are names"
         )
     return tuple(names), [-1 if label is None else int(label) for label in labels]

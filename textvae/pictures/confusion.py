@@ -1,4 +1,4 @@
-"""How clusters and labels fall together, as a picture."""
+"""The confusion matrix of labels and clusters, as a picture and as a page."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from textvae.support.display import shortened, without_markup
 from textvae.support.errors import UserError
 
 SIZE = 7
-"""Of the letters, in points."""
+"""Size of the letters, in points."""
 
 ROOM = 1.3
-"""Of the width of a picture, in inches, for the names of the rows."""
+"""Width left for the names of the rows, in inches."""
 
 LONGEST = 300
-"""Characters of a text on a page: a cell's have to be seen at once."""
+"""The most characters shown of a text, so that all texts of a cell fit on the screen."""
 
 STYLE = """
   main { overflow-x: auto; padding-bottom: 45vh; }
@@ -44,33 +44,33 @@ STYLE = """
 
 
 def draw_confusion(matrix: ArrayLike, rows: Sequence[Any], columns: Sequence[Any], path: str | Path) -> None:
-    """Draw how many texts of each label are in each cluster, and in colour which share of the label that is.
+    """Draw how many texts of each label are in each cluster. The colour shows the share of the label's texts.
 
-    Matched pairs should stand on the diagonal, as `evaluation.clustering.clustering_scores` orders them.
+    Matched pairs should be on the diagonal, as `evaluation.clustering.clustering_scores` orders them.
 
     Args:
         matrix: numbers of texts, (labels, clusters).
         rows: names of the labels.
         columns: names of the clusters.
-        path: a .png, .pdf or .svg.
+        path: file to write, .png, .pdf or .svg.
 
     Raises:
-        UserError: if the matrix holds anything else, does not fit the names, or the file can not be written so.
+        UserError: if the matrix does not hold counts or does not fit the names, or the file cannot be written.
     """
     check_picture(path)
     counts = _checked(matrix, rows, columns)
     shares = _shares(counts, 1)
-    # Narrower on a page of many columns; the widest, of 0.42 inches, holds six digits.
+    # Many columns share the width of the page. The widest cell, 0.42 inches, holds six digits.
     cell = min(0.42, max(COLUMN - ROOM, min(PAGE - ROOM, 0.3 * len(columns))) / len(columns))
     figure = new_figure(cell * len(columns), cell * len(rows))
     axes = figure.add_axes((0, 0, 1, 1))
-    # The darkest blue would come near to black.
+    # Up to 1.15, because the darkest blue is almost black.
     axes.imshow(shares, cmap="Blues", vmin=0, vmax=1.15, aspect="auto")
     digits = len(f"{counts.max():,.0f}")
     size = min(SIZE, 72 * 0.9 * cell / (0.6 * max(digits, 3)))
     for (row, column), count in np.ndenumerate(counts):
         colour = "white" if shares[row, column] > 0.75 else "black"
-        # Noughts would hide where the others stand.
+        # A dot for zero makes the other numbers easier to see.
         words = f"{count:,.0f}" if count else "·"
         axes.text(column, row, words, ha="center", va="center", fontsize=size, color=colour)
     names = [plain(str(name), 24) for name in columns]
@@ -79,7 +79,7 @@ def draw_confusion(matrix: ArrayLike, rows: Sequence[Any], columns: Sequence[Any
     axes.set_yticks(range(len(rows)), [plain(str(name), 24) for name in rows], fontsize=SIZE)
     axes.xaxis.set_label_position("top")
     axes.tick_params(length=0, top=False, bottom=False, labeltop=True, labelbottom=False, pad=2)
-    # Only now are the names the ones at the top.
+    # The labels at the top exist only after tick_params.
     for name in axes.get_xticklabels() if turned else ():
         name.set(rotation=45, rotation_mode="anchor", ha="left")
     axes.set_xlabel("cluster", fontsize=SIZE + 1)
@@ -97,25 +97,26 @@ def write_confusion_page(
     *,
     title: str = "Labels and clusters",
 ) -> None:
-    """Write the same as one HTML file that needs no network: a cell under the mouse shows some of its texts.
+    """Write the confusion matrix as one HTML file that needs no network. Pointing at a cell shows some of its texts.
 
-    The texts are in the file, long ones shortened, without the tags of HTML: who has the page has them.
+    The file contains the texts, shortened and without HTML tags: whoever gets the page gets them.
 
     Args:
         matrix: numbers of texts, (labels, clusters).
         rows: names of the labels.
         columns: names of the clusters.
-        examples: for each row and each column some texts.
-        path: of the page.
-        title: of the page.
+        examples: some texts for each row and column.
+        path: HTML file to write.
+        title: title of the page.
 
     Raises:
-        UserError: if the matrix holds anything else, or does not fit the names or the examples.
+        UserError: if the matrix does not hold counts, or does not fit the names or the examples.
     """
     counts = _checked(matrix, rows, columns)
     if len(examples) != len(rows) or any(len(row) != len(columns) for row in examples):
         raise UserError(
-            f"expected examples for each of {len(rows)} rows and {len(columns)} columns, got another number of them"
+            f"expected examples for each of {len(rows)} rows and {len(columns)} columns, got another shape: give texts "
+            "for each cell"
         )
     of_label, of_cluster = _shares(counts, 1), _shares(counts, 0)
 
@@ -142,7 +143,7 @@ def write_confusion_page(
         f"{''.join(cell(row, column) for column in range(len(columns)))}</tr>"
         for row, name in enumerate(rows)
     )
-    about = "<p>A row is a label, a column a cluster. A cell under the mouse shows some of its texts.</p>"
+    about = "<p>Each row is a label, each column a cluster. Point at a cell to see some of its texts.</p>"
     table = f"<main><table><thead><tr><th></th>{head}</tr></thead>\n<tbody>\n{body}\n</tbody></table></main>"
     write_document(title, STYLE, f"{about}\n{table}", path)
 
@@ -151,15 +152,15 @@ def _checked(matrix: ArrayLike, rows: Sequence[Any], columns: Sequence[Any]) -> 
     counts = np.asarray(matrix)
     if counts.shape != (len(rows), len(columns)) or not counts.size:
         raise UserError(
-            f"expected a matrix of {len(rows)} rows and {len(columns)} columns, as there are names, got {counts.shape}"
+            f"expected a matrix of {len(rows)} rows and {len(columns)} columns, one for each name, got {counts.shape}"
         )
     if not np.isfinite(counts).all() or (counts < 0).any() or (counts % 1).any():
         raise UserError(
-            "expected numbers of texts, got some that are negative or not whole: give counts, not shares"
+            "expected numbers of texts, got negative or fractional numbers: give counts, not shares"
         )
     return counts
 
 
 def _shares(counts: NDArray[Any], axis: int) -> NDArray[np.float64]:
-    """The counts as parts of their sums along an axis."""
+    """The counts divided by their sums along an axis."""
     return counts / np.maximum(counts.sum(axis, keepdims=True), 1)

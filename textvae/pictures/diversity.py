@@ -1,4 +1,4 @@
-"""How good and how various several translations are, as a picture."""
+"""A picture of the quality and the diversity of several translations of each source."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from textvae.pictures.figure import PAGE, check_picture, new_figure, write
 from textvae.support.errors import UserError
 
 SIZE = 8
-"""Of the letters, in points."""
+"""Size of the letters, in points."""
 
 HEIGHT = 2.4
-"""In inches."""
+"""Height of the picture, in inches."""
 
 MARKERS = "osD^vP"
 
@@ -25,17 +25,17 @@ def draw_diversity(
     *,
     label: str = "translations of each source",
 ) -> None:
-    """Draw oracle BLEU and self-BLEU over a setting, such as the number of translations or the temperature.
+    """Draw oracle BLEU and self-BLEU against a setting, such as the number of translations or the temperature.
 
-    Good and various translations have a high oracle BLEU (left) and a low self-BLEU (right).
+    Good, diverse translations have a high oracle BLEU (left) and a low self-BLEU (right).
 
     Args:
-        curves: for each way to translate, by its name, what was found at each value of the setting.
-        path: a .png, .pdf or .svg.
-        label: of the setting.
+        curves: one curve for each way to translate, by name: the results by value of the setting.
+        path: file to write, .png, .pdf or .svg.
+        label: name of the setting.
 
     Raises:
-        UserError: if there is nothing to draw, too much to tell apart, or the file can not be written so.
+        UserError: if there are no curves or too many, a curve is empty, or the file cannot be written.
     """
     check_picture(path)
     if not 0 < len(curves) <= len(MARKERS) or not all(curves.values()):

@@ -1,4 +1,4 @@
-"""A picture as a page of text: what such pages share."""
+"""The HTML document around the pages that run no script."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ def write_document(title: str, style: str, body: str, path: str | Path) -> None:
     """Write a page as one HTML file that needs no network and runs no script.
 
     Args:
-        title: as it is.
+        title: plain text; it is escaped here.
         style: CSS.
-        body: HTML, in which all text is escaped.
-        path: of the page.
+        body: HTML in which all text is already escaped.
+        path: HTML file to write.
     """
     page = Template(TEMPLATE.read_text(encoding="utf-8")).substitute(
         title=escape(title), style=style, body=body
     )
     with replacing(path) as partial:
-        # A lone surrogate, from text that was decoded wrongly, has no bytes.
+        # Wrongly decoded text may hold a lone surrogate, which UTF-8 cannot encode.
         partial.write_text(page, encoding="utf-8", errors="replace")

@@ -1,4 +1,4 @@
-"""What the pictures share: their sizes, their words, and how they are written."""
+"""Sizes, text and file output that all pictures share."""
 
 from __future__ import annotations
 
@@ -12,35 +12,35 @@ from textvae.support.display import shortened, visible
 from textvae.support.errors import UserError
 from textvae.support.files import check_writable, replacing
 
-# Matplotlib is an extra, and slow to import: what draws imports it.
+# Matplotlib is an optional extra and slow to import, so only the functions that draw import it.
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 COLUMN, PAGE = 3.5, 7.0
-"""Inches: the width of a column and of a page of a paper."""
+"""Widths of a column and of a page of a paper, in inches."""
 
 POINTS, DPI = 72, 300
-"""Pixels an inch: while a picture is laid out, when a pixel is a point, and when it is written."""
+"""Pixels per inch: during layout, where a pixel is a point; and in the file."""
 
 UNDATED = {".png": {"Software": None}, ".pdf": {"CreationDate": None}, ".svg": {"Date": None}}
-"""The kinds of pictures, and what each has to leave out for equal pictures to be equal files."""
+"""The file types, and the metadata that each leaves out so that equal pictures give equal files."""
 
 
 def check_picture(path: str | Path) -> None:
-    """Raise a `UserError` if a picture of this name cannot be drawn, or not be written there."""
+    """Raise a `UserError` if the path has no picture's ending, cannot be written to, or Matplotlib is missing."""
     path = Path(path)
     check_writable(path, "map.png")
     if path.suffix.lower() not in UNDATED:
         raise UserError(
-            f"expected the name of a picture, which ends in {', '.join(UNDATED)}, got {path}: "
-            f"change it, e.g. to {path.with_suffix('.png')}"
+            f"expected a picture file that ends in one of {', '.join(UNDATED)}, got {path}: "
+            f"rename it, for example to {path.with_suffix('.png')}"
         )
     if find_spec("matplotlib") is None:
-        raise UserError("expected Matplotlib, which draws, found none: pip install 'textvae[plots]'")
+        raise UserError("expected Matplotlib to draw pictures, found none: pip install 'textvae[plots]'")
 
 
 def new_figure(width: float, height: float) -> Figure:
-    """An empty picture of this size in inches, of which the pixels are points until it is written."""
+    """An empty picture of this size in inches; until it is written, each pixel is a point."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
@@ -50,25 +50,25 @@ def new_figure(width: float, height: float) -> Figure:
 
 
 class _Wrapper(textwrap.TextWrapper):
-    """Breaks long words, too, such as talk.politics.guns, where they have parts."""
+    """Also breaks words behind a full stop, slash, hyphen or underscore, such as talk.politics.guns."""
 
     def _split(self, text: str) -> list[str]:
         return re.findall(r"\s+|[^\s._/-]+[._/-]*|[._/-]+", text)
 
 
 def plain(text: str, width: int, longest: int = 60) -> str:
-    """The text in lines of so many characters, shortened, and none of it read as a formula."""
+    """The text cut to ``longest`` characters and wrapped to ``width``, with $ escaped so that it is no formula."""
     lines = _Wrapper(width).wrap(visible(shortened(text, longest)))
     return "\n".join(lines).replace("$", r"\$")
 
 
 def write(figure: Figure, path: str | Path) -> None:
-    """Write the picture as its name ends, and with it what stands outside its edges."""
+    """Write the picture in the format of the path's ending, with whatever lies outside its edges."""
     import matplotlib
     from matplotlib.transforms import Bbox
 
     whole = Bbox.union([figure.bbox_inches, figure.get_tightbbox()])
-    # Letters stay letters in PDF and SVG.
+    # Text stays text in PDF and SVG.
     letters = matplotlib.rc_context({"pdf.fonttype": 42, "svg.fonttype": "none", "svg.hashsalt": "textvae"})
     with replacing(path) as partial, letters:
         metadata = UNDATED[partial.suffix.lower()]

@@ -1,4 +1,4 @@
-"""A map as a page to explore in a browser."""
+"""A map as an HTML page to explore in a browser."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from textvae.support.files import replacing
 
 TEMPLATE = Path(__file__).with_name("page.html")
 PLACE = "__MAP__"
-"""Where the template has its data."""
+"""The template's placeholder for the data."""
 
 
 def write_page(
@@ -29,39 +29,40 @@ def write_page(
     title: str = "Map",
     names: Sequence[str] | None = None,
 ) -> None:
-    """Write a map as one HTML file that needs no network: move, zoom, read, search, and hide classes.
+    """Write a map as one HTML file that needs no network. It can be moved, zoomed and searched; classes can be hidden.
 
-    The texts are in the file, each on one line and without the tags of HTML: who has the page has them.
+    The file contains the texts, each on one line and without HTML tags: whoever gets the page gets them.
 
     Args:
-        points: (n, 2), as from `latent_space.maps.project`.
-        texts: (n,), what a point shows under the mouse, the first 400 characters.
-        labels: (n,), what each point is: a number in ``names``, or without these its name; None where it has none.
-        path: of the page.
-        title: of the page.
-        names: of the classes, in the order of their colours; None: the labels themselves, in natural order.
+        points: positions, (n, 2), as `latent_space.maps.project` returns them.
+        texts: (n,); pointing at a point shows the first 400 characters of its text.
+        labels: (n,), the class of each point: an index in ``names``, or a name if there are no ``names``; None: no
+            class.
+        path: HTML file to write.
+        title: title of the page.
+        names: names of the classes, in the order of their colours; None: the labels themselves, in natural order.
 
     Raises:
-        UserError: if points, texts and labels do not go together.
+        UserError: if the points, texts and labels do not fit together.
     """
     cloud = cloud_of(points, labels, names)
     if len(texts) != len(cloud.order):
         raise UserError(f"expected a text for each of {len(cloud.order)} points, got {len(texts)} texts")
     low, high = cloud.places.min(0), cloud.places.max(0)
-    # The longer side is 1, of which five digits are more than a screen can show.
+    # The longer side is 1; five digits are finer than any screen.
     places = (cloud.places - (low + high) / 2) / (max(high - low) or 1.0)
     data = {
         "title": title,
         "places": np.round(places, 5).tolist(),
-        # The class of points without one is -1 there, and the last one here.
+        # Points without a class have class -1 in the cloud and the last class on the page.
         "classes": (cloud.classes % (len(cloud.names) + 1)).tolist(),
         "names": [*cloud.names, cloud.name(-1)] if cloud.names else [""],
         "colours": cloud.colours,
         "texts": [without_markup(texts[place]) for place in cloud.order],
     }
-    # No text can end the script that holds it, or begin another tag.
+    # Without "<" no text can end the script element or begin another tag.
     escaped = json.dumps(data, ensure_ascii=False, separators=(",", ":")).replace("<", r"\u003c")
     page = TEMPLATE.read_text(encoding="utf-8").replace(PLACE, escaped)
     with replacing(path) as partial:
-        # A lone surrogate, from text that was decoded wrongly, has no bytes.
+        # Wrongly decoded text may hold a lone surrogate, which UTF-8 cannot encode.
         partial.write_text(page, encoding="utf-8", errors="replace")

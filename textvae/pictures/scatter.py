@@ -21,25 +21,25 @@ if TYPE_CHECKING:
     from matplotlib.text import Text
 
 SIZE = 7
-"""Of the letters, in points."""
+"""Size of the letters, in points."""
 
 LETTERS = 18
-"""In a line of a name."""
+"""The most letters in a line of a class name."""
 
 GAP = 3
-"""Between two names, in points."""
+"""Space between two names, in points."""
 
 MANY = 14
-"""From so many classes on it takes more than their colours to tell them apart."""
+"""With this many classes or more, colours alone cannot tell them apart."""
 
 NEAR, SHARE = 30, 1 / 3
-"""Where so large a part of so many neighbours is of one class, it has a patch of its own."""
+"""A class has a patch where at least ``SHARE`` of a point's ``NEAR`` nearest points belong to it."""
 
 TAG = 4
-"""Letters that a tag has at most."""
+"""The most letters in a tag."""
 
 APART = 0.6
-"""Where so many of the points are closer to the middle of their class than to any other, names can stand on the map."""
+"""Names go at the class medians if at least this share of the points is nearest to the median of its own class."""
 
 
 def draw_map(
@@ -50,22 +50,23 @@ def draw_map(
     title: str | None = None,
     names: Sequence[str] | None = None,
 ) -> None:
-    """Draw points as wide as a column, each in the colour of its class.
+    """Draw points on a map as wide as a column of a paper, each in the colour of its class.
 
-    The names of the classes stand at their medians, if the classes lie apart and there is room, otherwise below the
-    map. Of `MANY` classes, whose colours are hard to tell apart, each has its name, or if there is no room its number,
-    where it is densest, unless it is nowhere more than a third of the points. No class hides another, as the points are
-    drawn in an order that has nothing to do with their classes.
+    If the classes are well separated and there is room, each class name is written at the median of its points;
+    otherwise the names go below the map. With `MANY` classes or more, each name, or its number if there is no room, is
+    written where the class is densest, unless the class is nowhere more than a third of the points. The points are
+    drawn in random order, so that no class hides another.
 
     Args:
-        points: (n, 2), as from `latent_space.maps.project`.
-        labels: (n,), what each point is: a number in ``names``, or without these its name; None where it has none.
-        path: a .png, .pdf or .svg.
-        title: above the map; a paper has a caption instead.
-        names: of the classes, in the order of their colours; None: the labels themselves, in natural order.
+        points: positions, (n, 2), as `latent_space.maps.project` returns them.
+        labels: (n,), the class of each point: an index in ``names``, or a name if there are no ``names``; None: no
+            class.
+        path: file to write, .png, .pdf or .svg.
+        title: title above the map; in a paper the caption replaces it.
+        names: names of the classes, in the order of their colours; None: the labels themselves, in natural order.
 
     Raises:
-        UserError: if the points and labels do not go together, or the file can not be written so.
+        UserError: if the points and labels do not fit together, or the file cannot be written.
 
     References:
         Color Universal Design (Okabe and Ito 2008), https://jfly.uni-koeln.de/color/
@@ -74,10 +75,10 @@ def draw_map(
     cloud = cloud_of(points, labels, names)
     figure, axes = _new_map(cloud.places)
     number = len(cloud.places)
-    # A hundred points are 4 points wide and ten thousand 1.3; so many are lighter, to show where they are dense.
+    # Many points are smaller, and transparent so that dense regions look darker: 100 are 4 points wide, 10,000 are 1.3.
     area, alpha = min(25.0, 170 / math.sqrt(number)), min(0.8, max(0.3, 40 / math.sqrt(number)))
     colours = np.array(cloud.colours)[cloud.classes]
-    # In PDF and SVG thousands of points would be slow to show.
+    # Rasterized, because PDF and SVG viewers are slow with thousands of points.
     x, y = cloud.places.T
     axes.scatter(x, y, s=area, c=colours, alpha=alpha, linewidths=0, rasterized=True)
     if cloud.names and not _name_clusters(axes, cloud):
@@ -104,7 +105,7 @@ def _new_map(places: NDArray[np.float64]) -> tuple[Figure, Axes]:
 
 
 def _name_clusters(axes: Axes, cloud: Cloud) -> bool:
-    """Write each name where its class is; False, and nothing written, where that would not be clear."""
+    """Write each name at its class; False, with nothing written, if that would be unclear."""
     present = [number for number in cloud.present if number >= 0]
     if len(present) < 2:
         return False
@@ -123,7 +124,7 @@ def _name_clusters(axes: Axes, cloud: Cloud) -> bool:
 
 
 def _medians(cloud: Cloud, present: list[int]) -> NDArray[np.float64] | None:
-    """The median of each class, (k, 2); None if the classes do not lie apart."""
+    """The median of each class, (k, 2); None if the classes overlap too much (see `APART`)."""
     medians = np.array([np.median(cloud.places[cloud.classes == number], 0) for number in present])
     nearest = np.array(present)[cdist(cloud.places, medians).argmin(1)]
     is_near = (nearest == cloud.classes)[cloud.classes >= 0]
@@ -131,12 +132,12 @@ def _medians(cloud: Cloud, present: list[int]) -> NDArray[np.float64] | None:
 
 
 def _patches(cloud: Cloud, present: list[int]) -> dict[int, NDArray[np.float64]]:
-    """Where each class is densest, of those that are somewhere more than a few points among others."""
+    """The densest place of each class that has a patch (see `SHARE`)."""
     distances, near = KDTree(cloud.places).query(
         cloud.places, k=[*range(1, min(NEAR, len(cloud.places)) + 1)]
     )
     share = (cloud.classes[near] == cloud.classes[:, None]).mean(1)
-    # Where many points share one place, no distance is 0.
+    # The added terms avoid a division by 0 where many points share one place.
     density = share / (distances[:, -1] ** 2 + 1e-9 * np.ptp(cloud.places) ** 2 + 1e-300)
     density[share < SHARE] = 0
     found = {}
@@ -149,7 +150,7 @@ def _patches(cloud: Cloud, present: list[int]) -> dict[int, NDArray[np.float64]]
 
 
 def _tag_patches(axes: Axes, cloud: Cloud) -> dict[int, str]:
-    """Write a short tag on the patch of each class that has one; gives the tags of all, for the legend."""
+    """Write a short tag on each class's patch, if it has one; returns the tags of all classes for the legend."""
     present = [number for number in cloud.present if number >= 0]
     if len(present) < MANY:
         return {}
@@ -160,13 +161,13 @@ def _tag_patches(axes: Axes, cloud: Cloud) -> dict[int, str]:
         _tags({number: cloud.names[number] for number in present}),
         np.array(list(patches.values())),
     )
-    # Where all is full, tags stay where they are.
+    # If there is no room to move the tags apart, they stay where they are.
     _move_apart(axes, _written(axes, cloud, {number: tags[number] for number in patches}, places), places)
     return tags
 
 
 def _tags(names: dict[int, str]) -> dict[int, str]:
-    """What stands before the colon of each name, such as the number of a cluster, or else numbers from 1.
+    """The part of each name before the colon, such as the number of a cluster; otherwise numbers from 1.
 
     Example:
         >>> _tags({0: "0: tea, cup", 3: "3: dog"}), _tags({0: "tea", 3: "dog"})
@@ -179,7 +180,7 @@ def _tags(names: dict[int, str]) -> dict[int, str]:
 
 
 def _written(axes: Axes, cloud: Cloud, words: dict[int, str], places: NDArray[np.float64]) -> list[Text]:
-    """The words of some classes, each in the colour of its class at its place of (k, 2)."""
+    """Write the given words at the given places (k, 2), each in the colour of its class."""
     from matplotlib.patheffects import withStroke
 
     return [
@@ -200,7 +201,7 @@ def _written(axes: Axes, cloud: Cloud, words: dict[int, str], places: NDArray[np
 
 
 def _move_apart(axes: Axes, texts: list[Text], places: NDArray[np.float64]) -> bool:
-    """Move texts, which stand at ``places`` (k, 2), until none hides another; False, and none moved, if none can."""
+    """Move the texts at ``places`` (k, 2) until none overlap; False, with none moved, if that is impossible."""
     sizes = np.array([text.get_window_extent().size for text in texts]) + GAP
     moved = _moved_apart(axes.transData.transform(places), sizes, np.array(axes.bbox.size))
     if moved is None:
@@ -213,19 +214,19 @@ def _move_apart(axes: Axes, texts: list[Text], places: NDArray[np.float64]) -> b
 def _moved_apart(
     centres: NDArray[np.float64], sizes: NDArray[np.float64], room: NDArray[np.float64]
 ) -> NDArray[np.float64] | None:
-    """Centres of boxes, moved up and down until no two overlap; None if one would have to go far.
+    """The centres of boxes, moved up and down until no two overlap; None if a box would have to move too far.
 
     Args:
         centres: (k, 2).
         sizes: (k, 2), width and height.
-        room: (2,), width and height of the map, which no box leaves.
+        room: (2,), width and height of the map; no box leaves it.
     """
     far = 3 * SIZE
     low = sizes / 2
     high = np.maximum(room - low, low)
     places = np.clip(centres, low, high)
     index = np.arange(len(places))
-    # Of two at one height, the second goes up.
+    # If two boxes have the same height, the second moves up.
     tie = np.sign(index[:, None] - index[None])
     for _ in range(200):
         between = places[:, None] - places[None]
@@ -240,7 +241,7 @@ def _moved_apart(
 
 
 def _add_legend(axes: Axes, cloud: Cloud, tags: dict[int, str]) -> None:
-    """Write the names below the map, in as many columns as are as wide as it, each behind its tag if it has one."""
+    """Write the names, each after its tag if it has one, below the map in as many columns as fit its width."""
     from matplotlib.lines import Line2D
 
     names = {number: cloud.name(number) for number in cloud.present}
@@ -268,7 +269,7 @@ def _add_legend(axes: Axes, cloud: Cloud, tags: dict[int, str]) -> None:
 
 
 def _darker(colour: str) -> tuple[float, ...]:
-    """A colour in which letters can be read on white."""
+    """The colour darkened, so that letters can be read on white."""
     from matplotlib.colors import to_rgb
 
     return tuple(0.7 * part for part in to_rgb(colour))

@@ -1,4 +1,4 @@
-"""Sentences on the way from one to another, as a picture."""
+"""The sentences of an interpolation, as a picture and as a page."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 SIZE, LINE, BETWEEN = 8, 12, 4
-"""In points: of the letters, from line to line of a sentence, and more from sentence to sentence."""
+"""In points: size of the letters, height of a line, and extra space between sentences."""
 
 BAR, NUMBER, MARGIN = 60, 28, 12
-"""In points: the widths of the longest bar, of the number beside it, and before it."""
+"""In points: widths of the longest bar, of the number beside it, and of the space before both."""
 
 NEW, BLUE = "#FFE3A3", "#0072B2"
-"""The grounds of new words, and of bars."""
+"""Background of new words, and colour of the bars."""
 
 STYLE = """
   ol { list-style: none; margin: 0; padding: 0; max-width: 60rem; }
@@ -43,17 +43,16 @@ STYLE = """
 
 
 def draw_strip(texts: Sequence[str], scores: ArrayLike | None, path: str | Path) -> None:
-    """Draw sentences below each other, as wide as a page, with the words marked that the one before has not.
+    """Draw sentences below each other, as wide as a page. Words that are not in the sentence before are marked.
 
     Args:
-        texts: n of them, such as those of `TextVAE.interpolate`.
-        scores: log p(x | z) of each in nats, (n,), written beside bars of its size: the longer, the less probable.
-            None: no bars.
-        path: a .png, .pdf or .svg.
+        texts: n sentences, such as `TextVAE.interpolate` returns.
+        scores: log p(x | z) of each sentence in nats, (n,), drawn as bars; longer is less probable. None: no bars.
+        path: file to write, .png, .pdf or .svg.
 
     Raises:
-        UserError: if there are no texts, the scores are not as many or no logarithms of probabilities, or the file can
-            not be written so.
+        UserError: if there are no texts, there is not one score for each, a score is not the logarithm of a
+            probability, or the file cannot be written.
     """
     check_picture(path)
     nats = _checked(texts, scores)
@@ -72,7 +71,7 @@ def draw_strip(texts: Sequence[str], scores: ArrayLike | None, path: str | Path)
         y = _draw_words(axes, list(map(visible, text.split())), new, y, width) + BETWEEN
     height = y + BETWEEN
     figure.set_size_inches(PAGE, height / POINTS)
-    # A unit is a point, and counts from the top.
+    # The unit is a point, and y counts from the top.
     axes.set(xlim=(0, PAGE * POINTS), ylim=(height - LINE, -LINE))
     write(figure, path)
 
@@ -84,16 +83,17 @@ def write_strip_page(
     *,
     title: str = "From one sentence to another",
 ) -> None:
-    """Write the same as one HTML file that needs no network: a sentence under the mouse shows where on the way it is.
+    """Write the sentences as one HTML file that needs no network. Pointing at one shows its position on the path.
 
     Args:
-        texts: n of them, such as those of `TextVAE.interpolate`.
-        scores: log p(x | z) of each in nats, (n,); None: no bars.
-        path: of the page.
-        title: of the page.
+        texts: n sentences, such as `TextVAE.interpolate` returns.
+        scores: log p(x | z) of each sentence in nats, (n,); None: no bars.
+        path: HTML file to write.
+        title: title of the page.
 
     Raises:
-        UserError: if there are no texts, or the scores are not as many or no logarithms of probabilities.
+        UserError: if there are no texts, there is not one score for each, or a score is not the logarithm of a
+            probability.
     """
     nats = _checked(texts, scores)
     items = []
@@ -113,14 +113,14 @@ def write_strip_page(
                 f'<span class="bar"><i style="width:{length:.1%}"></i></span>'
             )
         items.append(f'<li tabindex="0"><span dir="auto">{words}<small>{about}</small></span>{bar}</li>')
-    about = "Marked are the words that the sentence before has not."
+    about = "Words that are not in the sentence before are marked."
     if nats is not None:
-        about += " At the side log p(x | z) in nats: the longer the bar, the less probable."
+        about += " The bars show log p(x | z) in nats: a longer bar is less probable."
     write_document(title, STYLE, f"<p>{about}</p>\n<ol>\n{chr(10).join(items)}\n</ol>", path)
 
 
 def changed(before: str, after: str) -> list[bool]:
-    """For each word of ``after``, whether it is new: not in a run of words that ``before`` has, too, in this order.
+    """For each word of ``after``, whether it is new: outside all runs of words that ``before`` shares in this order.
 
     Example:
         >>> changed("the dog sleeps", "the young dog sleeps today")
@@ -134,7 +134,7 @@ def changed(before: str, after: str) -> list[bool]:
 
 
 def _checked(texts: Sequence[str], scores: ArrayLike | None) -> np.ndarray | None:
-    """The scores as numbers of nats, none of them positive."""
+    """The scores in nats, checked to be finite and at most 0."""
     if not texts:
         raise UserError("expected sentences to draw, got none")
     if scores is None:
@@ -144,13 +144,15 @@ def _checked(texts: Sequence[str], scores: ArrayLike | None) -> np.ndarray | Non
     if nats.shape != (n,):
         raise UserError(f"expected a score for each of {n} sentences, got shape {nats.shape}")
     if not np.isfinite(nats).all() or (nats > 0).any():
-        raise UserError(f"expected log-probabilities, which are finite and at most 0, got {nats.max()}")
-    # No number is written as -0.0.
+        raise UserError(
+            f"expected finite log-probabilities of at most 0, got {nats.max()}: take them from TextVAE.score"
+        )
+    # -0.0 becomes 0.0.
     return np.where(nats.round(1) == 0, 0.0, nats)
 
 
 def _draw_words(axes: Axes, words: Sequence[str], new: Sequence[bool], y: float, width: float) -> float:
-    """Write the words from left to right, in lines no longer than ``width``; gives the place of the next line."""
+    """Write the words in lines no wider than ``width``; returns the y of the next line."""
     indent, blank = 2.0 * SIZE, 0.32 * SIZE
     x = 0.0
     for word, is_new in zip(words, new, strict=True):
@@ -165,7 +167,7 @@ def _draw_words(axes: Axes, words: Sequence[str], new: Sequence[bool], y: float,
 
 
 def _broken(word: str, width: float) -> list[str]:
-    """The word in parts no wider than a line: a language without blanks is one long word."""
+    """The word in parts no wider than a line; in a language without blanks a sentence is one long word."""
     parts = [""]
     for letter in word:
         if parts[-1] and _width(parts[-1] + letter) > width:
@@ -175,7 +177,7 @@ def _broken(word: str, width: float) -> list[str]:
 
 
 def _width(text: str) -> float:
-    """In points."""
+    """The width of a text, in points."""
     from matplotlib.font_manager import FontProperties
     from matplotlib.textpath import text_to_path
 
@@ -184,6 +186,6 @@ def _width(text: str) -> float:
 
 
 def _draw_bar(axes: Axes, x: float, y: float, nats: float, least: float) -> None:
-    """Draw the size of a number of nats, 0 or less, as a bar, and write the number at its side."""
+    """Draw a number of nats, 0 or less, as a bar, and write the number beside it."""
     axes.barh(y - 0.35 * SIZE, BAR * nats / (least or 1.0), height=3, left=x + NUMBER, color=BLUE)
     axes.text(x + NUMBER - 4, y, f"{nats:.1f}", fontsize=SIZE - 1, color="0.4", ha="right")

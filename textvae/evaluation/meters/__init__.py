@@ -1,1 +1,1 @@
-"""What is measured of a model, one file each."""
+"""The meters of an evaluation, one file each."""

@@ -1,4 +1,4 @@
-"""How well a model with classes classifies."""
+"""Classification accuracy of a model with classes."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from textvae.text.fields import LabelField
 
 
 class Accuracy(Sums):
-    """How often the likeliest class under q(y | x) is the label, where that is known."""
+    """How often the likeliest class under q(y | x) is the label, over the sentences with a known label."""
 
     describes = (Description("accuracy", PERCENT, decimals=1, progress="accuracy", panel="accuracy"),)
 
@@ -26,16 +26,16 @@ class Accuracy(Sums):
     def measure(
         self, model: Any, batch: Batch, found: Bounds, number: int, generator: torch.Generator
     ) -> tuple[float, ...]:
-        """How many classes are right, of how many that are known."""
+        """The number of correct classes, and of known labels."""
         if (labels := batch.get("labels")) is None:
             return 0, 0
         known = labels >= 0
-        # Not the posterior's probabilities, which are 1 for the label where it is known.
+        # The posterior's probabilities would be 1 for a known label.
         right = found.reading.posterior.log_probabilities.argmax(-1) == labels
         return int((right & known).sum()), int(known.sum())
 
     def results(self) -> dict[str, tuple[Any, str]]:
         """The accuracy, if any label is known."""
         right, labelled = self.totals
-        how = f"the likeliest class under q(y | x) is the label, of {labelled:,} labelled"
+        how = f"the likeliest class under q(y | x) is the label; {labelled:,} labelled sentences"
         return {"accuracy": (right / labelled, how)} if labelled else {}

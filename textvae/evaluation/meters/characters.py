@@ -1,4 +1,4 @@
-"""Bits per character, which compare between vocabularies."""
+"""Bits per character, which are comparable between vocabularies."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ from textvae.text.fields import TextField
 
 
 class BitsPerCharacter(Sums):
-    """The bound on -log p(x) in bits, over the characters of the texts.
+    """The bound on -log p(x) in bits, divided by the number of characters.
 
     Args:
-        characters: of all texts, the end of each counted as one.
+        characters: number of characters of all texts; the end of each text counts as one.
     """
 
     describes = (
@@ -35,7 +35,7 @@ class BitsPerCharacter(Sums):
 
     @classmethod
     def of(cls, setting: Setting) -> Self | None:
-        """For whole texts that their tokens spell exactly, so that a likelihood of tokens is one of characters."""
+        """For uncut texts that the tokens spell exactly, so that log p(tokens) is log p(characters)."""
         text = setting.fields.of_kind(TextField) if setting.fields else None
         if text is None or setting.cut or not isinstance(setting.rows, Dataset):
             return None
@@ -47,20 +47,20 @@ class BitsPerCharacter(Sums):
     def measure(
         self, model: Any, batch: Batch, found: Bounds, number: int, generator: torch.Generator
     ) -> tuple[float, ...]:
-        """The bound of all sentences together."""
+        """The sum of the bounds of all sentences."""
         return (float(found.iw_nll.double().sum()),)
 
     def results(self) -> dict[str, tuple[Any, str]]:
-        """The bits."""
+        """The bits per character, and the number of characters."""
         bits = self.totals[0] / math.log(2) / self.characters
         return {
-            "bits_per_character": (bits, f"iw_nll over {self.characters:,} characters, ends counted"),
+            "bits_per_character": (bits, f"iw_nll / {self.characters:,} characters, ends counted"),
             "characters": (self.characters, ""),
         }
 
 
 def spells_exactly(tokenizer: PreTrainedTokenizerBase) -> bool:
-    """Whether the tokens give back the text: pieces do; words, and lower-cased pieces, stand for several texts."""
+    """Whether tokens can be decoded to exactly the text: pieces can; words and lower-cased pieces cannot."""
     backend = tokenizer.backend_tokenizer
     if isinstance(backend.model, WordLevel):
         return False

@@ -1,4 +1,4 @@
-"""How far a model is from the best possible one, where that is known."""
+"""The gap between a model and the best possible one, if the entropy of the data is known."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from textvae.text.batches import Batch
 
 
 class Gap(Sums):
-    """The exact entropy of the sentences, and by how much the bound lies above it.
+    """The exact entropy of the sentences, and how far the bound is above it.
 
     Args:
         entropy: mean exact -log p(x) of the sentences, in nats.
@@ -32,7 +32,7 @@ class Gap(Sums):
 
     @classmethod
     def of(cls, setting: Setting) -> Self | None:
-        """For a model of whole texts, on rows that hold their exact log-probability, as the embedded corpus's do."""
+        """For unconditional models and uncut rows with a known log-probability, as in the embedded corpus."""
         if setting.has_condition or setting.cut or not isinstance(setting.rows, Dataset):
             return None
         entropy = exact_entropy(setting.rows)
@@ -41,21 +41,21 @@ class Gap(Sums):
     def measure(
         self, model: Any, batch: Batch, found: Bounds, number: int, generator: torch.Generator
     ) -> tuple[float, ...]:
-        """The bound of all sentences together, and how many they are."""
+        """The sum of the bounds, and the number of sentences."""
         return float(found.iw_nll.double().sum()), batch.size
 
     def results(self) -> dict[str, tuple[Any, str]]:
-        """Entropy and gap."""
+        """The entropy and the gap."""
         total, sentences = self.totals
         gap = total / sentences / self.entropy - 1
         return {
-            "entropy": (self.entropy, "exact, of these sentences under the grammar"),
-            "gap": (gap, "how far iw_nll is above the entropy, the best there is"),
+            "entropy": (self.entropy, "exact, for these sentences under the grammar"),
+            "gap": (gap, "how far iw_nll is above the entropy, the best possible value"),
         }
 
 
 def exact_entropy(rows: Dataset) -> float | None:
-    """Mean exact -log p(x) of a split in nats per sentence; None if its rows do not hold it."""
+    """Mean exact -log p(x) of a split in nats per sentence; None if it is not known."""
     if "log_prob" not in rows.column_names:
         return None
     return -math.fsum(rows["log_prob"]) / len(rows)

@@ -1,4 +1,4 @@
-"""What the decoder loses when its z is taken away: the likelihood under a z that says nothing about the sentence."""
+"""What the decoder loses without its z: the likelihood given a z that carries no information about the sentence."""
 
 from __future__ import annotations
 
@@ -16,27 +16,25 @@ from textvae.text.batches import Batch
 class ReplacedLatents(Sums):
     """-log p(x | z) with z from the posterior, from the prior, and from another sentence's posterior.
 
-    A decoder that ignores z does as well with any of them. The KL alone does not show this, since a posterior may
-    differ from the prior in ways that the decoder does not read. The other sentence is the one before in the batch,
-    whose sentences evaluation takes of like length, so that the loss is not what z says of the length; a sentence that
-    is a batch alone takes a z from the prior.
+    A decoder that ignores z does equally well with all three. The KL alone does not show this, because a posterior may
+    differ from the prior in ways that the decoder ignores. The other sentence is the previous one in the batch; batches
+    hold sentences of similar length, so that the difference is not due to length. If a batch has one sentence, its z is
+    drawn from the prior.
     """
 
     describes = (
-        Description(
-            "reconstruction", PER_SENTENCE, panel=PER_SENTENCE, curve=r"$-\log p(x\,|\,z)$, its own $z$"
-        ),
+        Description("reconstruction", PER_SENTENCE, panel=PER_SENTENCE, curve=r"$-\log p(x\,|\,z)$, own $z$"),
         Description(
             "reconstruction_prior_z",
-            label="… z of the prior",
+            label="… prior z",
             panel=PER_SENTENCE,
-            curve=r"$-\log p(x\,|\,z)$, $z$ of the prior",
+            curve=r"$-\log p(x\,|\,z)$, prior $z$",
         ),
         Description(
             "reconstruction_shuffled_z",
             label="… shuffled z",
             panel=PER_SENTENCE,
-            curve=r"$-\log p(x\,|\,z)$, another's $z$",
+            curve=r"$-\log p(x\,|\,z)$, shuffled $z$",
         ),
     )
 
@@ -48,7 +46,7 @@ class ReplacedLatents(Sums):
     def measure(
         self, model: Any, batch: Batch, found: Bounds, number: int, generator: torch.Generator
     ) -> tuple[float, ...]:
-        """What each z costs all sentences together, and how many they are."""
+        """The sums of -log p(x | z) for the three kinds of z, and the number of sentences."""
         reading = found.reading
         own, unknowing = (sample(q, 1, generator)[0] for q in (reading.posterior, reading.prior))
         z = torch.stack([unknowing, own.roll(1, dims=0) if len(own) > 1 else unknowing])

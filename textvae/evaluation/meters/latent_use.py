@@ -1,4 +1,4 @@
-"""How much of the latent space a model uses: KL and active units."""
+"""How much a model uses its latent space: KL and active units."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from textvae.inference.bounds import Bounds
 from textvae.text.batches import Batch
 
 ACTIVE_VARIANCE = 0.01
-"""A latent dimension is active if its posterior mean varies more than this over the data (Burda et al. 2016)."""
+"""A latent dimension is active if the variance of its posterior mean over the data exceeds this (Burda et al. 2016)."""
 
 
 class MomentsOfMeans:
@@ -29,7 +29,7 @@ class MomentsOfMeans:
         self.squares = torch.zeros(latent_size, dtype=torch.double)
 
     def update(self, mean: Tensor) -> None:
-        """Take in the posterior means (B, Z) of one batch."""
+        """Add the posterior means (B, Z) of one batch."""
         mean = mean.cpu().double()
         shift = mean.mean(0) - self.mean
         total = self.count + len(mean)
@@ -39,7 +39,7 @@ class MomentsOfMeans:
         self.count = total
 
     def active_units(self) -> int:
-        """Latent dimensions whose posterior mean has sample variance (n - 1) over 0.01."""
+        """The number of latent dimensions whose posterior mean has a sample variance (n - 1) over 0.01."""
         return int((self.squares / max(1, self.count - 1) > ACTIVE_VARIANCE).sum())
 
 
@@ -48,10 +48,10 @@ class _Use:
     """The posteriors of a batch.
 
     Attributes:
-        means: of the posteriors, less those of the prior, (n, Z).
-        kl: of all sentences together.
-        kl_per_dimension: of all sentences together, (Z,).
-        sentences: how many.
+        means: posterior means minus prior means, (n, Z).
+        kl: KL, summed over the sentences.
+        kl_per_dimension: KL of each dimension, summed over the sentences, (Z,).
+        sentences: number of sentences.
     """
 
     means: Tensor
@@ -63,9 +63,9 @@ class _Use:
 class LatentUse(Meter):
     """KL and active units, in memory that does not grow with the data.
 
-    A unit is active by how far its posterior mean lies from the prior's, which may differ from condition to condition.
-    If z has values at several steps, each step counts. A model with classes has units for z, averaged over the classes
-    by q(y | x), and one for the probability of each class.
+    Active units are measured on the posterior mean minus the prior mean, because the prior may depend on a condition.
+    If z has a value at each step, each step counts as an observation. A model with classes has the units of z, averaged
+    over the classes with q(y | x), and a unit for the probability of each class.
     """
 
     describes = (
@@ -88,14 +88,14 @@ class LatentUse(Meter):
     def measure(
         self, model: Any, batch: Batch, found: Bounds, number: int, generator: torch.Generator
     ) -> _Use:
-        """What the posteriors of a batch are."""
+        """The posterior means and the KL of a batch."""
         mean = found.reading.posterior.mean - found.prior_mean
         means = mean[batch.mask] if mean.ndim > 2 else mean
         each = found.kl_per_dimension.cpu().double().sum(0)
         return _Use(means.cpu(), float(found.kl.cpu().double().sum()), each, batch.size)
 
     def add(self, measured: _Use) -> None:
-        """Take in what was measured of the next batch."""
+        """Add the measurement of the next batch."""
         self.moments = self.moments or MomentsOfMeans(measured.means.shape[1])
         self.moments.update(measured.means)
         self.kl += measured.kl
@@ -103,14 +103,14 @@ class LatentUse(Meter):
         self.sentences += measured.sentences
 
     def results(self) -> dict[str, tuple[Any, str]]:
-        """KL and active units."""
+        """The KL and the active units."""
         assert self.moments is not None
         kl = self.kl / self.sentences
         each = (self.kl_per_dimension / self.sentences).tolist()
-        how = f"raw; of one dimension {min(each):.2f} to {max(each):.2f}"
+        how = f"raw; {min(each):.2f} to {max(each):.2f} per dimension"
         if sum(each) > kl + 1e-3:  # with a mixture prior
-            how = f"raw, by Monte Carlo; VaDE's bound on it, which training takes, is {sum(each):.2f}"
-        of_how_many = f"of {len(self.moments.mean)}; posterior mean varies over {ACTIVE_VARIANCE}"
+            how = f"raw, by Monte Carlo; VaDE's upper bound, which training uses, is {sum(each):.2f}"
+        of_how_many = f"of {len(self.moments.mean)}; the posterior mean has a variance over {ACTIVE_VARIANCE}"
         return {
             "kl": (kl, how),
             "kl_per_dimension": (each, ""),

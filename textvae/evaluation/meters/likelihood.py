@@ -13,7 +13,7 @@ from textvae.text.batches import Batch
 
 
 class Likelihood(Sums):
-    """-ELBO and the importance-weighted bound; without a latent the exact -log p(x).
+    """-ELBO and the importance-weighted bound; the exact -log p(x) if the model has no latent.
 
     Args:
         samples: K; None: the model has no latent.
@@ -43,7 +43,7 @@ class Likelihood(Sums):
     def measure(
         self, model: Any, batch: Batch, found: Bounds, number: int, generator: torch.Generator
     ) -> tuple[float, ...]:
-        """Both bounds of all examples together, and how many they are."""
+        """The sums of both bounds, and the number of examples."""
         neg_elbo, iw_nll = (float(bound.double().sum()) for bound in (found.neg_elbo, found.iw_nll))
         return neg_elbo, iw_nll, batch.size
 
@@ -51,7 +51,7 @@ class Likelihood(Sums):
         """The bounds in nats per sentence."""
         neg_elbo, iw_nll, sentences = self.totals
         if self.samples is None:
-            how, samples = "exact, as there is no latent", 1
+            how, samples = "exact, because there is no latent", 1
         else:
             how, samples = f"importance-weighted bound, K = {self.samples} draws", self.samples
         return {

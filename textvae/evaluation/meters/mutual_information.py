@@ -1,4 +1,4 @@
-"""How much z says of which sentence it is: the mutual information under q."""
+"""The mutual information of sentence and z under q."""
 
 from __future__ import annotations
 
@@ -14,22 +14,22 @@ from textvae.modules.distributions import Gaussians, gaussians_of
 from textvae.text.batches import Batch
 
 POSTERIORS = 20_000
-"""Posteriors kept for the estimate, whose cost grows with the square of their number; of more, a random sample."""
+"""The most posteriors kept, a random sample if there are more: the cost grows with the square of their number."""
 
 
 def mutual_information(posteriors: Gaussians, generator: torch.Generator, chunk: int = 1024) -> float:
-    """I_q(x; y, z) in nats, for N posteriors q(y | x_n) N(z; m_ny, diag(s_ny²)); without classes I_q(x; z).
+    """I_q(x; y, z) in nats for N posteriors q(y | x_n) N(z; m_ny, diag(s_ny²)); I_q(x; z) if there are no classes.
 
         I = 1/N sum_n [ log q(y_n, z_n | x_n) - log q(y_n, z_n) ],   (y_n, z_n) ~ q(y, z | x_n)
         q(y, z) = 1/N sum_m q(y, z | x_m)
 
-    The aggregate posterior is the mean over the whole set, x_n counted (leave-in), so the expected estimate is at most
-    log N. It needs memory for ``chunk`` x N densities.
+    The aggregate posterior is the mean over the whole set including x_n, so the expected estimate is at most log N. It
+    needs memory for ``chunk`` x N densities.
 
     Args:
-        posteriors: of N sentences, (N, C) and (N, C, Z).
-        generator: of the draws.
-        chunk: how many draws are compared with all posteriors at once.
+        posteriors: posteriors of N sentences, (N, C) and (N, C, Z).
+        generator: generator for the draws.
+        chunk: number of draws compared with all posteriors at once.
     """
     log_weights, mean, scale = (part.cpu().double() for part in posteriors)
     if not mean.shape[-1]:
@@ -51,7 +51,7 @@ def mutual_information(posteriors: Gaussians, generator: torch.Generator, chunk:
 def _information(z: Tensor, rows: Tensor, posteriors: Gaussians) -> float:
     """The sum of log q(y, z_n | x_n) - log sum_m q(y, z_n | x_m) over rows n, for posteriors of one class y."""
     log_weights, mean, scale = posteriors
-    # log N(z; m, s) = -(z² · 1/s² - 2 z · m/s²)/2 + constant(m, s): two products in place of an (n, N, Z) tensor.
+    # log N(z; m, s) = -(z² · 1/s² - 2 z · m/s²)/2 + constant(m, s): two products instead of an (n, N, Z) tensor.
     precision = scale.pow(-2)
     constant = log_weights - 0.5 * (mean.square() * precision).sum(1) - scale.log().sum(1)
     densities = constant + z @ (mean * precision).T - 0.5 * (z.square() @ precision.T)
@@ -60,14 +60,13 @@ def _information(z: Tensor, rows: Tensor, posteriors: Gaussians) -> float:
 
 
 class MutualInformation(Meter):
-    """I_q(x; z) over the data set, of all posteriors or of a random sample of `POSTERIORS`.
+    """I_q(x; z) over the data set, from all posteriors or a random sample of `POSTERIORS`.
 
-    With a condition c, the information I(x; z | c) that z has of x beyond c would be taken against q(z | c), the mean
-    over all x of one c. Corpora have one x for each c, so it is not estimated. The mean KL of a z for the whole pair is
-    at least that large.
+    With a condition c, the information I(x; z | c) needs q(z | c), the mean over all x with the same c. Corpora have
+    one x for each c, so it is not estimated; the mean KL is an upper bound on it.
 
     Args:
-        seed: of the sample and of the draws.
+        seed: seeds the sample and the draws.
     """
 
     describes = (
@@ -83,7 +82,7 @@ class MutualInformation(Meter):
 
     @classmethod
     def of(cls, setting: Setting) -> Self | None:
-        """For models with a latent and without a condition."""
+        """For models with a latent and no condition."""
         return cls(setting.seed) if setting.model.has_latent and not setting.has_condition else None
 
     def measure(
@@ -94,7 +93,7 @@ class MutualInformation(Meter):
         return None if gaussians is None else Gaussians(*(part.cpu() for part in gaussians))
 
     def add(self, measured: Gaussians | None) -> None:
-        """Keep the posteriors, or a sample of those that have been seen."""
+        """Keep the posteriors, or a random sample of all so far."""
         if measured is None:
             return
         count = len(measured.mean)
@@ -104,14 +103,14 @@ class MutualInformation(Meter):
             self.kept = [self._sampled()]
 
     def _sampled(self) -> tuple[Tensor, Gaussians]:
-        """At most `POSTERIORS` of those kept, those with the smallest keys, in their order."""
+        """The kept posteriors with the smallest keys, at most `POSTERIORS`, in their order."""
         keys = torch.cat([keys for keys, _ in self.kept])
         parts = zip(*(gaussians for _, gaussians in self.kept), strict=True)
         chosen = keys.argsort()[:POSTERIORS].sort().values
         return keys[chosen], Gaussians(*(torch.cat(part)[chosen] for part in parts))
 
     def results(self) -> dict[str, tuple[Any, str]]:
-        """The information, if there were Gaussian posteriors."""
+        """The mutual information, if the posteriors were Gaussian."""
         if not self.kept:
             return {}
         _, posteriors = self._sampled()

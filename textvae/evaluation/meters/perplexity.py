@@ -1,4 +1,4 @@
-"""The perplexity per token, and on how much text it was taken."""
+"""The perplexity per token."""
 
 from __future__ import annotations
 
@@ -38,13 +38,13 @@ class Perplexity(Sums):
     def measure(
         self, model: Any, batch: Batch, found: Bounds, number: int, generator: torch.Generator
     ) -> tuple[float, ...]:
-        """The bound of all sentences together, and their tokens."""
+        """The sum of the bounds, and the number of tokens."""
         return float(found.iw_nll.double().sum()), batch.tokens
 
     def results(self) -> dict[str, tuple[Any, str]]:
         """The perplexity."""
         total, tokens = self.totals
         limits = (
-            "not comparable with word perplexities" if self.pieces else "compares only at the same tokens"
+            "not comparable with word perplexities" if self.pieces else "comparable only for the same tokens"
         )
         return {"ppl": (exp(total / tokens), f"exp(nats per {'sub-word ' * self.pieces}token); {limits}")}

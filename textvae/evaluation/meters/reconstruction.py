@@ -1,4 +1,4 @@
-"""How much of a sentence comes back from its latent vector: BLEU and token accuracy."""
+"""Reconstruction of sentences from their latent vectors: BLEU and token accuracy."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ from textvae.text.batches import Batch
 from textvae.text.tokenizer import decode_rows
 
 SENTENCES = 1_000
-"""About how many sentences are decoded: enough for one digit behind the point."""
+"""About this many sentences are decoded, enough for one digit after the decimal point."""
 
 LONGER = 10
-"""Tokens that a reconstruction may be longer than the longest sentence of its batch."""
+"""A reconstruction may have this many tokens more than the longest sentence of its batch."""
 
 
 class Reconstructions(Meter):
-    """BLEU and accuracy of about a thousand sentences decoded greedily from their posterior means.
+    """BLEU and token accuracy of about a thousand sentences, decoded greedily from their posterior means.
 
     Args:
-        tokenizer: gives back the text of tokens; the reference is the sentence as the model saw it.
-        batches: how many there will be, so that those that are decoded lie evenly among them; 0: unknown, the first.
+        tokenizer: decodes tokens to text; the reference is the sentence as the model read it.
+        batches: number of batches; the decoded ones are spread evenly over them. 0: unknown, decode the first ones.
     """
 
     describes = (
@@ -39,14 +39,14 @@ class Reconstructions(Meter):
 
     def __init__(self, tokenizer: PreTrainedTokenizerBase, batches: int = 0) -> None:
         self.tokenizer, self.batches = tokenizer, batches
-        self.metric = BLEU(force=True)  # without its advice on text that is already split
-        # It says how it counts only after it has counted, which of several processes not all do.
+        self.metric = BLEU(force=True)  # silences the warning about text that is already split
+        # It has a signature only after it has scored, and not every process scores a batch.
         self.metric.corpus_score([""], [[""]])
         self.sums: dict[str, Any] = {}
 
     @classmethod
     def of(cls, setting: Setting) -> Self | None:
-        """For models that write text from z alone; given a source, the posterior has seen what it is to say."""
+        """For models that write text from z alone, without a condition."""
         tokenizer: Any = setting.fields.tokenizer if setting.fields else None
         applies = setting.model.has_latent and tokenizer is not None and not setting.has_condition
         return cls(tokenizer, setting.batches) if applies and hasattr(setting.model, "generate") else None
@@ -54,7 +54,7 @@ class Reconstructions(Meter):
     def measure(
         self, model: Any, batch: Batch, found: Bounds, number: int, generator: torch.Generator
     ) -> dict[str, Any]:
-        """Reconstruct a batch from the posterior means, or leave it out."""
+        """Reconstruct a batch from its posterior means, or skip it."""
         stride = max(1, round(self.batches * batch.size / SENTENCES))
         if number % stride or number // stride * batch.size >= SENTENCES:
             return {}
@@ -62,7 +62,7 @@ class Reconstructions(Meter):
         return self._reconstruct(model, batch, posterior.mode)
 
     def add(self, measured: dict[str, Any]) -> None:
-        """Take in what was measured of the next batch."""
+        """Add the measurement of the next batch."""
         for name, count in measured.items():
             self.sums[name] = self.sums.get(name, 0) + count
 
@@ -82,7 +82,7 @@ class Reconstructions(Meter):
         }
 
     def results(self) -> dict[str, tuple[Any, str]]:
-        """How much comes back."""
+        """BLEU and token accuracy."""
         sums = self.sums
         score = BLEU.compute_bleu(
             sums["matches"].tolist(),
@@ -92,10 +92,13 @@ class Reconstructions(Meter):
             smooth_method=self.metric.smooth_method,
         )
         signature = str(self.metric.get_signature())
-        how = f"greedy, from posterior means; of {sums['sentences']:,} sentences; {signature}"
+        how = f"greedy, from posterior means; {sums['sentences']:,} sentences; {signature}"
         return {
             "reconstruction_bleu": (score.score, how),
-            "token_accuracy": (sums["right"] / sums["tokens"], "the same sentences, given the words before"),
+            "token_accuracy": (
+                sums["right"] / sums["tokens"],
+                "the same sentences, given the previous tokens",
+            ),
             "reconstructed_sentences": (sums["sentences"], ""),
             "bleu_signature": (signature, ""),
         }

@@ -1,4 +1,4 @@
-"""On how much text an evaluation was taken."""
+"""The size of the evaluated data."""
 
 from __future__ import annotations
 
@@ -38,15 +38,15 @@ class Size(Sums):
     def measure(
         self, model: Any, batch: Batch, found: Bounds, number: int, generator: torch.Generator
     ) -> tuple[float, ...]:
-        """Tokens and sentences of a batch, and how many of the tokens are UNK."""
+        """The numbers of tokens, sentences and UNK tokens of a batch."""
         unknown = batch["targets"] == model.config.unk_token_id if "targets" in batch else torch.zeros(1)
         return batch.tokens, batch.size, float(unknown.sum())
 
     def results(self) -> dict[str, tuple[Any, str]]:
-        """The numbers."""
+        """The numbers of tokens and sentences, and Z."""
         tokens, sentences, unknown = map(int, self.totals)
         return {
-            "tokens": (tokens, "end of sentence counted, beginning not, unknown words ordinary"),
+            "tokens": (tokens, "with end of sentence and unknown words, without beginning of sentence"),
             "sentences": (sentences, ""),
             "unknown_tokens": (unknown / tokens, "share of the tokens that are <unk>"),
             "latent_size": (self.latent_size, ""),

@@ -1,4 +1,4 @@
-"""Sums over a data set, of which most quantities are made."""
+"""Sums over a data set, which most quantities are computed from."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from textvae.evaluation.quantities import Meter
 
 
 class Sums(Meter):
-    """A meter that measures a tuple of numbers of each batch, and adds them up."""
+    """A meter that measures a tuple of numbers for each batch and sums them."""
 
     def __init__(self) -> None:
         self.totals: tuple[float, ...] = ()
@@ -20,5 +20,5 @@ class Sums(Meter):
 
 
 def exp(x: float) -> float:
-    """e to the x, infinite where `math.exp` raises: a run that diverges must come as far as its own message."""
+    """e to the x, infinite where `math.exp` raises, so that a run that diverges reaches its own error message."""
     return math.exp(x) if x < math.log(sys.float_info.max) else math.inf

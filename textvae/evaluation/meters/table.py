@@ -28,9 +28,9 @@ METERS: dict[str, type[Meter]] = {
     "translation": Translation,
     "size": Size,
 }
-"""What an evaluation measures, by the name under which a recipe may give options."""
+"""The meters by name; recipes give options under this name."""
 
 
 def descriptions() -> dict[str, Description]:
-    """The quantities that an evaluation may give, by name."""
+    """The descriptions of all quantities that an evaluation may measure, by name."""
     return {each.name: each for meter in METERS.values() for each in meter.describes}

@@ -1,4 +1,4 @@
-"""BLEU of translations, by where z is from."""
+"""BLEU of translations for three choices of z."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ from textvae.text.fields import SourceField, TargetField
 from textvae.text.tokenizer import decode_rows
 
 LONGEST = 100
-"""Tokens after which a translation ends at the latest."""
+"""The most tokens of a translation."""
 
 
 class Translation(Meter):
-    """BLEU with z the mean of its prior, with z = 0, and with the z of another sentence.
+    """BLEU with the prior mean as z, with z = 0, and with the z of another sentence.
 
-    If the three are alike, z says nothing of the translation. A model without z has one BLEU.
+    If the three are equal, the decoder ignores z. A model without z has one BLEU.
 
     Args:
         num_beams: beams of the search; 1 is greedy.
-        length_penalty: hypotheses are compared by their log-probability over their length to this power.
-        tokenize: how sacreBLEU splits: "13a" European languages, "none" text that is split by blanks already, ...
+        length_penalty: hypotheses are ranked by log-probability divided by their length to this power.
+        tokenize: sacreBLEU's tokenizer: "13a" for European languages, "none" for text already split by blanks, ...
 
     Raises:
         UserError: if sacreBLEU has no such ``tokenize``.
@@ -40,13 +40,13 @@ class Translation(Meter):
     needs = (SourceField, TargetField)
 
     def __init__(self, num_beams: Size = 10, length_penalty: Positive = 1.0, tokenize: str = "13a") -> None:
-        bleu_metric(tokenize)  # before all work
+        bleu_metric(tokenize)  # raises a mistake before any work
         self.num_beams, self.length_penalty, self.tokenize = num_beams, length_penalty, tokenize
         self.setting: Setting | None = None
 
     @classmethod
     def of(cls, setting: Setting) -> Self | None:
-        """For models that translate, on rows that are known."""
+        """For models that translate, if the rows are known and the recipe asks for it."""
         asked = "translation" in setting.options and setting.rows is not None and setting.fields
         if not asked or not hasattr(setting.model, "translate"):
             return None
@@ -55,18 +55,18 @@ class Translation(Meter):
         return meter
 
     def results(self) -> dict[str, tuple[Any, str]]:
-        """Translate the split with each z, and compare with its targets."""
+        """Translate the split with each z, and compare with the targets."""
         assert self.setting is not None
         assert self.setting.rows is not None
         pairs = list(self.setting.rows.select_columns(["source", "target"]))
-        # Those of like length together, as each part is one batch, for one of the processes.
+        # Sorted by length, because each part becomes one batch in one process.
         pairs.sort(key=lambda pair: len(pair["source"]))
         sources, references = ([pair[side] for pair in pairs] for side in ("source", "target"))
-        latents = {"bleu": ("mean", "z the mean of its prior")}
+        latents = {"bleu": ("mean", "z = its prior mean")}
         if self.setting.model.has_latent:
             latents |= {
                 "bleu_zero_z": ("zero", "z = 0"),
-                "bleu_shuffled_z": ("shuffled", "the z of another sentence"),
+                "bleu_shuffled_z": ("shuffled", "z of another sentence"),
             }
         found: dict[str, tuple[Any, str]] = {}
         for name, (latent, how) in latents.items():
@@ -77,7 +77,7 @@ class Translation(Meter):
         return found
 
     def _translations(self, sources: list[str], latent: str) -> list[str]:
-        """A translation of each source, in their order."""
+        """One translation for each source, in order."""
         assert self.setting is not None
         size = self.setting.batch_size
         parts = [sources[start : start + size] for start in range(0, len(sources), size)]
@@ -95,7 +95,7 @@ class Translation(Meter):
         assert self.setting.fields is not None
         model: Any = self.setting.model
         source, target = (self.setting.fields.of_kind(kind) for kind in (SourceField, TargetField))
-        # Not verbose, or the tokenizer would warn of what is longer than the texts of training.
+        # verbose=False silences the warning about texts longer than those of training.
         ids = source.tokenizer(sources, add_special_tokens=False, verbose=False)["input_ids"]
         tensors = source.collate([{"source_ids": sentence} for sentence in ids])
         given = {name: tensor.to(model.device) for name, tensor in tensors.items()}
