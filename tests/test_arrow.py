@@ -14,12 +14,13 @@ support.display support.errors support.options support.randomness support.yaml s
 support.program support.processes support.precision support.finite
 text.clauses text.morphology text.productions text.parser text.grammar
 text.given text.lines text.tables text.reader text.labels text.corpus
-text.tokenizer text.statistics text.blanks text.batches text.chunks text.keywords
-text.fields text.samplers
+text.tokenizer text.statistics text.vocabulary text.blanks text.batches text.chunks text.keywords
+text.fields text.counts text.samplers
 modules.encoders modules.distributions modules.classes modules.posteriors modules.priors modules.decoders
 modules.output_layer modules.attention modules.source_encoders modules.attentive_decoder modules.conditional_latents
+modules.documents
 models.outputs models.configuration models.refinement models.base models.generation models.language models.seq2seq
-models.kinds models.filling models.checkpoint
+models.documents models.kinds models.filling models.checkpoint
 objectives.terms objectives.schedules objectives.rate objectives.elbo
 inference.mode inference.bounds
 evaluation.bleu evaluation.translation evaluation.quantities

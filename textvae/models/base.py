@@ -84,6 +84,14 @@ class VAEModel(PreTrainedModel):
         """
         return Fields.load(cls.field_kinds(config), run)
 
+    def start(self, rows: Any, seed: int) -> None:  # noqa: B027
+        """Make a new model ready for a corpus before it is trained; by default there is nothing to do.
+
+        Args:
+            rows: the prepared train split.
+            seed: of all that is random.
+        """
+
     @property
     def has_latent(self) -> bool:
         """Whether there is a z; without, the likelihood is exact and one draw of nothing gives it."""

@@ -25,6 +25,7 @@ from textvae.support.files import replacing_files_in
 from textvae.support.options import Share, Size, check_fields
 from textvae.text.batches import Batch, padded
 from textvae.text.tokenizer import load_tokenizer, train_tokenizer, train_tokenizers
+from textvae.text.vocabulary import CountOptions
 
 STREAMED = 1_000_000
 """Texts of a stream, which may have no end, from which a tokenizer is learnt."""
@@ -43,6 +44,7 @@ class FieldOptions:
         lower: whether text is lower-cased.
         maximum_length: texts are cut to this many tokens, EOS counted; None: never.
         joint: whether source and target share one vocabulary.
+        counts: which words a model of bags of words counts.
     """
 
     kind: Literal["sentencepiece", "words"] = "sentencepiece"
@@ -53,6 +55,7 @@ class FieldOptions:
     lower: bool = False
     maximum_length: Size | None = None
     joint: bool = True
+    counts: CountOptions = CountOptions()
 
     def __post_init__(self) -> None:
         check_fields(self)
