@@ -39,7 +39,8 @@ training.script training.comparison
 pictures.cloud pictures.figure pictures.scatter pictures.page pictures.document pictures.confusion pictures.strip
 pictures.attention pictures.diversity
 interfaces.batching interfaces.encoding interfaces.interface interfaces.sentence_encoder interfaces.sentence_decoder
-interfaces.latent_walks interfaces.text_vae interfaces.translator interfaces.vectors interfaces.ray
+interfaces.latent_walks interfaces.text_vae interfaces.translator interfaces.documents interfaces.table
+interfaces.vectors interfaces.ray
 interfaces.clustering interfaces.embedder
 commands.arguments commands.printing commands.train commands.evaluate commands.corpora commands.write commands.latent
 commands.encode commands.classify commands.cluster commands.map commands.translate

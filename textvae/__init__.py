@@ -9,9 +9,11 @@ from typing import TYPE_CHECKING, Any
 from textvae.support.errors import UserError
 
 if TYPE_CHECKING:
+    from textvae.interfaces.documents import DocumentVAE
     from textvae.interfaces.embedder import TextVAEEmbedder
     from textvae.interfaces.text_vae import TextVAE
     from textvae.interfaces.translator import Translator
+    from textvae.models.documents import DocumentVAEConfig, DocumentVAEModel
     from textvae.models.language import TextVAEConfig, TextVAEModel
     from textvae.models.seq2seq import Seq2SeqVAEConfig, Seq2SeqVAEModel
     from textvae.text.corpus import load_corpus
@@ -20,6 +22,9 @@ if TYPE_CHECKING:
 __version__ = version("textvae")
 
 __all__ = [
+    "DocumentVAE",
+    "DocumentVAEConfig",
+    "DocumentVAEModel",
     "Seq2SeqVAEConfig",
     "Seq2SeqVAEModel",
     "TextVAE",
@@ -35,6 +40,9 @@ __all__ = [
 ]
 
 _HOMES = {
+    "DocumentVAE": "textvae.interfaces.documents",
+    "DocumentVAEConfig": "textvae.models.documents",
+    "DocumentVAEModel": "textvae.models.documents",
     "Seq2SeqVAEConfig": "textvae.models.seq2seq",
     "Seq2SeqVAEModel": "textvae.models.seq2seq",
     "TextVAE": "textvae.interfaces.text_vae",
@@ -50,6 +58,7 @@ _HOMES = {
 # After `import textvae`, AutoModel knows the models, which takes importing them. Only the command `textvae` does
 # without: it imports what a command needs, and its --help should not wait seconds for torch.
 if Path(sys.argv[0] if sys.argv else "").name != "textvae":
+    import_module("textvae.models.documents")
     import_module("textvae.models.language")
     import_module("textvae.models.seq2seq")
 

@@ -8,7 +8,8 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from textvae.interfaces.text_vae import TextVAE
+from textvae.interfaces.sentence_decoder import SentenceDecoder
+from textvae.interfaces.sentence_encoder import SentenceEncoder
 from textvae.latent_space import clusters as latent
 from textvae.latent_space.clusters import Clusters, fit_clusters
 from textvae.modules.priors import MixturePrior
@@ -32,14 +33,14 @@ class TextCluster:
         size: number of texts in it.
         words: its most characteristic ones (`characteristic_words`).
         nearest: the texts of it that are nearest to the centre, the nearest first.
-        centre: the sentence decoded from the centre.
+        centre: the sentence decoded from the centre; None: the model writes no sentences.
         draws: sentences decoded from draws of the cluster's Gaussian.
     """
 
     size: int
     words: list[str]
     nearest: list[str]
-    centre: str
+    centre: str | None
     draws: list[str]
 
 
@@ -75,7 +76,8 @@ class TextClusters:
         texts = len(self.labels)
         rows = [("words", ", ".join(cluster.words))]
         rows += [("nearest", text) for text in cluster.nearest]
-        rows += [("centre", cluster.centre), *(("draw", text) for text in cluster.draws)]
+        rows += [] if cluster.centre is None else [("centre", cluster.centre)]
+        rows += [("draw", text) for text in cluster.draws]
         return "\n".join(
             [
                 f"cluster {number}: {cluster.size:,} of {texts:,} texts ({cluster.size / texts:.1%})",
@@ -85,10 +87,10 @@ class TextClusters:
 
 
 def cluster_texts(
-    vae: TextVAE,
+    vae: SentenceEncoder,
     texts: Any,
     clusters: int | None = 10,
-    method: Method = "tied-mixture",
+    method: Method | None = None,
     *,
     seed: int = 0,
     words: int = 10,
@@ -100,14 +102,15 @@ def cluster_texts(
 ) -> TextClusters:
     """Clusters of the texts' posterior means, and what they are about.
 
-    Each cluster is described by its most characteristic words, by the texts nearest to its centre, and by sentences
-    that the model decodes, greedily, from the centre and from draws around it.
+    Each cluster is described by its most characteristic words, by the texts nearest to its centre, and, if the model
+    writes text, by sentences that it decodes, greedily, from the centre and from draws around it. Vectors that are
+    compared by direction are scaled to length 1 first.
 
     Args:
         vae: a trained model.
         texts: n of them, in anything that `given.as_list` takes.
         clusters: k; None: chosen by BIC.
-        method: of `find_clusters`.
+        method: of `find_clusters`; None: that which suits the model's vectors, or a tied mixture if k is to be chosen.
         seed: of the fit and the draws.
         words: how many describe a cluster.
         nearest: how many texts describe it; one that occurs several times counts once.
@@ -120,37 +123,51 @@ def cluster_texts(
         UserError: if the model has no latent, or as `find_clusters` says.
 
     Example:
-        >>> vae = TextVAE.from_pretrained("runs/demo")                          # doctest: +SKIP
+        >>> vae = load_encoder("runs/demo")                                     # doctest: +SKIP
         >>> print(cluster_texts(vae, texts, clusters=None).report())            # doctest: +SKIP
     """
     check_seed(seed)
     texts = as_list(texts)  # a Series would be indexed by its own numbers
     shown: dict[str, Any] = {"batch_size": batch_size, "show_progress_bar": show_progress_bar}
-    vectors = np.asarray(vae.encode(texts, **shown))
+    method = method or ("tied-mixture" if clusters is None else vae.clusters_by)
+    # Those of the prior are where the model has them.
+    scaled = vae.by_direction and method != "prior"
+    vectors = np.asarray(vae.encode(texts, normalize_embeddings=scaled, **shown))
     fitted = find_clusters(vae, vectors, clusters, method, seed=seed, show_progress_bar=show_progress_bar)
     probabilities = fitted.probabilities(vectors)
     labels = probabilities.argmax(1)
-    keywords = characteristic_words(texts, labels, words)
-    z = [np.vstack([centre, fitted.draw(c, draws, seed)]) for c, centre in enumerate(fitted.centres)]
-    written = vae.decode(np.concatenate(z), maximum_length=maximum_length, **shown)
+    keywords = characteristic_words(texts, labels, words, vae.word_counter)
+    written = _written(vae, fitted, draws, seed, maximum_length=maximum_length, **shown)
     described = []
     for c, centre in enumerate(fitted.centres):
         members = np.flatnonzero(labels == c)
         order = members[np.linalg.norm(vectors[members] - centre, axis=1).argsort(kind="stable")]
+        sentences = written[c]
         described.append(
             TextCluster(
                 size=len(members),
                 words=keywords.get(c, []),
                 nearest=list(dict.fromkeys(texts[i] for i in order))[:nearest],
-                centre=written[c * (draws + 1)],
-                draws=written[c * (draws + 1) + 1 : (c + 1) * (draws + 1)],
+                centre=sentences[0] if sentences else None,
+                draws=sentences[1:],
             )
         )
     return TextClusters(described, labels, probabilities, fitted)
 
 
+def _written(
+    vae: SentenceEncoder, fitted: Clusters, draws: int, seed: int, **options: Any
+) -> list[list[str]]:
+    """The sentences decoded from each centre and from draws around it; none if the model writes no text."""
+    if not isinstance(vae, SentenceDecoder):
+        return [[] for _ in fitted.centres]
+    z = [np.vstack([centre, fitted.draw(c, draws, seed)]) for c, centre in enumerate(fitted.centres)]
+    written = vae.decode(np.concatenate(z), **options)
+    return [written[start : start + draws + 1] for start in range(0, len(written), draws + 1)]
+
+
 def find_clusters(
-    vae: TextVAE,
+    vae: SentenceEncoder,
     vectors: NDArray[np.floating],
     clusters: int | None = 10,
     method: Method = "tied-mixture",

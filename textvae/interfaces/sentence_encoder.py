@@ -5,13 +5,14 @@ from __future__ import annotations
 import hashlib
 import inspect
 import logging
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from sklearn.feature_extraction.text import CountVectorizer
 from torch import Tensor
 from transformers.tokenization_utils_base import VERY_LARGE_INTEGER
 
@@ -19,6 +20,8 @@ from textvae.inference.mode import evaluating
 from textvae.interfaces.batching import progress
 from textvae.interfaces.encoding import CEILING, FAR, moments
 from textvae.interfaces.interface import Interface
+from textvae.latent_space.clusters import Method
+from textvae.latent_space.neighbours import Metric, nearest
 from textvae.models.checkpoint import silenced
 from textvae.support.errors import UserError
 from textvae.text.given import as_list
@@ -30,8 +33,18 @@ MTEB_TASK = {"task_name", "task_metadata", "hf_split", "hf_subset", "prompt_type
 
 
 class SentenceEncoder(Interface):
-    """A model that encodes sentences: the vector of a sentence is its posterior mean."""
+    """A model that encodes sentences: the vector of a sentence is its posterior mean.
 
+    Attributes:
+        by_direction: whether the vectors are compared by direction, so that those that are clustered or drawn on a map
+            are scaled to length 1 first.
+        clusters_by: the method of `fit_clusters` that suits the vectors.
+        word_counter: counts the words that describe a cluster; None: runs of letters and digits.
+    """
+
+    by_direction: ClassVar[bool] = False
+    clusters_by: ClassVar[Method] = "tied-mixture"
+    word_counter: CountVectorizer | None = None
     _remarked = False
 
     @property
@@ -120,6 +133,40 @@ class SentenceEncoder(Interface):
         """
         return (_unit(embeddings1) * _unit(embeddings2)).sum(1)
 
+    def neighbours(
+        self,
+        queries: str | Sequence[str] | NDArray[np.floating] | Tensor,
+        corpus: Sequence[str] | NDArray[np.floating] | Tensor,
+        k: int | None = None,
+        *,
+        metric: Metric = "cosine",
+        batch_size: int | None = None,
+        show_progress_bar: bool | None = None,
+    ) -> tuple[NDArray[np.intp], NDArray[np.float64]]:
+        """Where in a corpus the k nearest are of each query, nearest first, and their distances; both (m, k).
+
+        Args:
+            queries: m texts, a single one, or vectors (m, Z) of `encode`.
+            corpus: n texts or vectors (n, Z), which may be memory-mapped and larger than memory.
+            k: how many; None: 10, or all of a smaller corpus.
+            metric: of the posterior means.
+            batch_size: sentences at once; None: as many as have 4,096 tokens.
+            show_progress_bar: None: only on a terminal.
+
+        Raises:
+            UserError: if the corpus has fewer than k, or the model has no latent.
+        """
+
+        def vectors(given: Any) -> NDArray[np.floating]:
+            if isinstance(given, Tensor):
+                given = given.cpu().numpy()
+            if isinstance(given, np.ndarray) and given.dtype.kind == "f":
+                return given
+            return self._means(given, batch_size, show_progress_bar).cpu().numpy()
+
+        within = vectors(corpus)
+        return nearest(vectors(queries), within, min(10, len(within)) if k is None else k, metric)
+
     @property
     def mteb_model_meta(self) -> Any:
         """What MTEB files the results of this model under: its name and its fingerprint."""
@@ -133,11 +180,15 @@ class SentenceEncoder(Interface):
         own = inspect.get_annotations(type(self.model.config))
         config = {name: getattr(self.model.config, name) for name in own}
         digest = hashlib.sha256(repr((config, self.maximum_length)).encode())
-        digest.update(self.tokenizer.backend_tokenizer.to_str().encode())
+        digest.update(self._spelling().encode())
         for name, tensor in sorted(self.model.state_dict().items()):
             digest.update(name.encode())
             digest.update(tensor.cpu().reshape(-1).view(torch.uint8).numpy())
         return digest.hexdigest()
+
+    def _spelling(self) -> str:
+        """What the tokenizer consists of."""
+        return self.tokenizer.backend_tokenizer.to_str()
 
     def _means(self, texts: Any, batch_size: int | None, show_progress_bar: bool | None) -> Tensor:
         """The posterior means of the texts in their order, (n, Z) in single precision, on the model's device."""

@@ -23,7 +23,7 @@ from textvae.support.processes import hidden_bar, is_first, shared
 from textvae.text.given import each_text
 
 if TYPE_CHECKING:
-    from textvae.interfaces.text_vae import TextVAE
+    from textvae.interfaces.sentence_encoder import SentenceEncoder
 
 ROWS = 4096
 """Texts that are held, encoded and kept at once; so many are encoded again after a kill."""
@@ -33,7 +33,7 @@ CHARACTERS = 2**26
 
 
 def write_vectors(
-    vae: TextVAE,
+    vae: SentenceEncoder,
     texts: Any,
     path: str | Path,
     *,
@@ -65,7 +65,7 @@ def write_vectors(
 
     Raises:
         UserError: if the file is of no such kind or cannot be written, if the parts are of another model, other options
-            or other texts, or as `TextVAE.encode` says.
+            or other texts, or as `SentenceEncoder.encode` says.
 
     Example:
         >>> vae = TextVAE.from_pretrained("runs/demo")                                # doctest: +SKIP
@@ -125,7 +125,7 @@ def check_target(path: Path, deviations: bool = False) -> None:
 
 
 def tables_of(
-    vae: TextVAE,
+    vae: SentenceEncoder,
     texts: Any,
     *,
     batch_size: int | None = None,
@@ -188,7 +188,7 @@ def _name(part: int) -> str:
 
 
 def _table(
-    vae: TextVAE, texts: list[str], batch_size: int | None, normalize: bool, deviations: bool
+    vae: SentenceEncoder, texts: list[str], batch_size: int | None, normalize: bool, deviations: bool
 ) -> pa.Table:
     """A part: columns text, vector and, if asked for, deviation."""
     means, scales = vae.encode(

@@ -84,7 +84,7 @@ class VAEModel(PreTrainedModel):
         """
         return Fields.load(cls.field_kinds(config), run)
 
-    def start(self, rows: Any, seed: int) -> None:  # noqa: B027
+    def start(self, rows: Any, seed: int) -> None:
         """Make a new model ready for a corpus before it is trained; by default there is nothing to do.
 
         Args:

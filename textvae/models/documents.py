@@ -92,8 +92,8 @@ class DocumentVAEModel(VAEModel):
         x_i ~ softmax(W z + b)               each word by itself
         q(z | x) = N(mean(x), diag(s²))
 
-    Words are weighted, so that the score of a document is that of its weighted bag (`TfIdfWeights`): it tells how well z
-    knows what the document is about, and is a likelihood of its words only with weights of kind counts.
+    Words are weighted, so that the score of a document is that of its weighted bag (`TfIdfWeights`). It tells how well
+    z knows what the document is about, and is a likelihood of its words only with weights of kind counts.
 
     A new model is `start`ed at latent semantic analysis: its posterior means are the vectors of the truncated singular
     value decomposition of the train split's weighted bags.

@@ -55,7 +55,7 @@ class FieldOptions:
     lower: bool = False
     maximum_length: Size | None = None
     joint: bool = True
-    counts: CountOptions = CountOptions()
+    counts: CountOptions = CountOptions()  # noqa: RUF009  (it is frozen)
 
     def __post_init__(self) -> None:
         check_fields(self)

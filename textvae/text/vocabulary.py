@@ -101,9 +101,9 @@ class Vocabulary:
     ) -> Vocabulary:
         """The vocabulary of texts, which are read once.
 
-        A word's share of the documents is exp(H) / n, where H is the entropy of the distribution of its occurrences over
-        the n documents: that of the documents which have it if each has it equally often, and less for a word that a
-        few documents repeat, because such a word is what these documents are about.
+        A word's share of the documents is exp(H) / n, where H is the entropy of the distribution of its occurrences
+        over the n documents. That is the share of documents that have the word if each has it equally often, and less
+        for a word that a few documents repeat, because such a word is what these documents are about.
 
         Args:
             texts: the train split.
