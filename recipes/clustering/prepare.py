@@ -5,7 +5,7 @@ python recipes/clustering/prepare.py 20ng FOLDER        # JSON lines of whole me
 python recipes/clustering/prepare.py yelp FOLDER        # sentences, one a line, in files that end in .0 and .1
 python recipes/clustering/prepare.py r8 FOLDER          # lines of a label, a tabulator and a text
 python recipes/clustering/prepare.py reuters FOLDER     # the SGML files of Reuters-21578: the ten largest topics
-python recipes/clustering/prepare.py searchsnippets FOLDER   # texts and labels of STC2, without splits: train.jsonl alone
+python recipes/clustering/prepare.py searchsnippets FOLDER   # texts and labels of STC2, which has no test split
 """
 
 import argparse

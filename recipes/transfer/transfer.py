@@ -105,7 +105,7 @@ def measured(corpus: str, seed: int, arguments: argparse.Namespace) -> list[Resu
     begin = time.monotonic()
     folder = arguments.output / "runs" / f"{name}-{seed}"
     overrides = [f"training.output_dir={folder}", f"training.seed={seed}", *arguments.overrides]
-    overrides += [f"corpus={json.dumps(section)}"]
+    overrides += [f"corpus.{key}={json.dumps(value)}" for key, value in section.items()]
     run_once(read_recipe(RECIPE, overrides), overwrite=True, quiet=True)
     vae = DocumentVAE.from_pretrained(folder)
     results.cluster("ours", lambda train, test, k, seed: ours(vae, train, test, k, seed), begin)

@@ -39,12 +39,10 @@ class SentenceEncoder(Interface):
         by_direction: whether the vectors are compared by direction, so that those that are clustered or drawn on a map
             are scaled to length 1 first.
         clusters_by: the method of `fit_clusters` that suits the vectors.
-        word_counter: counts the words that describe a cluster; None: runs of letters and digits.
     """
 
     by_direction: ClassVar[bool] = False
     clusters_by: ClassVar[Method] = "tied-mixture"
-    word_counter: CountVectorizer | None = None
     _remarked = False
 
     @property
@@ -52,6 +50,11 @@ class SentenceEncoder(Interface):
         """Tokens of the longest sentences the model was trained on, EOS counted; None if they were never cut."""
         length = self.tokenizer.model_max_length
         return None if length >= VERY_LARGE_INTEGER else length
+
+    @property
+    def word_counter(self) -> CountVectorizer | None:
+        """Counts the words that describe a cluster; None: runs of letters and digits."""
+        return None
 
     def encode(
         self,
