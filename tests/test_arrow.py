@@ -14,12 +14,13 @@ support.display support.errors support.auto_models support.options support.rando
 support.files support.program support.processes support.precision support.finite
 text.clauses text.morphology text.productions text.parser text.grammar
 text.given text.lines text.tables text.reader text.labels text.corpus
-text.tokenizer text.statistics text.blanks text.batches text.chunks text.keywords
-text.fields text.samplers
+text.tokenizer text.statistics text.vocabulary text.blanks text.batches text.chunks text.keywords
+text.fields text.counts text.samplers
 modules.encoders modules.distributions modules.classes modules.posteriors modules.priors modules.decoders
 modules.output_layer modules.attention modules.source_encoders modules.attentive_decoder modules.conditional_latents
+modules.documents
 models.outputs models.configuration models.refinement models.base models.generation models.language models.seq2seq
-models.kinds models.checkpoint
+models.documents models.kinds models.checkpoint
 objectives.terms objectives.schedules objectives.rate objectives.elbo
 inference.mode inference.bounds inference.proposals inference.vocabulary inference.particles inference.filling
 evaluation.bleu evaluation.translation evaluation.quantities
@@ -39,7 +40,8 @@ training.script training.comparison
 pictures.cloud pictures.figure pictures.scatter pictures.page pictures.document pictures.confusion pictures.strip
 pictures.attention pictures.diversity
 interfaces.batching interfaces.encoding interfaces.interface interfaces.sentence_encoder interfaces.sentence_decoder
-interfaces.latent_walks interfaces.text_vae interfaces.translator interfaces.vectors interfaces.ray
+interfaces.latent_walks interfaces.text_vae interfaces.translator interfaces.documents interfaces.table
+interfaces.vectors interfaces.ray
 interfaces.clustering interfaces.embedder
 commands.arguments commands.printing commands.train commands.evaluate commands.corpora commands.write commands.latent
 commands.encode commands.classify commands.cluster commands.map commands.translate

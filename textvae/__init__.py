@@ -7,9 +7,11 @@ from textvae.support.auto_models import register_on_use
 from textvae.support.errors import UserError
 
 if TYPE_CHECKING:
+    from textvae.interfaces.documents import DocumentVAE
     from textvae.interfaces.embedder import TextVAEEmbedder
     from textvae.interfaces.text_vae import TextVAE
     from textvae.interfaces.translator import Translator
+    from textvae.models.documents import DocumentVAEConfig, DocumentVAEModel
     from textvae.models.language import TextVAEConfig, TextVAEModel
     from textvae.models.seq2seq import Seq2SeqVAEConfig, Seq2SeqVAEModel
     from textvae.text.corpus import load_corpus
@@ -19,6 +21,9 @@ if TYPE_CHECKING:
     __version__: str
 
 __all__ = [
+    "DocumentVAE",
+    "DocumentVAEConfig",
+    "DocumentVAEModel",
     "Seq2SeqVAEConfig",
     "Seq2SeqVAEModel",
     "TextVAE",
@@ -34,6 +39,9 @@ __all__ = [
 ]
 
 _HOMES = {
+    "DocumentVAE": "textvae.interfaces.documents",
+    "DocumentVAEConfig": "textvae.models.documents",
+    "DocumentVAEModel": "textvae.models.documents",
     "Seq2SeqVAEConfig": "textvae.models.seq2seq",
     "Seq2SeqVAEModel": "textvae.models.seq2seq",
     "TextVAE": "textvae.interfaces.text_vae",

@@ -3,12 +3,18 @@
 python recipes/clustering/prepare.py agnews FOLDER      # the CSV files of Zhang et al. and their classes.txt
 python recipes/clustering/prepare.py 20ng FOLDER        # JSON lines of whole messages
 python recipes/clustering/prepare.py yelp FOLDER        # one sentence on each line, in files that end in .0 and .1
+python recipes/clustering/prepare.py r8 FOLDER          # lines of a label, a tabulator and a text
+python recipes/clustering/prepare.py reuters FOLDER     # the SGML files of Reuters-21578: the ten largest topics
+python recipes/clustering/prepare.py searchsnippets FOLDER   # texts and labels of STC2, which has no test split
 """
 
 import argparse
 import csv
+import html
 import json
 import random
+import re
+from collections import Counter
 from itertools import islice
 from pathlib import Path
 
@@ -109,7 +115,61 @@ def yelp(folder: Path) -> dict[str, Rows]:
     return {split: list(islice(drawn, size)) for split, size in SIZES.items()}
 
 
-CORPORA = {"agnews": agnews, "20ng": newsgroups, "yelp": yelp}
+def r8(folder: Path) -> dict[str, Rows]:
+    """Lines of a label, a tabulator and a text."""
+    return {split: tabbed(the_file(folder, f"{split}*.txt")) for split in ("train", "test")}
+
+
+def tabbed(file: Path) -> Rows:
+    """The rows of a file with a label and a text in each line."""
+    cells = [line.split("\t", 1) for line in file.read_text(encoding="utf-8").splitlines()]
+    return [{"text": text, "label": label} for label, text in cells]
+
+
+STORY = re.compile(r"<REUTERS (?P<head>[^>]*)>(?P<inside>.*?)</REUTERS>", re.DOTALL)
+TOPICS, TOPIC = re.compile(r"<TOPICS>(.*?)</TOPICS>", re.DOTALL), re.compile(r"<D>(.*?)</D>")
+PARTS = re.compile(r"<(TITLE|BODY)>(.*?)</\1>", re.DOTALL)
+LARGEST = 10
+
+
+def reuters(folder: Path) -> dict[str, Rows]:
+    """The ModApte split of the stories with one topic, of the ten topics that most stories of train have."""
+    rows: dict[str, Rows] = {"train": [], "test": []}
+    for file in sorted(folder.glob("*.sgm")):
+        for story in STORY.finditer(file.read_text(encoding="latin-1")):
+            split = re.search(r'LEWISSPLIT="(\w+)"', story["head"])
+            section = TOPICS.search(story["inside"])
+            topics = TOPIC.findall(section[1]) if section else []
+            text = " ".join(
+                html.unescape(" ".join(part[2] for part in PARTS.finditer(story["inside"]))).split()
+            )
+            if (
+                'TOPICS="YES"' in story["head"]
+                and split
+                and split[1].lower() in rows
+                and len(topics) == 1
+                and text
+            ):
+                rows[split[1].lower()].append({"text": text, "label": topics[0]})
+    largest = {label for label, _ in Counter(row["label"] for row in rows["train"]).most_common(LARGEST)}
+    return {split: [row for row in found if row["label"] in largest] for split, found in rows.items()}
+
+
+def searchsnippets(folder: Path) -> dict[str, Rows]:
+    """Texts and labels, line by line."""
+    texts = the_file(folder, "SearchSnippets.txt").read_text(encoding="utf-8-sig").splitlines()
+    labels = the_file(folder, "SearchSnippets_gnd.txt").read_text(encoding="utf-8-sig").split()
+    return {"train": [{"text": text, "label": label} for text, label in zip(texts, labels, strict=True)]}
+
+
+CORPORA = {
+    "agnews": agnews,
+    "20ng": newsgroups,
+    "yelp": yelp,
+    "r8": r8,
+    "reuters": reuters,
+    "searchsnippets": searchsnippets,
+}
 """The function that makes the splits, for each corpus."""
 
 

@@ -133,5 +133,5 @@ def test_the_report_has_a_paragraph_for_each_cluster(vae):
 
 
 def test_the_command_has_the_methods():
-    methods = get_args(get_type_hints(command)["method"])
+    methods = get_args(get_args(get_type_hints(command)["method"])[0])
     assert methods == (*get_args(clustering.latent.Method), "prior")

@@ -15,6 +15,7 @@ from textvae.support.seeds import check_seed
 from textvae.text.lines import lines_of as lines_of
 
 if TYPE_CHECKING:
+    from textvae.interfaces.sentence_encoder import SentenceEncoder
     from textvae.interfaces.text_vae import TextVAE
     from textvae.training.recipe import Recipe
 
@@ -77,6 +78,13 @@ def load(run: str) -> TextVAE:
     from textvae.interfaces.text_vae import TextVAE
 
     return TextVAE.from_pretrained(run)
+
+
+def load_encoder(run: str) -> SentenceEncoder:
+    """The model of a run, of any kind that encodes texts, and what makes words of them."""
+    from textvae.interfaces.table import load_encoder
+
+    return load_encoder(run)
 
 
 def hide_bars(context: typer.Context) -> None:

@@ -14,7 +14,7 @@ from textvae.commands.arguments import (
     Run,
     check_pictures,
     hide_bars,
-    load,
+    load_encoder,
     output_option,
     seed_option,
 )
@@ -40,12 +40,14 @@ def cluster(
     file: Corpus,
     clusters: Annotated[str, typer.Option(help="How many, or auto: chosen by BIC.")] = "10",
     method: Annotated[
-        Literal["mixture", "tied-mixture", "diagonal-mixture", "k-means", "mini-batch-k-means", "prior"],
+        Literal["mixture", "tied-mixture", "diagonal-mixture", "k-means", "mini-batch-k-means", "prior"]
+        | None,
         typer.Option(
             help="A Gaussian mixture, with full, tied or diagonal covariances; k-means, for large files; or the "
-            "components of the model's own prior, if that is a mixture."
+            "components of the model's own prior, if that is a mixture. Left out: k-means on the directions of "
+            "documents' vectors, a tied mixture of others."
         ),
-    ] = "tied-mixture",
+    ] = None,
     output: Annotated[
         Path | None,
         output_option(
@@ -93,7 +95,7 @@ def cluster(
         from textvae.pictures.cloud import classes_of
 
         classes_of(kinds)  # a picture does not hold too many
-    vae = load(run)
+    vae = load_encoder(run)
     from textvae.interfaces.clustering import cluster_texts
 
     found = cluster_texts(

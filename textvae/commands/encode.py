@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from textvae.commands.arguments import BatchSize, Run, hide_bars, lines_of, load, output_option
+from textvae.commands.arguments import BatchSize, Run, hide_bars, lines_of, load_encoder, output_option
 from textvae.commands.printing import print_json
 from textvae.support.errors import UserError
 from textvae.support.program import advise
@@ -68,9 +68,9 @@ def encode(
     options: dict[str, Any] = {"batch_size": batch_size, "normalize": normalize, "deviations": deviations}
     if output:
         advise("run the same command again, which goes on behind the texts that are done")
-        write_vectors(load(run), texts, output, **options, **context.obj)
+        write_vectors(load_encoder(run), texts, output, **options, **context.obj)
     else:
-        for table in tables_of(load(run), texts, **options):
+        for table in tables_of(load_encoder(run), texts, **options):
             _print(table, as_json)
     leave()
 

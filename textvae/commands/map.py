@@ -14,7 +14,7 @@ from textvae.commands.arguments import (
     Run,
     check_pictures,
     hide_bars,
-    load,
+    load_encoder,
     output_option,
     seed_option,
 )
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from textvae.interfaces.text_vae import TextVAE
+    from textvae.interfaces.sentence_encoder import SentenceEncoder
 
 CLUSTERS, WORDS = 10, 3
 """How many, and how many characteristic words are the name of each."""
@@ -85,14 +85,16 @@ def map_corpus(
     if labelled:
         called = dict(enumerate(rows.features["label"].names))
         names, numbers = classes_of([called.get(number) for number in rows["label"][:]])
-    vae = load(run)
+    vae = load_encoder(run)
     import numpy as np
 
     from textvae.pictures.page import write_page
     from textvae.pictures.scatter import draw_map
 
     texts = rows["text"][:]
-    vectors = np.asarray(vae.encode(texts, batch_size=batch_size, **context.obj))
+    vectors = np.asarray(
+        vae.encode(texts, batch_size=batch_size, normalize_embeddings=vae.by_direction, **context.obj)
+    )
     if not labelled:
         names, numbers = _clusters(vae, texts, vectors, clusters, seed, **context.obj)
     points = project(vectors, method, seed)
@@ -123,7 +125,7 @@ def _drawn(total: int, limit: int, seed: int) -> list[int]:
 
 
 def _clusters(
-    vae: TextVAE,
+    vae: SentenceEncoder,
     texts: list[str],
     vectors: NDArray[np.floating],
     clusters: int | None,
@@ -137,8 +139,8 @@ def _clusters(
     if clusters is None and len(texts) < FEWEST:
         return (), [-1] * len(texts)
     k = clusters or CLUSTERS
-    found = find_clusters(vae, vectors, k, seed=seed, show_progress_bar=show_progress_bar)
+    found = find_clusters(vae, vectors, k, vae.clusters_by, seed=seed, show_progress_bar=show_progress_bar)
     numbers = found.predict(vectors).tolist()
-    words = characteristic_words(texts, numbers, WORDS)
+    words = characteristic_words(texts, numbers, WORDS, vae.word_counter)
     names = (cluster_name(number, words.get(number, [])) for number in range(k))
     return tuple(names), numbers

@@ -8,7 +8,8 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from textvae.interfaces.text_vae import TextVAE
+from textvae.interfaces.sentence_decoder import SentenceDecoder
+from textvae.interfaces.sentence_encoder import SentenceEncoder
 from textvae.latent_space import clusters as latent
 from textvae.latent_space.clusters import Clusters, fit_clusters
 from textvae.modules.priors import MixturePrior
@@ -32,14 +33,14 @@ class TextCluster:
         size: number of texts in the cluster.
         words: the most characteristic words (`characteristic_words`).
         nearest: the texts of the cluster that are nearest to the centre, nearest first.
-        centre: the sentence decoded from the centre.
+        centre: the sentence decoded from the centre; None if the model writes no sentences.
         draws: sentences decoded from samples of the cluster's Gaussian.
     """
 
     size: int
     words: list[str]
     nearest: list[str]
-    centre: str
+    centre: str | None
     draws: list[str]
 
 
@@ -75,7 +76,8 @@ class TextClusters:
         texts = len(self.labels)
         rows = [("words", ", ".join(cluster.words))]
         rows += [("nearest", text) for text in cluster.nearest]
-        rows += [("centre", cluster.centre), *(("draw", text) for text in cluster.draws)]
+        rows += [] if cluster.centre is None else [("centre", cluster.centre)]
+        rows += [("draw", text) for text in cluster.draws]
         return "\n".join(
             [
                 f"cluster {number}: {cluster.size:,} of {texts:,} texts ({cluster.size / texts:.1%})",
@@ -85,10 +87,10 @@ class TextClusters:
 
 
 def cluster_texts(
-    vae: TextVAE,
+    vae: SentenceEncoder,
     texts: Any,
     clusters: int | None = 10,
-    method: Method = "tied-mixture",
+    method: Method | None = None,
     *,
     seed: int = 0,
     words: int = 10,
@@ -100,14 +102,16 @@ def cluster_texts(
 ) -> TextClusters:
     """Cluster the posterior means of texts, and describe each cluster.
 
-    The description of a cluster has its most characteristic words, the texts nearest to its centre, and sentences
-    that the model decodes greedily from the centre and from samples of the cluster's Gaussian.
+    The description of a cluster has its most characteristic words, the texts nearest to its centre and, if the model
+    writes text, sentences decoded greedily from the centre and from samples of the cluster's Gaussian. If the model
+    compares vectors by direction, they are scaled to length 1 first.
 
     Args:
         vae: a trained model.
         texts: n texts, in any form that `given.as_list` takes.
         clusters: k, the number of clusters; None: choose it by BIC.
-        method: the method of `find_clusters`.
+        method: the method of `find_clusters`; None: the one that suits the model's vectors, or a tied mixture if k is
+            to be chosen.
         seed: seed of the fit and the samples.
         words: number of words for each cluster.
         nearest: number of nearest texts for each cluster; duplicates count once.
@@ -120,24 +124,27 @@ def cluster_texts(
         UserError: if the model has no latent code; see also `find_clusters`.
 
     Example:
-        >>> vae = TextVAE.from_pretrained("runs/demo")                          # doctest: +SKIP
+        >>> vae = load_encoder("runs/demo")                                     # doctest: +SKIP
         >>> print(cluster_texts(vae, texts, clusters=None).report())            # doctest: +SKIP
     """
     check_seed(seed)
     texts = as_list(texts)  # so that a Series is indexed by position
     shown: dict[str, Any] = {"batch_size": batch_size, "show_progress_bar": show_progress_bar}
-    vectors = np.asarray(vae.encode(texts, **shown))
+    method = method or ("tied-mixture" if clusters is None else vae.clusters_by)
+    # The components of the prior are in the model's own scale.
+    scaled = vae.by_direction and method != "prior"
+    vectors = np.asarray(vae.encode(texts, normalize_embeddings=scaled, **shown))
     fitted = find_clusters(vae, vectors, clusters, method, seed=seed, show_progress_bar=show_progress_bar)
     probabilities = fitted.probabilities(vectors)
     labels = probabilities.argmax(1)
-    keywords = characteristic_words(texts, labels, words)
+    keywords = characteristic_words(texts, labels, words, vae.word_counter)
     examples = _nearest_texts(texts, vectors, labels, fitted.centres, nearest)
-    z = [np.vstack([centre, fitted.draw(c, draws, seed)]) for c, centre in enumerate(fitted.centres)]
-    decoded = vae.decode(np.concatenate(z), maximum_length=maximum_length, **shown)
-    sentences = [decoded[start : start + draws + 1] for start in range(0, len(decoded), draws + 1)]
+    sentences = _written(vae, fitted, draws, seed, maximum_length=maximum_length, **shown)
     described = [
-        TextCluster(int((labels == c).sum()), keywords.get(c, []), examples[c], centre=centre, draws=drawn)
-        for c, (centre, *drawn) in enumerate(sentences)
+        TextCluster(
+            int((labels == c).sum()), keywords.get(c, []), examples[c], own[0] if own else None, own[1:]
+        )
+        for c, own in enumerate(sentences)
     ]
     return TextClusters(described, labels, probabilities, fitted)
 
@@ -158,8 +165,19 @@ def _nearest_texts(
     return found
 
 
+def _written(
+    vae: SentenceEncoder, fitted: Clusters, draws: int, seed: int, **options: Any
+) -> list[list[str]]:
+    """For each cluster, the sentences decoded from its centre and from samples; none if the model writes no text."""
+    if not isinstance(vae, SentenceDecoder):
+        return [[] for _ in fitted.centres]
+    z = [np.vstack([centre, fitted.draw(c, draws, seed)]) for c, centre in enumerate(fitted.centres)]
+    written = vae.decode(np.concatenate(z), **options)
+    return [written[start : start + draws + 1] for start in range(0, len(written), draws + 1)]
+
+
 def find_clusters(
-    vae: TextVAE,
+    vae: SentenceEncoder,
     vectors: NDArray[np.floating],
     clusters: int | None = 10,
     method: Method = "tied-mixture",

@@ -45,7 +45,7 @@ class Interface:
     kind: ClassVar[type[VAEModel]]
     field_kinds: ClassVar[Sequence[Any]] = (TextField,)
 
-    def __init__(self, model: Any, *tokenizers: PreTrainedTokenizerBase) -> None:
+    def __init__(self, model: Any, *tokenizers: Any) -> None:
         fields = zip(self.field_kinds, tokenizers, strict=True)
         self.model, self.fields = model, Fields(kind.of(tokenizer) for kind, tokenizer in fields)
         for name, size in self.fields.sizes().items():

@@ -1,18 +1,15 @@
-"""Explore the latent space around sentences: interpolation, analogies, traversals, nearest neighbours."""
+"""Explore the latent space around sentences: interpolation, analogies, traversals."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any, Literal
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from textvae.interfaces.sentence_decoder import SentenceDecoder
 from textvae.interfaces.sentence_encoder import SentenceEncoder
-from textvae.latent_space.neighbours import Metric, nearest
 from textvae.latent_space.paths import PATHS, analogy, traversal
 from textvae.support.errors import UserError
 
@@ -93,40 +90,3 @@ class LatentWalks(SentenceEncoder, SentenceDecoder):
             mean, deviation = prior.mean.cpu(), prior.stddev.cpu()
         path = traversal(((z - mean) / deviation)[0], dimension, np.linspace(-reach, reach, steps))
         return self.decode(mean + deviation * torch.from_numpy(path), **options)
-
-    def neighbours(
-        self,
-        queries: str | Sequence[str] | NDArray[np.floating] | Tensor,
-        corpus: Sequence[str] | NDArray[np.floating] | Tensor,
-        k: int | None = None,
-        *,
-        metric: Metric = "cosine",
-        batch_size: int | None = None,
-        show_progress_bar: bool | None = None,
-    ) -> tuple[NDArray[np.intp], NDArray[np.float64]]:
-        """The indices in the corpus of the k nearest neighbours of each query, nearest first, and the distances.
-
-        Args:
-            queries: m texts, a single text, or vectors (m, Z) from `encode`.
-            corpus: n texts, or vectors (n, Z), which may be memory-mapped and larger than memory.
-            k: number of neighbours; None: 10, or all if the corpus is smaller.
-            metric: the distance between posterior means.
-            batch_size: sentences at once; None: as many as make 4,096 tokens.
-            show_progress_bar: None: only on a terminal.
-
-        Returns:
-            Indices and distances, each (m, k).
-
-        Raises:
-            UserError: if the corpus has fewer than k members, or the model has no latent code.
-        """
-
-        def vectors(given: Any) -> NDArray[np.floating]:
-            if isinstance(given, Tensor):
-                given = given.cpu().numpy()
-            if isinstance(given, np.ndarray) and given.dtype.kind == "f":
-                return given
-            return self._means(given, batch_size, show_progress_bar).cpu().numpy()
-
-        within = vectors(corpus)
-        return nearest(vectors(queries), within, min(10, len(within)) if k is None else k, metric)

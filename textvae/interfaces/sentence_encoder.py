@@ -5,13 +5,14 @@ from __future__ import annotations
 import hashlib
 import inspect
 import logging
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from sklearn.feature_extraction.text import CountVectorizer
 from torch import Tensor
 from transformers.tokenization_utils_base import VERY_LARGE_INTEGER
 
@@ -19,6 +20,8 @@ from textvae.inference.mode import evaluating
 from textvae.interfaces.batching import progress
 from textvae.interfaces.encoding import CEILING, FAR, moments
 from textvae.interfaces.interface import Interface
+from textvae.latent_space.clusters import Method
+from textvae.latent_space.neighbours import Metric, nearest
 from textvae.models.checkpoint import silenced
 from textvae.support.errors import UserError
 from textvae.text.given import as_list
@@ -30,8 +33,15 @@ MTEB_TASK = {"task_name", "task_metadata", "hf_split", "hf_subset", "prompt_type
 
 
 class SentenceEncoder(Interface):
-    """A model that encodes sentences: the vector of a sentence is its posterior mean."""
+    """A model that encodes sentences: the vector of a sentence is its posterior mean.
 
+    Attributes:
+        by_direction: whether vectors are compared by direction; clusters and maps then scale them to length 1 first.
+        clusters_by: the method of `fit_clusters` that suits the vectors.
+    """
+
+    by_direction: ClassVar[bool] = False
+    clusters_by: ClassVar[Method] = "tied-mixture"
     _remarked = False
 
     @property
@@ -39,6 +49,11 @@ class SentenceEncoder(Interface):
         """Length in tokens, EOS included, to which training cut its sentences; None if it cut none."""
         length = self.tokenizer.model_max_length
         return None if length >= VERY_LARGE_INTEGER else length
+
+    @property
+    def word_counter(self) -> CountVectorizer | None:
+        """Counts the words that describe a cluster; None: runs of letters and digits."""
+        return None
 
     def encode(
         self,
@@ -120,6 +135,43 @@ class SentenceEncoder(Interface):
         """
         return (_unit(embeddings1) * _unit(embeddings2)).sum(1)
 
+    def neighbours(
+        self,
+        queries: str | Sequence[str] | NDArray[np.floating] | Tensor,
+        corpus: Sequence[str] | NDArray[np.floating] | Tensor,
+        k: int | None = None,
+        *,
+        metric: Metric = "cosine",
+        batch_size: int | None = None,
+        show_progress_bar: bool | None = None,
+    ) -> tuple[NDArray[np.intp], NDArray[np.float64]]:
+        """The indices in the corpus of the k nearest neighbours of each query, nearest first, and the distances.
+
+        Args:
+            queries: m texts, a single text, or vectors (m, Z) from `encode`.
+            corpus: n texts, or vectors (n, Z), which may be memory-mapped and larger than memory.
+            k: number of neighbours; None: 10, or all if the corpus is smaller.
+            metric: the distance between posterior means.
+            batch_size: sentences at once; None: as many as make 4,096 tokens.
+            show_progress_bar: None: only on a terminal.
+
+        Returns:
+            Indices and distances, each (m, k).
+
+        Raises:
+            UserError: if the corpus has fewer than k members, or the model has no latent code.
+        """
+
+        def vectors(given: Any) -> NDArray[np.floating]:
+            if isinstance(given, Tensor):
+                given = given.cpu().numpy()
+            if isinstance(given, np.ndarray) and given.dtype.kind == "f":
+                return given
+            return self._means(given, batch_size, show_progress_bar).cpu().numpy()
+
+        within = vectors(corpus)
+        return nearest(vectors(queries), within, min(10, len(within)) if k is None else k, metric)
+
     @property
     def mteb_model_meta(self) -> Any:
         """The name and the fingerprint under which MTEB stores this model's results."""
@@ -133,11 +185,15 @@ class SentenceEncoder(Interface):
         own = inspect.get_annotations(type(self.model.config))
         config = {name: getattr(self.model.config, name) for name in own}
         digest = hashlib.sha256(repr((config, self.maximum_length)).encode())
-        digest.update(self.tokenizer.backend_tokenizer.to_str().encode())
+        digest.update(self._spelling().encode())
         for name, tensor in sorted(self.model.state_dict().items()):
             digest.update(name.encode())
             digest.update(tensor.cpu().reshape(-1).view(torch.uint8).numpy())
         return digest.hexdigest()
+
+    def _spelling(self) -> str:
+        """What the tokenizer consists of."""
+        return self.tokenizer.backend_tokenizer.to_str()
 
     def _means(self, texts: Any, batch_size: int | None, show_progress_bar: bool | None) -> Tensor:
         """The posterior means of the texts in order, (n, Z), float32 on the model's device."""

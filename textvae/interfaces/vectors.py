@@ -23,7 +23,7 @@ from textvae.support.processes import hidden_bar, is_first, shared
 from textvae.text.given import each_text
 
 if TYPE_CHECKING:
-    from textvae.interfaces.text_vae import TextVAE
+    from textvae.interfaces.sentence_encoder import SentenceEncoder
 
 ROWS = 4096
 """Maximum texts of a part. After an interruption at most one part is encoded again."""
@@ -33,7 +33,7 @@ CHARACTERS = 2**26
 
 
 def write_vectors(
-    vae: TextVAE,
+    vae: SentenceEncoder,
     texts: Any,
     path: str | Path,
     *,
@@ -64,7 +64,7 @@ def write_vectors(
 
     Raises:
         UserError: if the file is neither .npy nor .parquet or cannot be written, or if existing parts belong to another
-            model, other options or other texts; see also `TextVAE.encode`.
+            model, other options or other texts; see also `SentenceEncoder.encode`.
 
     Example:
         >>> vae = TextVAE.from_pretrained("runs/demo")                                # doctest: +SKIP
@@ -98,7 +98,7 @@ def check_target(path: Path, deviations: bool = False) -> None:
 
 
 def tables_of(
-    vae: TextVAE,
+    vae: SentenceEncoder,
     texts: Any,
     *,
     batch_size: int | None = None,
@@ -129,7 +129,7 @@ MANIFEST = "manifest.json"
 
 
 def _encode_parts(
-    vae: TextVAE, texts: Any, folder: Path, options: dict[str, Any], show_progress_bar: bool | None
+    vae: SentenceEncoder, texts: Any, folder: Path, options: dict[str, Any], show_progress_bar: bool | None
 ) -> _Parts:
     """Write the parts that are missing in the folder; returns all parts.
 
@@ -156,7 +156,7 @@ def _encode_parts(
 
 
 def _write_part(
-    vae: TextVAE, folder: Path, options: dict[str, Any], done: int, numbered: tuple[int, list[str]]
+    vae: SentenceEncoder, folder: Path, options: dict[str, Any], done: int, numbered: tuple[int, list[str]]
 ) -> tuple[str, int]:
     """Write a part unless it is among the first ``done``; returns the digest and the number of its texts."""
     number, texts = numbered
@@ -199,7 +199,7 @@ def _name(part: int) -> str:
 
 
 def _table(
-    vae: TextVAE, texts: list[str], batch_size: int | None, normalize: bool, deviations: bool
+    vae: SentenceEncoder, texts: list[str], batch_size: int | None, normalize: bool, deviations: bool
 ) -> pa.Table:
     """A table with the columns text, vector and, if ``deviations`` is set, deviation."""
     means, scales = vae.encode(

@@ -86,6 +86,14 @@ class VAEModel(PreTrainedModel):
         """
         return Fields.load(cls.field_kinds(config), run)
 
+    def start(self, rows: Any, seed: int) -> None:
+        """Make a new model ready for a corpus before it is trained; by default there is nothing to do.
+
+        Args:
+            rows: the prepared train split.
+            seed: of all that is random.
+        """
+
     @property
     def has_latent(self) -> bool:
         """Whether the model has a z. If not, z is empty, and the score of one draw is the exact log-likelihood."""

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from textvae.models.base import VAEModel
+from textvae.models.documents import DocumentVAEModel
 from textvae.models.language import TextVAEModel
 from textvae.models.seq2seq import Seq2SeqVAEModel
 
 KINDS: dict[str, type[VAEModel]] = {
     "language": TextVAEModel,
     "seq2seq": Seq2SeqVAEModel,
+    "documents": DocumentVAEModel,
 }
 """The models by their name in a recipe (``model.kind``). The first is the default."""
 

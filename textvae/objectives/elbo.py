@@ -30,11 +30,11 @@ class ELBO:
                - a mean_(x with label y) log q(y | x)
 
     At beta = 1, without free bits, bag of words and labels, it is ``neg_elbo``, the bound that evaluation reports. With
-    a mixture prior the KL of training is VaDE's upper bound (`DiagonalGaussianMixture`), and so are the rate that a target
-    rate holds and the KL in the training log; evaluation reports a Monte Carlo estimate of the KL itself. With classes it
-    is the loss of M2 (Kingma et al. 2014), whose latent is (y, z). The KL of y always has weight 1: it is log C nats if y
-    is known, otherwise KL(q(y | x) ‖ p(y)). Beta, free bits and target rate apply to the KL of z alone. Hence, if beta is
-    above 1, information is cheaper in y than in z.
+    a mixture prior the KL of training is VaDE's upper bound (`DiagonalGaussianMixture`), and so are the rate that a
+    target rate holds and the KL in the training log; evaluation reports a Monte Carlo estimate of the KL itself. With
+    classes it is the loss of M2 (Kingma et al. 2014), whose latent is (y, z). The KL of y always has weight 1: it is
+    log C nats if y is known, otherwise KL(q(y | x) ‖ p(y)). Beta, free bits and target rate apply to the KL of z alone.
+    Hence, if beta is above 1, information is cheaper in y than in z.
 
     Attributes:
         kl_weight: beta, a function of the step; unused with a target rate.

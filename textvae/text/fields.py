@@ -34,6 +34,7 @@ from textvae.text.tokenizer import (
     train_tokenizer,
     train_tokenizers,
 )
+from textvae.text.vocabulary import CountOptions
 
 STREAMED = 1_000_000
 """Texts of a stream, which may have no end, from which a tokenizer is learnt."""
@@ -58,6 +59,7 @@ class FieldOptions:
         lower: whether text is lower-cased.
         maximum_length: texts are cut to this many tokens, EOS counted; None: never.
         joint: whether source and target share one vocabulary.
+        counts: which words a model of bags of words counts.
     """
 
     kind: Literal["sentencepiece", "words"] = "sentencepiece"
@@ -68,6 +70,7 @@ class FieldOptions:
     lower: bool = False
     maximum_length: Length | None = None
     joint: bool = True
+    counts: CountOptions = CountOptions()  # noqa: RUF009  (it is frozen)
 
     def __post_init__(self) -> None:
         check_fields(self)

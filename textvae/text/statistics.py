@@ -173,7 +173,7 @@ class Statistics:
     @property
     def has_blanks(self) -> bool:
         """Whether blanks divide the words, by the language's custom or because a tokenizer has put them there."""
-        return _blanks_divide(self.unspaced, self.blanks, self.words.total / self.characters.total)
+        return blanks_divide(self.unspaced, self.blanks, self.words.total / self.characters.total)
 
     def tokens(self, kind: str, vocabulary_size: int) -> TokenLengths:
         """The lengths of the texts in tokens, for a tokenizer of this kind and size."""
@@ -231,7 +231,7 @@ def statistics_of(texts: Iterable[str] | Dataset, *, sample: int = SAMPLE, seed:
     split = [text.split() for text in chosen]
     lengths = Lengths.of(map(len, split)), Lengths.of(map(len, chosen))
     blanks = sum(len(text) > 1 for text in split) / len(split)
-    pairs = not _blanks_divide(unspaced, blanks, lengths[0].total / lengths[1].total)
+    pairs = not blanks_divide(unspaced, blanks, lengths[0].total / lengths[1].total)
     units = [_units(text, pairs) for text in chosen]
     words = Counter(word for text in split for word in text)
     most_pieces, compression = _trial(chosen)
@@ -286,7 +286,7 @@ def _at_most(texts: Sequence[str], characters: int) -> list[str]:
     return list(texts[: max(1, int(np.searchsorted(ends, characters, side="right")))])
 
 
-def _blanks_divide(unspaced: float, blanks: float, words: float) -> bool:
+def blanks_divide(unspaced: float, blanks: float, words: float) -> bool:
     """Whether blanks divide words: not if the script has none, unless a tokenizer has put many into most texts.
 
     Args:

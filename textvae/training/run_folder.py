@@ -19,6 +19,7 @@ from textvae.support.errors import UserError
 from textvae.support.files import PARTIAL_FOLDER, replacing
 from textvae.text.corpus import load_corpus
 from textvae.text.fields import SourceField
+from textvae.text.vocabulary import FILE as VOCABULARY
 from textvae.training.record import Corpus, Record, differences, digests, flat
 
 SOURCE = SourceField.folder
@@ -29,7 +30,7 @@ Names = Mapping[str, Any]
 
 # Files left behind if a process is killed in `replacing_files_in`.
 LEFT: Names = {PARTIAL_FOLDER.pattern: {".+": None}}
-TOKENIZER: Names = {r"tokenizer(_config)?\.json": None}
+TOKENIZER: Names = {r"tokenizer(_config)?\.json": None, re.escape(VOCABULARY): None}
 MODEL: Names = {r"(generation_)?config\.json": None, r"model\.safetensors": None}
 CHECKPOINT: Names = {
     **MODEL,

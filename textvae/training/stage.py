@@ -70,6 +70,8 @@ def trained(
     set_seed(arguments.seed)
     model = build_model(recipe, fields)
     _check_refinement(model, recipe, fields, tokens["train"])
+    if checkpoint is None and not recipe.model.start_from:
+        model.start(tokens["train"], arguments.seed)
     if start:
         _take_over(model, start.model, recipe, fields, tokens["train"])
     trainer = TextVAETrainer(

@@ -1,0 +1,165 @@
+"""`DocumentVAE`: a VAE of bags of words and its vocabulary, for people with documents."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from sklearn.feature_extraction.text import CountVectorizer
+from torch import Tensor
+
+from textvae.inference.mode import evaluating
+from textvae.interfaces.sentence_encoder import SentenceEncoder
+from textvae.models.documents import DocumentVAEModel
+from textvae.support.errors import UserError
+from textvae.text.counts import CountsField
+from textvae.text.given import as_list
+from textvae.text.vocabulary import Vocabulary
+
+logger = logging.getLogger(__name__)
+
+DOCUMENTS = 512
+"""Documents that are read at once where no batch size is given."""
+
+BAGS = 8192
+"""Documents times draws that are scored at once where no batch size is given."""
+
+
+class DocumentVAE(SentenceEncoder):
+    """A `DocumentVAEModel` and its vocabulary: encode, compare, score documents, and say which words a vector means.
+
+    Documents are read whole. Their vectors are compared by direction: topics differ in it, while the length of a vector
+    tells how much of the document is about its topic.
+
+    Args:
+        model: on any device.
+        vocabulary: the one that it was trained with.
+
+    Raises:
+        UserError: if the vocabulary has another size than the model's.
+
+    Example:
+        >>> vae = DocumentVAE.from_pretrained("runs/documents")                       # doctest: +SKIP
+        >>> vae.words(vae.encode("the central bank cut its rates"))                   # doctest: +SKIP
+    """
+
+    kind = DocumentVAEModel
+    field_kinds = (CountsField,)
+    by_direction = True
+    clusters_by = "k-means"
+
+    def __init__(self, model: DocumentVAEModel, vocabulary: Vocabulary) -> None:
+        super().__init__(model, vocabulary)
+
+    @property
+    def vocabulary(self) -> Vocabulary:
+        """The words that the model knows."""
+        return self.fields.of_kind(CountsField).tokenizer
+
+    @property
+    def maximum_length(self) -> None:
+        """None, as documents are never cut."""
+        return None
+
+    @property
+    def word_counter(self) -> CountVectorizer:
+        """What counts the words that the model knows."""
+        return self.vocabulary.vectorizer()
+
+    def words(self, z: NDArray[np.floating] | Tensor, n: int = 10) -> list[list[str]]:
+        """The n words that say most about each vector, the first the most.
+
+        Those are the words with the largest
+
+            p(w | z) log (p(w | z) / p(w | 0))
+
+        whose sum over all words is KL(p(w | z) ‖ p(w | 0)); 0 is the mean of the prior.
+
+        Args:
+            z: (m, Z) as `encode` gives them, or (Z,) for one.
+            n: how many words.
+
+        Raises:
+            UserError: if the vectors are not of the model's size.
+        """
+        given = z if isinstance(z, Tensor) else torch.from_numpy(np.array(z))
+        vectors = torch.atleast_2d(given).to(self.model.device, self.model.dtype)
+        size = self.model.config.latent_size
+        if vectors.ndim != 2 or vectors.shape[1] != size:
+            raise UserError(f"expected vectors (m, {size}), got {tuple(given.shape)}: take them from encode")
+        with evaluating(self.model):
+            known, usual = (
+                self.model.decoder.logits(part).log_softmax(-1)
+                for part in (vectors, torch.zeros_like(vectors[:1]))
+            )
+            said = known.exp() * (known - usual)
+            best = said.topk(min(n, said.shape[1])).indices.tolist()
+        names = self.vocabulary.words
+        return [[names[place] for place in row] for row in best]
+
+    def log_likelihood(
+        self,
+        texts: Any,
+        samples: int = 100,
+        *,
+        seed: int = 0,
+        batch_size: int | None = None,
+        show_progress_bar: bool | None = None,
+    ) -> NDArray[np.float64]:
+        """The importance-weighted lower bound on the log-likelihood of each document's bag in nats, (n,).
+
+        It is that of the weighted bag (`TfIdfWeights`), and of the words themselves only if the model's weights are of
+        kind counts.
+
+        Args:
+            texts: n of them in anything that `given.as_list` takes, or a single one.
+            samples: K.
+            seed: of the draws from the posteriors.
+            batch_size: documents at once; None: fewer with more samples.
+            show_progress_bar: None: only on a terminal.
+
+        Raises:
+            UserError: if there is not one sample, or the seed is out of range.
+        """
+        at_once = batch_size or max(1, min(DOCUMENTS, BAGS // max(1, samples)))
+        return self._log_likelihood(self._rows(as_list(texts)), samples, seed, at_once, show_progress_bar)
+
+    def unseen(self, texts: Any) -> NDArray[np.int64]:
+        """How many words of each text the vocabulary lacks, stop words not counted, (n,)."""
+        return np.array([row["unseen"] for row in self._rows(as_list(texts))], dtype=np.int64)
+
+    def _rows(self, texts: list[str]) -> list[dict[str, Any]]:
+        """The texts as prepared rows."""
+        columns = self.fields.of_kind(CountsField).prepare({"text": texts})
+        return [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
+
+    def _posteriors(
+        self, texts: list[str], batch_size: int | None, show_progress_bar: bool | None
+    ) -> tuple[Tensor, Tensor]:
+        """The means and the deviations of the documents in their order, in single precision."""
+        rows = self._rows(texts)
+        means, deviations = torch.zeros(2, len(rows), self.model.vector_size, device=self.model.device)
+        with evaluating(self.model):
+            for places, batch in self._batches(rows, batch_size or DOCUMENTS, show_progress_bar, "encoding"):
+                posterior = self.model.read(**batch).posterior
+                means[places], deviations[places] = posterior.mean.float(), posterior.stddev.float()
+        self._remark_on_words(rows)
+        return means, deviations
+
+    def _remark_on_words(self, rows: list[dict[str, Any]]) -> None:
+        """Say once that documents have no word that the model knows."""
+        empty = sum(not row["words"] for row in rows)
+        if empty and not self._remarked:
+            self._remarked = True
+            logger.warning(
+                "%d of %d documents have no word that the model knows; their vectors are 0, the mean of the prior",
+                empty,
+                len(rows),
+            )
+
+    def _spelling(self) -> str:
+        """What the vocabulary consists of."""
+        return self.vocabulary.to_json()
