@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from baselines import CLUSTERINGS, Split, labelled, logistic_regression, tfidf
+from classical import CLUSTERINGS, Split, labelled, logistic_regression, tfidf
 from scipy.sparse import csr_matrix, hstack
 from table import Result, markdown
 

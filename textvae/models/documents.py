@@ -104,10 +104,6 @@ class DocumentVAEModel(VAEModel):
     shared_fields = ("vocab_size", "weights", "decoder")
     latent_fields = ("latent_size", "hidden_size", "encoder", "prior")
     used_by = "DocumentVAE, or textvae encode, cluster, map and evaluate"
-    cures = (
-        "Try fewer dimensions (model.latent_size), more words (tokenizer.counts.minimum_documents: 2), or a longer bag "
-        "(model.weights.length)"
-    )
 
     def __init__(self, config: DocumentVAEConfig) -> None:
         super().__init__(config)
@@ -118,6 +114,10 @@ class DocumentVAEModel(VAEModel):
         self.prior = config.build("prior", **sizes)
         self.decoder = config.build("decoder", **sizes)
         self.post_init()
+
+    def cures(self) -> list[str]:
+        """More words, or a longer bag."""
+        return ["tokenizer.counts.minimum_documents: 2", f"model.weights.length: {2 * self.weights.length:g}"]
 
     def _init_weights(self, module: nn.Module) -> None:
         """The parts draw their own weights."""
