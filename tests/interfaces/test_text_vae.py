@@ -445,7 +445,8 @@ def test_neither_mode_nor_random_state_change(texts):
     vae.interpolate("b", "c", maximum_length=5)
     vae.score(texts, np.zeros((8, 3)))
     vae.fit_prior(texts, components=2)
-    vae.fill("b ___", particles=5)
+    with pytest.warns(UserWarning, match="effective sample size"):
+        vae.fill("b ___", particles=5)
     vae.sample(3, seed=0, temperature=1.0, maximum_length=5)
     assert torch.equal(torch.get_rng_state(), state)
     assert vae.model.training

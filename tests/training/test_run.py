@@ -417,7 +417,7 @@ def test_posteriors_that_cannot_be_refined_are_named_before_training(place, sect
     labelled.write_text("text,label\n" + "a b,x\nc d,y\n" * 30)
     options = [*CLASSES, f"corpus.train={labelled}", f"{section}.refinement={{steps: 2}}"]
     with pytest.raises(
-        UserError, match=r"expected a model with one Gaussian z for each sentence .* leave refi"
+        UserError, match=r"expected a model with one Gaussian z for each sentence, .* leave refi"
     ):
         run(read(place, folder.name, *options))
     assert last_whole_checkpoint(folder) is None

@@ -731,7 +731,6 @@ FAULTS = {
     "corpus": ["corpus.train=missing.txt"],
     "columns": ["corpus.columns={text: nothing}"],
     "sizes": ["corpus.test_size=100"],
-    "vocabulary": ["tokenizer.kind=sentencepiece", "tokenizer.vocabulary_size=100000"],
     "start": ["model.start_from=./nowhere"],
     "classes": ["model.posterior={kind: classes}", "model.prior={kind: classes}"],
     "precision": ["training.fp16=true", "training.bf16=true"],
