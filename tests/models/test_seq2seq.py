@@ -437,7 +437,7 @@ def test_a_saved_model_comes_back_whole(tmp_path, options, batch):
             {"share_embeddings": True},
             "expected one vocabulary .* got 25 source and 30 target tokens: train a joint",
         ),
-        ({"source_vocab_size": 0}, "expected a positive source_vocab_size, got 0: set it from the sources'"),
+        ({"source_vocab_size": 0}, "expected a positive source_vocab_size, got 0: set it from the tokenizer"),
         ({"vocab_size": 0}, "expected a positive vocab_size, got 0"),
     ],
 )

@@ -39,7 +39,7 @@ def test_a_batch_of_another_form_is_refused(change, message):
 
 
 def test_a_batch_of_nothing_is_refused():
-    with pytest.raises(ValueError, match="expected one tensor or more, got none"):
+    with pytest.raises(ValueError, match="expected at least one tensor, got none"):
         Batch({})
 
 

@@ -467,7 +467,7 @@ BAD_JSON = {
     "rows inside": (
         "a.json",
         json.dumps(NESTED),
-        r"one object with rows in 'data': take .* jq -c '\.data\[\]' a\.json",
+        r"one object with rows in 'data': extract .* jq -c '\.data\[\]' a\.json",
     ),
     "rows inside, indented": ("a.json", json.dumps(NESTED, indent=1), "one object with rows in 'data'"),
     "columns": (
