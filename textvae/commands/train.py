@@ -20,7 +20,7 @@ def train(
         str,
         typer.Argument(
             metavar="FILE|RECIPE",
-            help="A corpus: a file of text, a table, a folder or a data set on the Hub. Or a recipe: a YAML file, or a "
+            help="A corpus: a text file, a table, a folder or a data set on the Hub. Or a recipe: a YAML file, or a "
             "name that textvae recipes lists.",
         ),
     ],
@@ -30,23 +30,23 @@ def train(
     ] = None,
     output: Annotated[
         Path | None,
-        typer.Option("-o", "--output", help="The run folder; left out: what the recipe says."),
+        typer.Option("-o", "--output", help="The run folder. Default: the recipe's."),
     ] = None,
     minutes: Annotated[
-        float, typer.Option(min=0.1, help="About how long training on a FILE may take, all in all.")
+        float, typer.Option(min=0.1, help="About how long training on a FILE may take in total.")
     ] = 10.0,
     resume: Annotated[
-        bool, typer.Option("--resume", help="Go on from the run's last whole checkpoint.")
+        bool, typer.Option("--resume", help="Continue from the last complete checkpoint of the run.")
     ] = False,
     overwrite: Annotated[
-        bool, typer.Option("--overwrite", help="Delete a run that is in the folder.")
+        bool, typer.Option("--overwrite", help="Delete the run that is in the folder.")
     ] = False,
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress, only the result.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print only the result.")] = False,
 ) -> None:
-    """Train a model on a corpus or by a recipe, measure it, and say whether its latent is used.
+    """Train a model on a corpus or by a recipe, evaluate it, and report whether it uses its latent.
 
-    For a FILE, sizes, steps and rates are chosen by what the corpus is like and how much time there is, and it is said
-    why; any of them can be replaced. The run folder has everything that the other commands need.
+    For a FILE, the sizes, steps and rates are chosen from the corpus and the time, and the reasons are printed; any of
+    them can be replaced. The run folder holds everything that the other commands need.
     """
     from textvae.training.recipe import read_recipe
     from textvae.training.recipes import recipe_file
@@ -62,7 +62,7 @@ def train(
 
 
 def _planned(corpus: str, overrides: list[str], minutes: float, quiet: bool) -> Recipe:
-    """The recipe for a corpus, chosen by what it is like."""
+    """A recipe chosen for a corpus."""
     from textvae.support.yaml import put
     from textvae.text.corpus import load_corpus
     from textvae.text.statistics import statistics_of
@@ -74,7 +74,7 @@ def _planned(corpus: str, overrides: list[str], minutes: float, quiet: bool) -> 
     if faults:
         raise UserError("; ".join(faults))
     if "output_dir" not in source.get("training", {}):
-        raise UserError(f"expected a run folder to write to, got none: textvae train {corpus} -o RUN")
+        raise UserError(f"expected a run folder to write to, got none: use textvae train {corpus} -o RUN")
     given = _flat(source)
     rows = load_corpus(**source["corpus"])["train"]
     found = plan(
@@ -88,7 +88,7 @@ def _planned(corpus: str, overrides: list[str], minutes: float, quiet: bool) -> 
 
 
 def _say(found: Plan) -> None:
-    """Print what was chosen, and why."""
+    """Print the choices and their reasons."""
     width = max(len(choice.key) for choice in found.choices)
     for choice in found.choices:
         typer.echo(f"{choice.key:<{width}}  {choice.value!s:<12} {choice.reason}", err=True)
@@ -97,7 +97,7 @@ def _say(found: Plan) -> None:
 
 
 def _flat(source: dict[str, Any], place: str = "") -> dict[str, Any]:
-    """Values by ``section.key``; of a part of the model ``model.part.key``."""
+    """Values by ``section.key``; for a part of the model by ``model.part.key``."""
     flat: dict[str, Any] = {}
     for key, value in source.items():
         name = f"{place}{key}"
@@ -106,7 +106,7 @@ def _flat(source: dict[str, Any], place: str = "") -> dict[str, Any]:
 
 
 def _set_default(source: dict[str, Any], key: str, value: Any) -> None:
-    """Put a value where the source says nothing."""
+    """Set a value unless the source has one."""
     *parents, last = key.split(".")
     place = source
     for parent in parents:
@@ -117,7 +117,7 @@ def _set_default(source: dict[str, Any], key: str, value: Any) -> None:
 
 
 def recipes() -> None:
-    """List the recipes that textvae train knows by name: what each is for, and what it costs."""
+    """List the recipes that textvae train knows by name, with the purpose and the cost of each."""
     from textvae.training.recipes import shipped
 
     found = shipped()
