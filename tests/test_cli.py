@@ -291,7 +291,7 @@ def test_encode_of_nothing_has_no_rows(textvae, trained, tmp_path):
         (["reconstruct", "{run}", "nowhere.txt"], "found nothing at nowhere.txt"),
         (["reconstruct", "{run}", "."], "found a folder at ."),
         (["encode", "{run}", "{file}", "-o", "."], "expected a file to write to, got the folder ."),
-        (["encode", "{run}", "{file}", "-o", "z.npy", "--json"], "expected --json for standard output alone"),
+        (["encode", "{run}", "{file}", "-o", "z.npy", "--json"], "expected --json only for standard output"),
         (["fill", "{run}", "a _ c"], "expected a blank ___ in the text, got none"),
         (["encode", "{run}", "{file}", "-o", "z.txt"], "expected a .npy or .parquet file, got z.txt"),
         (["encode", "{run}", "nowhere.txt", "-o", "z.npy"], "found nothing at nowhere.txt"),

@@ -141,17 +141,17 @@ def test_more_classes_than_a_picture_holds_are_no_classes(textvae, trained, tmp_
     (tmp_path / "many.tsv").write_text("text\tlabel\n" + "".join(f"a b\t{row}\n" for row in range(101)))
     code, out, err = textvae(trained, "many.tsv", "--confusion", "x.png")
     assert (code, out) == (2, "")
-    assert "at most 100 kinds, got 101" in err
+    assert "at most 100 different labels, got 101" in err
 
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--confusion", "x.jpg"], "which ends in .png, .pdf, .svg, got x.jpg"),
+        (["--confusion", "x.jpg"], "ends in one of .png, .pdf, .svg, got x.jpg"),
         (["--confusion", "x.png"], "expected classes for --confusion, found none"),
         (["--clusters", "some"], "a number of 1 or more, or auto, got 'some'"),
         (["--clusters", "0"], "a number of 1 or more, or auto, got '0'"),
-        (["--clusters", "100"], "got 100 of 9 different vectors"),
+        (["--clusters", "100"], "got 100 clusters and 9 different vectors"),
         (["--clusters", "auto", "--method", "k-means"], "a number of clusters for k-means"),
         (["--method", "prior"], "whose prior is a mixture"),
         (["-o", "."], "a file to write to, got the folder ."),

@@ -99,7 +99,7 @@ def test_vectors_of_another_file_are_refused(textvae, vae, trained, file, tmp_pa
     np.save(tmp_path / "z.npy", vae.encode(LINES[:3]))
     code, _, err = textvae("neighbours", trained, "a", file, "--vectors", tmp_path / "z.npy")
     assert code == 2
-    assert "expected vectors of 6 lines, got 3 in" in err
+    assert "expected 6 vectors, one for each line, got 3 in" in err
     code, _, err = textvae("neighbours", trained, "a", file, "--vectors", file)
     assert code == 2
     assert "expected a .npy file of vectors, got" in err

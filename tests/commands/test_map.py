@@ -156,13 +156,13 @@ def test_all_methods_can_be_chosen():
     ("arguments", "message"),
     [
         (["nowhere.txt"], "nowhere.txt"),
-        (["lines.txt", "-o", "map.jpg"], "ends in .png, .pdf, .svg, got map.jpg"),
+        (["lines.txt", "-o", "map.jpg"], "ends in one of .png, .pdf, .svg, got map.jpg"),
         (["lines.txt", "-o", "."], "got the folder ."),
         (["lines.txt", "--labels", "three.txt"], "a label for each line, got 3 for 27 lines"),
         (["lines.txt", "--labels", "three.txt", "--column", "1"], "got both"),
         (["grammar", "--labels", "three.txt"], "such as topic"),
         (["table.tsv", "--column", "said", "--label-column", "lable"], "'lable'"),
-        (["many.tsv"], "at most 100 kinds, got 101"),
+        (["many.tsv"], "at most 100 different labels, got 101"),
     ],
 )
 def test_a_mistake_is_one_line_and_exit_code_2_before_any_work(

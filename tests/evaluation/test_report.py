@@ -63,7 +63,7 @@ def test_every_quantity_says_how_it_was_counted(measured):
     assert f"log N = {math.log(4):.2f}" in line(text, "mutual_information")
     assert f"{measured.active_units}  of 3" in line(text, "active_units")
     assert "20" in line(text, "tokens")
-    assert "end of sentence counted" in line(text, "tokens")
+    assert "with end of sentence and unknown words" in line(text, "tokens")
 
 
 def test_numbers_have_their_digits():

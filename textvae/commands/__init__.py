@@ -1,1 +1,1 @@
-"""The commands of the program `textvae`, each a function whose arguments are its options."""
+"""The commands of the program `textvae`. Each is a function whose parameters are the command's options."""

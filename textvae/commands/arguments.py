@@ -1,6 +1,6 @@
-"""What the commands share: their common options, and what they read."""
+"""Options that several commands share, and functions that read their values."""
 
-# Modules that need torch are imported inside the functions, so that --help and a mistyped option answer at once.
+# Functions import the modules that need torch, so that --help and mistyped options are answered at once.
 
 from __future__ import annotations
 
@@ -20,24 +20,32 @@ if TYPE_CHECKING:
     from textvae.training.recipe import Recipe
 
 Run = Annotated[
-    str, typer.Argument(metavar="RUN", help="A run folder, a checkpoint of one, or a model on the Hub.")
+    str, typer.Argument(metavar="RUN", help="A run folder, one of its checkpoints, or a model on the Hub.")
 ]
 Lines = Annotated[
-    str, typer.Argument(metavar="FILE", help="Text, one sentence a line, also .gz; - is standard input.")
+    str,
+    typer.Argument(metavar="FILE", help="Text, one sentence per line, may be .gz; - reads standard input."),
+]
+Column = Annotated[
+    str | None, typer.Option(help="Column of FILE that holds the text: its name, or its number from 0.")
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON and nothing else.")]
 BatchSize = Annotated[
     int | None,
-    typer.Option(min=1, help="Sentences at once; left out: as many as are fast in little memory."),
+    typer.Option(min=1, help="Sentences per batch. Default: chosen for speed and little memory."),
 ]
-MaximumLength = Annotated[int, typer.Option(min=1, help="Tokens after which a sentence ends at the latest.")]
+MaximumLength = Annotated[int, typer.Option(min=1, help="The most tokens of a sentence.")]
+Temperature = Annotated[
+    float | None,
+    typer.Option(min=1e-3, help="Draw the tokens at this temperature; 1: the model's own distribution."),
+]
 
 
 def seed_option(what: str) -> Any:
-    """The option ``--seed``, whose value is checked before any work.
+    """The option ``--seed``; its value is checked before any work.
 
     Args:
-        what: it is the seed of.
+        what: help text.
     """
 
     def checked(seed: int | None) -> int | None:
@@ -48,11 +56,11 @@ def seed_option(what: str) -> Any:
 
 
 def output_option(*names: str, what: str) -> Any:
-    """An option for a file to write, with ~ as the home folder.
+    """An option for a file to write; ~ is expanded to the home folder.
 
     Args:
-        *names: of the option; none: the parameter's.
-        what: it is, for --help.
+        *names: names of the option; none: the parameter's name.
+        what: help text.
     """
 
     def expanded(path: Path | None) -> Path | None:
@@ -62,10 +70,10 @@ def output_option(*names: str, what: str) -> Any:
 
 
 def check_pictures(path: Path) -> None:
-    """Refuse a picture that cannot be drawn there, or a page beside it that cannot be written.
+    """Check that a picture can be written to ``path``, and a page beside it.
 
     Raises:
-        UserError: as `check_picture` and `check_writable` say.
+        UserError: as `check_picture` and `check_writable`.
     """
     from textvae.pictures.figure import check_picture
 
@@ -74,7 +82,7 @@ def check_pictures(path: Path) -> None:
 
 
 def load(run: str) -> TextVAE:
-    """The model and the tokenizer of a run."""
+    """The model and tokenizer of a run."""
     from textvae.interfaces.text_vae import TextVAE
 
     return TextVAE.from_pretrained(run)
@@ -88,7 +96,7 @@ def load_encoder(run: str) -> SentenceEncoder:
 
 
 def hide_bars(context: typer.Context) -> None:
-    """No bars of `datasets`, whose own default is to draw them into log files too."""
+    """Hide the bars of `datasets` if quiet or not on a terminal; by default it draws them into log files, too."""
     import datasets
 
     if context.obj["show_progress_bar"] is False or not sys.stderr.isatty():
@@ -96,7 +104,7 @@ def hide_bars(context: typer.Context) -> None:
 
 
 def recipe_of(run: str) -> Recipe | None:
-    """The recipe in the run folder; a checkpoint's is that of the run around it."""
+    """The recipe in a run folder; for a checkpoint, the recipe of its run."""
     from textvae.training.recipe import read_recipe
 
     folder = Path(run).expanduser()

@@ -16,9 +16,9 @@ def classify(
     batch_size: BatchSize = None,
     as_json: Json = False,
 ) -> None:
-    """Write the likeliest class of each sentence, its probability and the sentence, separated by tabs.
+    """Print the likeliest class of each sentence, its probability and the sentence, separated by tabs.
 
-    For a model with classes (model.posterior.kind: classes). In JSON the probabilities of all classes are there.
+    Needs a model with classes (model.posterior.kind: classes). --json prints the probabilities of all classes.
     """
     texts = list(lines_of(file))
     vae = load(run)

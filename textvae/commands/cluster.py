@@ -9,6 +9,7 @@ import typer
 
 from textvae.commands.arguments import (
     BatchSize,
+    Column,
     Json,
     MaximumLength,
     Run,
@@ -18,7 +19,7 @@ from textvae.commands.arguments import (
     output_option,
     seed_option,
 )
-from textvae.commands.corpora import Column, Corpus, LabelColumn, Labels, texts_of
+from textvae.commands.corpora import Corpus, LabelColumn, Labels, texts_of
 from textvae.commands.printing import cluster_name, print_json
 from textvae.support.display import guarded
 from textvae.support.errors import UserError
@@ -31,102 +32,116 @@ if TYPE_CHECKING:
     from textvae.interfaces.clustering import TextClusters
 
 EXAMPLES = 5
-"""Sentences that the page shows of each label in each cluster."""
+"""The most sentences that the page shows for each label in each cluster."""
+
+Number = Annotated[str, typer.Option(help="Number of clusters, or auto: BIC chooses.")]
+Method = Annotated[
+    Literal["mixture", "tied-mixture", "diagonal-mixture", "k-means", "mini-batch-k-means", "prior"] | None,
+    typer.Option(
+        help="A Gaussian mixture with full, tied or diagonal covariances; k-means, for large files; or the components "
+        "of the model's own prior, if it is a mixture. Default: k-means on the directions of documents' vectors, a "
+        "tied mixture for other vectors."
+    ),
+]
+Output = Annotated[
+    Path | None,
+    output_option(
+        "-o",
+        "--output",
+        what="A TSV file for the cluster of each text, its probability and the text. Text that a spreadsheet would "
+        "compute gets an apostrophe.",
+    ),
+]
+Confusion = Annotated[
+    Path | None,
+    output_option(
+        what="A picture of how clusters and classes agree, .png, .pdf or .svg; a page .html is written beside it."
+    ),
+]
+Words = Annotated[int, typer.Option(min=0, help="Number of characteristic words of each cluster.")]
+Nearest = Annotated[int, typer.Option(min=0, help="Number of lines nearest to the centre of each cluster.")]
+Draws = Annotated[int, typer.Option(min=0, help="Number of sentences decoded from draws of each cluster.")]
 
 
 def cluster(
     context: typer.Context,
     run: Run,
     file: Corpus,
-    clusters: Annotated[str, typer.Option(help="How many, or auto: chosen by BIC.")] = "10",
-    method: Annotated[
-        Literal["mixture", "tied-mixture", "diagonal-mixture", "k-means", "mini-batch-k-means", "prior"]
-        | None,
-        typer.Option(
-            help="A Gaussian mixture, with full, tied or diagonal covariances; k-means, for large files; or the "
-            "components of the model's own prior, if that is a mixture. Left out: k-means on the directions of "
-            "documents' vectors, a tied mixture of others."
-        ),
-    ] = None,
-    output: Annotated[
-        Path | None,
-        output_option(
-            "-o",
-            "--output",
-            what="A TSV file for the cluster of each text, its probability and the text, behind an "
-            "apostrophe if a spreadsheet would compute it.",
-        ),
-    ] = None,
+    clusters: Number = "10",
+    method: Method = None,
+    output: Output = None,
     column: Column = None,
     label_column: LabelColumn = None,
     labels: Labels = None,
-    confusion: Annotated[
-        Path | None,
-        output_option(
-            what="A picture of how clusters and classes agree, .png, .pdf or .svg; the page .html stands beside it."
-        ),
-    ] = None,
-    words: Annotated[int, typer.Option(min=0, help="Characteristic words of each cluster.")] = 10,
-    nearest: Annotated[int, typer.Option(min=0, help="Lines nearest to each cluster's centre.")] = 3,
-    draws: Annotated[int, typer.Option(min=0, help="Sentences from draws around each cluster's centre.")] = 3,
+    confusion: Confusion = None,
+    words: Words = 10,
+    nearest: Nearest = 3,
+    draws: Draws = 3,
     batch_size: BatchSize = None,
     maximum_length: MaximumLength = 100,
-    seed: Annotated[int, seed_option("Of the fit and the draws.")] = 0,
+    seed: Annotated[int, seed_option("Seeds the fit and the draws.")] = 0,
     as_json: Json = False,
 ) -> None:
-    """Cluster the lines of a text, blank ones counted, or the rows of a table, and say what each cluster is about.
+    """Cluster the lines of a text, including blank ones, or the rows of a table, and describe each cluster.
 
-    Where classes are given, also how well clusters agree with them: accuracy, each cluster matched with one class at
-    most, normalised mutual information, adjusted Rand index. The clusters know nothing of them.
+    If there are classes, it also prints how well the clusters agree with them: accuracy (each cluster is matched with
+    at most one class), normalised mutual information and adjusted Rand index. Clustering does not use the classes.
     """
+    k = _number(clusters)
+    _check_outputs(output, confusion)
+    hide_bars(context)
+    texts, kinds = texts_of(file, column, label_column, labels)
+    if confusion is not None:
+        _check_classes(kinds)
+    vae = load_encoder(run)
+    from textvae.interfaces.clustering import cluster_texts
+
+    options = {"words": words, "nearest": nearest, "draws": draws, "batch_size": batch_size, **context.obj}
+    found = cluster_texts(vae, texts, k, method, seed=seed, maximum_length=maximum_length, **options)
+    if output is not None:
+        _write_table(output, found, texts)
+    scores = None if kinds is None else _scores(found, kinds)
+    if scores is not None and kinds is not None and confusion is not None:
+        _draw(scores, found, texts, kinds, confusion)
+    _print(found, scores, as_json)
+
+
+def _number(clusters: str) -> int | None:
+    """The number of clusters; None: BIC chooses."""
     if clusters != "auto" and not (clusters.isdecimal() and int(clusters)):
         raise UserError(f"expected --clusters to be a number of 1 or more, or auto, got {clusters!r}")
+    return None if clusters == "auto" else int(clusters)
+
+
+def _check_outputs(output: Path | None, confusion: Path | None) -> None:
+    """Refuse files that cannot be written, before any work."""
     if output is not None:
         check_writable(output, "clusters.tsv")
     if confusion is not None:
         check_pictures(confusion)
-    hide_bars(context)
-    texts, kinds = texts_of(file, column, label_column, labels)
-    if confusion is not None:
-        if kinds is None:
-            raise UserError(
-                "expected classes for --confusion, found none: name their column, --label-column, or file, --labels"
-            )
-        from textvae.pictures.cloud import classes_of
 
-        classes_of(kinds)  # a picture does not hold too many
-    vae = load_encoder(run)
-    from textvae.interfaces.clustering import cluster_texts
 
-    found = cluster_texts(
-        vae,
-        texts,
-        None if clusters == "auto" else int(clusters),
-        method,
-        seed=seed,
-        words=words,
-        nearest=nearest,
-        draws=draws,
-        batch_size=batch_size,
-        maximum_length=maximum_length,
-        **context.obj,
-    )
-    if output is not None:
-        _write_table(output, found, texts)
-    result, report = found.to_dict(), found.report()
-    if kinds is not None:
-        scores = _scores(found, kinds)
-        result["scores"], report = scores.to_dict(), f"{scores.report()}\n\n{report}"
-        if confusion is not None:
-            _draw(scores, found, texts, kinds, confusion)
+def _check_classes(kinds: Sequence[str | None] | None) -> None:
+    """Refuse texts without classes, or with more than a picture can hold."""
+    if kinds is None:
+        raise UserError(
+            "expected classes for --confusion, found none: give --label-column, or a file with --labels"
+        )
+    from textvae.pictures.cloud import classes_of
+
+    classes_of(kinds)
+
+
+def _print(found: TextClusters, scores: ClusteringScores | None, as_json: bool) -> None:
+    """Print the clusters, and how well they agree with the classes, if there are any."""
     if as_json:
-        print_json(result)
+        print_json(found.to_dict() | ({} if scores is None else {"scores": scores.to_dict()}))
     else:
-        print(report)
+        print(found.report() if scores is None else f"{scores.report()}\n\n{found.report()}")
 
 
 def _write_table(path: Path, found: TextClusters, texts: Sequence[str]) -> None:
-    """Write a row for each text, which no spreadsheet takes for a formula."""
+    """Write a row for each text, guarded so that no spreadsheet reads it as a formula."""
     with (
         replacing(path) as partial,
         partial.open("w", encoding="utf-8", errors="backslashreplace") as table,
@@ -137,7 +152,7 @@ def _write_table(path: Path, found: TextClusters, texts: Sequence[str]) -> None:
 
 
 def _scores(found: TextClusters, kinds: Sequence[str | None]) -> ClusteringScores:
-    """How well the clusters agree with the classes that are known."""
+    """How well the clusters agree with the known classes."""
     from textvae.evaluation.clustering import clustering_scores
 
     known = [
@@ -154,7 +169,7 @@ def _draw(
     kinds: Sequence[str | None],
     path: Path,
 ) -> None:
-    """The confusion as a picture and as a page, which shows sentences of each class in each cluster."""
+    """Draw the confusion matrix, and write a page that shows sentences of each class in each cluster."""
     from textvae.pictures.confusion import draw_confusion, write_confusion_page
 
     examples: dict[tuple[Any, Any], list[str]] = {}

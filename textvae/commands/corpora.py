@@ -1,4 +1,4 @@
-"""Corpora with labels, as `textvae map` and `textvae cluster` read them."""
+"""Corpora with labels, for `textvae map` and `textvae cluster`."""
 
 from __future__ import annotations
 
@@ -18,24 +18,24 @@ Corpus = Annotated[
     str,
     typer.Argument(
         metavar="FILE",
-        help="Text, one sentence a line, - for standard input; a table, such as CSV; a data set on the Hub; or "
+        help="Text, one sentence per line (- reads standard input); a table, such as CSV; a data set on the Hub; or "
         "grammar, the embedded corpus.",
     ),
-]
-Column = Annotated[
-    str | None, typer.Option(help="Column of FILE with the text: its name, or its number from 0.")
 ]
 LabelColumn = Annotated[
     str | None,
     typer.Option(
-        help="Column of FILE with the class, likewise; left out, with --column too: label, if there is one."
+        help="Column of FILE that holds the class: its name, or its number from 0. Default, without --column: label, "
+        "if there is one."
     ),
 ]
-Labels = Annotated[str | None, typer.Option(help="A file with the class of each line, if FILE is text.")]
+Labels = Annotated[
+    str | None, typer.Option(help="If FILE is text: a file with the class of each line of FILE.")
+]
 
 
 def rows_of(file: str, column: str | None, label_column: str | None, labels: str | None) -> Dataset:
-    """The test split of a data set that has one, otherwise all rows; with a `ClassLabel` if there are labels."""
+    """The test split of a data set if it has one, otherwise all rows; with a `ClassLabel` if there are labels."""
     from datasets import Dataset
 
     from textvae.text.corpus import load_corpus
@@ -45,11 +45,11 @@ def rows_of(file: str, column: str | None, label_column: str | None, labels: str
         ours: int(name) if name.isdecimal() else name for ours, name in given.items() if name is not None
     }
     if labels is not None and columns:
-        raise UserError("expected --labels for lines of text or columns of a table, got both: leave one out")
+        raise UserError("expected --labels for text or the columns of a table, got both: leave one out")
     if file == "grammar":
         if labels is not None:
             raise UserError(
-                "expected a file of text with --labels, got grammar: give --label-column, such as topic"
+                "expected a text file for --labels, got grammar: use --label-column instead, such as topic"
             )
         return load_corpus("grammar", sizes=(1, 1, EMBEDDED), columns=columns or None)["test"]
     source: str | Dataset = file
@@ -58,14 +58,14 @@ def rows_of(file: str, column: str | None, label_column: str | None, labels: str
         source = Dataset.from_dict({"text": texts, "label": kinds})
     elif file == "-":
         source = Dataset.from_dict({"text": list(lines_of(file))})
-    # Given thrice, nothing of it is held out.
+    # With all three splits given, no rows are held out.
     return load_corpus(source, source, source, columns=columns or None)["test"]
 
 
 def texts_of(
     file: str, column: str | None, label_column: str | None, labels: str | None
 ) -> tuple[list[str], list[str | None] | None]:
-    """The texts, every line of a file of text counted, and the label of each; None in their place if none is known."""
+    """The texts, with every line of a text file, and their labels; None instead of the labels if none is known."""
     from textvae.text.reader import is_table
 
     is_text = file == "-" or (is_readable(file) and not is_table(file))
@@ -81,7 +81,7 @@ def texts_of(
 
 
 def labelled_lines(file: str, labels: str) -> tuple[list[str], list[str | None]]:
-    """The lines of a text, and the label of each; a blank line stands for none."""
+    """The lines of a text, and the label of each; a blank line means no label."""
     texts, kinds = list(lines_of(file)), [line or None for line in lines_of(labels)]
     if len(texts) != len(kinds):
         counts = f"{len(kinds)} for {len(texts)} lines"

@@ -24,13 +24,13 @@ if TYPE_CHECKING:
 def analogy(
     context: typer.Context,
     run: Run,
-    a: Annotated[str, typer.Argument(help="What has the property.")],
-    b: Annotated[str, typer.Argument(help="What lacks it.")],
-    c: Annotated[str, typer.Argument(help="What is to get it.")],
+    a: Annotated[str, typer.Argument(help="Sentence with the property.")],
+    b: Annotated[str, typer.Argument(help="Sentence without it.")],
+    c: Annotated[str, typer.Argument(help="Sentence to add it to.")],
     maximum_length: MaximumLength = 100,
     as_json: Json = False,
 ) -> None:
-    """Write the sentence that is to C as A is to B, decoded from a - b + c."""
+    """Print the sentence that is to C as A is to B, decoded from a - b + c."""
     text = load(run).analogy(a, b, c, maximum_length=maximum_length, **context.obj)
     if as_json:
         print_json(text)
@@ -41,30 +41,34 @@ def analogy(
 def traverse(
     context: typer.Context,
     run: Run,
-    text: Annotated[str, typer.Argument(help="Where all other dimensions stay.")],
-    dimension: Annotated[int, typer.Option("-d", "--dimension", min=0, help="Counted from 0.")],
+    text: Annotated[str, typer.Argument(help="Sentence that gives the other dimensions.")],
+    dimension: Annotated[int, typer.Option("-d", "--dimension", min=0, help="Dimension of z, from 0.")],
     steps: Annotated[int, typer.Option(min=1, help="Number of sentences.")] = 7,
-    reach: Annotated[float, typer.Option(help="How far, to both sides, in deviations of the prior.")] = 3.0,
+    reach: Annotated[
+        float, typer.Option(help="From -reach to reach, in standard deviations of the prior.")
+    ] = 3.0,
     maximum_length: MaximumLength = 100,
     as_json: Json = False,
 ) -> None:
-    """Write the sentences of one dimension from end to end of the prior, the others as in TEXT."""
+    """Vary one dimension of z across the prior, and print the sentences; the other dimensions are those of TEXT."""
     options = {"maximum_length": maximum_length, **context.obj}
     print_texts(load(run).traverse(text, dimension, steps, reach, **options), as_json)
 
 
 def fill(
     run: Run,
-    text: Annotated[str, typer.Argument(help="With blanks; - reads texts from standard input, one a line.")],
-    blank: Annotated[str, typer.Option(help="What stands for a missing word.")] = "___",
-    n: Annotated[int, typer.Option("-n", min=1, help="So many fillings of each text, at most.")] = 5,
-    particles: Annotated[int, typer.Option(min=1, help="More are slower, and nearer to the truth.")] = 1000,
-    seed: Annotated[int, seed_option("Of all draws.")] = 0,
+    text: Annotated[
+        str, typer.Argument(help="A text with blanks; - reads texts from standard input, one per line.")
+    ],
+    blank: Annotated[str, typer.Option(help="The mark of a missing word.")] = "___",
+    n: Annotated[int, typer.Option("-n", min=1, help="The most fillings of each text.")] = 5,
+    particles: Annotated[int, typer.Option(min=1, help="More particles are slower and more exact.")] = 1000,
+    seed: Annotated[int, seed_option("Seeds all draws.")] = 0,
     as_json: Json = False,
 ) -> None:
-    """Fill the blanks of a text, and tell the probability of each filling given the other words."""
+    """Fill the blanks of a text, and print the probability of each filling given the other words."""
     if text != "-" and blank not in text:
-        raise UserError(f"expected a blank {blank} in the text, got none: write one for each missing word")
+        raise UserError(f"expected a blank {blank} in the text, got none: write it for each missing word")
     texts = list(lines_of("-")) if text == "-" else [text]
     vae = load(run)
     with warnings.catch_warnings(
@@ -93,23 +97,24 @@ def _row_of(fillings: Fillings) -> dict[str, Any]:
 def neighbours(
     context: typer.Context,
     run: Run,
-    query: Annotated[str, typer.Argument(help="A text; - reads texts from standard input, one a line.")],
+    query: Annotated[str, typer.Argument(help="A text; - reads texts from standard input, one per line.")],
     file: Lines,
     k: Annotated[
-        int | None, typer.Option("-k", min=1, help="How many; left out: 10, or all of a smaller FILE.")
+        int | None,
+        typer.Option("-k", min=1, help="Number of neighbours. Default: 10, or all if FILE has fewer."),
     ] = None,
     metric: Annotated[
-        Literal["cosine", "euclidean"], typer.Option(help="The distance of vectors.")
+        Literal["cosine", "euclidean"], typer.Option(help="Distance between vectors.")
     ] = "cosine",
     vectors: Annotated[
-        Path | None, typer.Option(help="The .npy that encode wrote of FILE; left out: FILE is encoded now.")
+        Path | None, typer.Option(help="The .npy file that encode wrote for FILE. Default: encode FILE now.")
     ] = None,
     batch_size: BatchSize = None,
     as_json: Json = False,
 ) -> None:
-    """Write the lines of FILE whose vectors are nearest to that of QUERY, with their distances."""
+    """Print the lines of FILE whose vectors are nearest to the vector of QUERY, with their distances."""
     if query == file == "-":
-        raise UserError("expected standard input for QUERY or for FILE, got it for both: give a file for one")
+        raise UserError("expected standard input for QUERY or FILE, got it for both: give a file for one")
     corpus = list(lines_of(file))
     queries = list(lines_of("-")) if query == "-" else [query]
     options = {"metric": metric, "batch_size": batch_size, **context.obj}
@@ -131,7 +136,7 @@ def neighbours(
 
 
 def _vectors(file: Path, lines: int) -> NDArray[Any]:
-    """The vectors of a file, memory-mapped, checked to be those of so many lines."""
+    """The memory-mapped vectors of a file, checked to be one for each line."""
     import numpy as np
 
     try:
@@ -142,7 +147,7 @@ def _vectors(file: Path, lines: int) -> NDArray[Any]:
         ) from error
     if len(found) != lines:
         raise UserError(
-            f"expected vectors of {lines} lines, got {len(found)} in {file}: encode the same file again"
+            f"expected {lines} vectors, one for each line, got {len(found)} in {file}: encode the same file again"
         )
     return found
 
@@ -153,14 +158,14 @@ def fit_prior(
     file: Lines,
     kind: Annotated[
         Literal["mixture", "flow"],
-        typer.Option(help="A mixture of Gaussians, or a flow, which needs pip install 'textvae[flows]'."),
+        typer.Option(help="A mixture of Gaussians; or a flow, which needs pip install 'textvae[flows]'."),
     ] = "mixture",
-    components: Annotated[int, typer.Option(min=1, help="Gaussians of a mixture.")] = 10,
-    name: Annotated[str | None, typer.Option(help="What the prior is called; left out: its kind.")] = None,
+    components: Annotated[int, typer.Option(min=1, help="Number of Gaussians of a mixture.")] = 10,
+    name: Annotated[str | None, typer.Option(help="Name of the prior. Default: its kind.")] = None,
     batch_size: BatchSize = None,
-    seed: Annotated[int, seed_option("Of the fit.")] = 0,
+    seed: Annotated[int, seed_option("Seeds the fit.")] = 0,
 ) -> None:
-    """Fit a prior to where the sentences of FILE are, and keep it in the run for sample --prior."""
+    """Fit a prior to the posteriors of the sentences of FILE, and save it in the run for sample --prior."""
     texts = list(lines_of(file))
     chosen, folder = name or kind, Path(run).expanduser()
     check_name(chosen, "a prior")

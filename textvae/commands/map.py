@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
 from textvae.commands.arguments import (
     BatchSize,
+    Column,
     Json,
     Run,
     check_pictures,
@@ -18,110 +19,139 @@ from textvae.commands.arguments import (
     output_option,
     seed_option,
 )
-from textvae.commands.corpora import Column, Corpus, LabelColumn, Labels, rows_of
+from textvae.commands.corpora import Corpus, LabelColumn, Labels, rows_of
 from textvae.commands.printing import cluster_name, print_json
 from textvae.support.display import visible
 
 if TYPE_CHECKING:
     import numpy as np
+    from datasets import Dataset
     from numpy.typing import NDArray
 
     from textvae.interfaces.sentence_encoder import SentenceEncoder
 
 CLUSTERS, WORDS = 10, 3
-"""How many, and how many characteristic words are the name of each."""
+"""Default number of clusters, and number of characteristic words in a cluster's name."""
 
 FEWEST = 20
-"""Fewer texts are drawn without clusters, unless asked for."""
+"""Fewer texts than this are drawn without clusters, unless --clusters is given."""
+
+Output = Annotated[
+    Path,
+    output_option(
+        "-o", "--output", what="The picture, .png, .pdf or .svg; a page .html is written beside it."
+    ),
+]
+Method = Annotated[
+    Literal["pca", "tsne", "umap"],
+    typer.Option(help="PCA keeps distances; t-SNE and UMAP (an extra) keep neighbours."),
+]
+Number = Annotated[
+    int | None,
+    typer.Option(
+        min=1,
+        help=f"Colour by this many clusters. Default: {CLUSTERS} for {FEWEST} texts or more without labels.",
+        show_default=False,
+    ),
+]
+Limit = Annotated[int, typer.Option(min=1, help="Draw at most this many texts, chosen at random.")]
 
 
 def map_corpus(
     context: typer.Context,
     run: Run,
     file: Corpus,
-    output: Annotated[
-        Path,
-        output_option(
-            "-o", "--output", what="The picture, .png, .pdf or .svg; the page .html stands beside it."
-        ),
-    ] = Path("map.png"),
-    method: Annotated[
-        Literal["pca", "tsne", "umap"],
-        typer.Option(help="PCA keeps distances, t-SNE and UMAP (an extra) keep neighbours."),
-    ] = "tsne",
+    output: Output = Path("map.png"),
+    method: Method = "tsne",
     column: Column = None,
     label_column: LabelColumn = None,
     labels: Labels = None,
-    clusters: Annotated[
-        int | None,
-        typer.Option(
-            min=1,
-            help=f"Colour by so many clusters of the vectors; of {FEWEST} texts without labels, by {CLUSTERS}.",
-            show_default=False,
-        ),
-    ] = None,
-    limit: Annotated[int, typer.Option(min=1, help="Draw at most so many texts, chosen at random.")] = 10_000,
+    clusters: Number = None,
+    limit: Limit = 10_000,
     batch_size: BatchSize = None,
-    seed: Annotated[int, seed_option("Of the choice, the clusters and the map.")] = 0,
+    seed: Annotated[int, seed_option("Seeds the choice of texts, the clusters and the map.")] = 0,
     as_json: Json = False,
 ) -> None:
     """Draw a map of a corpus: a picture for a paper, and beside it a page to explore in a browser.
 
-    The texts are coloured by their class, or without one by cluster, which is named by its characteristic words.
+    The texts are coloured by class or, if there are no classes, by cluster; a cluster is named by characteristic words.
     """
     from textvae.latent_space.maps import check_method, project
-    from textvae.pictures.cloud import classes_of
 
     check_pictures(output)
     check_method(method)
     hide_bars(context)
     rows = rows_of(file, column, label_column, labels)
     total = len(rows)
-    if total > limit:
-        rows = rows.select(_drawn(total, limit, seed))
-        if context.obj["show_progress_bar"] is None:
-            print(f"{limit:,} of {total:,} texts, chosen at random; --limit changes that", file=sys.stderr)
-    labelled = clusters is None and "label" in rows.column_names
-    if labelled:
-        called = dict(enumerate(rows.features["label"].names))
-        names, numbers = classes_of([called.get(number) for number in rows["label"][:]])
+    rows = _limited(rows, limit, seed, context.obj["show_progress_bar"])
+    classes = _classes(rows) if clusters is None else None
     vae = load_encoder(run)
     import numpy as np
 
+    texts = rows["text"][:]
+    options = {"batch_size": batch_size, "normalize_embeddings": vae.by_direction, **context.obj}
+    vectors = np.asarray(vae.encode(texts, **options))
+    names, numbers = classes or _clusters(vae, texts, vectors, clusters, seed, **context.obj)
+    points = project(vectors, method, seed)
+    shown = f"{len(texts):,}" if len(texts) == total else f"{len(texts):,} of {total:,}"
+    name = "standard input" if file == "-" else Path(file).name
+    page = _draw(points, texts, names, numbers, output, f"{name}: {shown} texts ({method})")
+    if as_json:
+        drawn = _described(points, texts, names, numbers)
+        print_json({"picture": str(output), "page": str(page), "sentences": total, "points": drawn})
+    else:
+        print(visible(f"{output}\n{page}"))
+
+
+def _limited(rows: Dataset, limit: int, seed: int, show_progress_bar: bool | None) -> Dataset:
+    """At most ``limit`` rows, chosen at random, in their order."""
+    import numpy as np
+
+    total = len(rows)
+    if total <= limit:
+        return rows
+    if show_progress_bar is None:
+        print(f"{limit:,} of {total:,} texts, chosen at random; --limit changes that", file=sys.stderr)
+    return rows.select(np.sort(np.random.default_rng(seed).choice(total, limit, replace=False)).tolist())
+
+
+def _classes(rows: Dataset) -> tuple[tuple[str, ...], list[int]] | None:
+    """The names of the classes, and the class of each row; None if the rows have no labels."""
+    from textvae.pictures.cloud import classes_of
+
+    if "label" not in rows.column_names:
+        return None
+    names = dict(enumerate(rows.features["label"].names))
+    return classes_of([names.get(number) for number in rows["label"][:]])
+
+
+def _draw(
+    points: NDArray[np.floating],
+    texts: list[str],
+    names: tuple[str, ...],
+    numbers: list[int],
+    output: Path,
+    title: str,
+) -> Path:
+    """Draw the map, and write the page beside it; returns the file of the page."""
     from textvae.pictures.page import write_page
     from textvae.pictures.scatter import draw_map
 
-    texts = rows["text"][:]
-    vectors = np.asarray(
-        vae.encode(texts, batch_size=batch_size, normalize_embeddings=vae.by_direction, **context.obj)
-    )
-    if not labelled:
-        names, numbers = _clusters(vae, texts, vectors, clusters, seed, **context.obj)
-    points = project(vectors, method, seed)
     page = output.with_suffix(".html")
     draw_map(points, numbers, output, names=names)
-    shown = f"{len(texts):,}" if len(texts) == total else f"{len(texts):,} of {total:,}"
-    name = "standard input" if file == "-" else Path(file).name
-    title = f"{name}: {shown} texts ({method})"
     write_page(points, texts, numbers, page, title=title, names=names)
-    if not as_json:
-        print(visible(f"{output}\n{page}"))
-        return
-    places = [{"x": x, "y": y} for x, y in points.round(5).tolist()]
+    return page
+
+
+def _described(
+    points: NDArray[np.floating], texts: list[str], names: tuple[str, ...], numbers: list[int]
+) -> list[dict[str, Any]]:
+    """The points for JSON: position, class and text."""
     classes = [names[number] if number >= 0 else None for number in numbers]
-    drawn = [
-        place | {"label": label, "text": text}
-        for place, label, text in zip(places, classes, texts, strict=True)
+    return [
+        {"x": x, "y": y, "label": label, "text": text}
+        for (x, y), label, text in zip(points.round(5).tolist(), classes, texts, strict=True)
     ]
-    result = {"picture": str(output), "page": str(page), "sentences": total, "points": drawn}
-    print_json(result)
-
-
-def _drawn(total: int, limit: int, seed: int) -> list[int]:
-    """Places of so many rows in their order."""
-    import numpy as np
-
-    return np.sort(np.random.default_rng(seed).choice(total, limit, replace=False)).tolist()
 
 
 def _clusters(
@@ -132,7 +162,7 @@ def _clusters(
     seed: int,
     show_progress_bar: bool | None,
 ) -> tuple[tuple[str, ...], list[int]]:
-    """The names of the clusters, their numbers and characteristic words, and the cluster of each text; -1: none."""
+    """The names of the clusters (number and characteristic words), and the cluster of each text; -1: no cluster."""
     from textvae.interfaces.clustering import find_clusters
     from textvae.text.keywords import characteristic_words
 

@@ -1,4 +1,4 @@
-"""What the commands print."""
+"""Functions that print the results of commands."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ from typing import Any
 from textvae.support.display import one_line
 
 _CONTROL = re.compile(r"[\x7f-\x9f]")
-"""The control characters that JSON does not ask to be escaped."""
+"""Control characters that JSON does not require to be escaped."""
 
 
 def print_json(value: Any) -> None:
-    """Print a value as one line of JSON, in ASCII if standard output cannot encode all characters."""
+    """Print a value as one line of JSON, in ASCII unless standard output is UTF-8 or the like."""
     encoding = getattr(sys.stdout, "encoding", None) or "utf-8"
     text = json.dumps(value, ensure_ascii=not codecs.lookup(encoding).name.startswith("utf"))
     print(_CONTROL.sub(lambda found: f"\\u{ord(found[0]):04x}", text))
 
 
 def print_texts(texts: list[str], as_json: bool) -> None:
-    """Print a JSON array of strings, or one text a line."""
+    """Print a JSON array of strings, or one text per line."""
     if as_json:
         print_json(texts)
     else:
@@ -31,5 +31,5 @@ def print_texts(texts: list[str], as_json: bool) -> None:
 
 
 def cluster_name(number: int, words: Sequence[str]) -> str:
-    """A cluster's number and characteristic words; the number alone if it has none."""
+    """A cluster's number and characteristic words, or the number alone if there are none."""
     return f"{number}: {', '.join(words)}" if words else str(number)

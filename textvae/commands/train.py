@@ -17,7 +17,7 @@ def train(
         str,
         typer.Argument(
             metavar="FILE|RECIPE",
-            help="A corpus: a file of text, a table, a folder or a data set on the Hub. Or a recipe: a YAML file, or a "
+            help="A corpus: a text file, a table, a folder or a data set on the Hub. Or a recipe: a YAML file, or a "
             "name that textvae recipes lists.",
         ),
     ],
@@ -27,24 +27,24 @@ def train(
     ] = None,
     output: Annotated[
         Path | None,
-        typer.Option("-o", "--output", help="The run folder; left out: what the recipe says."),
+        typer.Option("-o", "--output", help="The run folder. Default: the recipe's."),
     ] = None,
     minutes: Annotated[
-        float, typer.Option(min=0.1, help="About how long it may take, all in all, where it is not set.")
+        float, typer.Option(min=0.1, help="About how long it may take in total, if the steps are not set.")
     ] = 10.0,
     resume: Annotated[
-        bool, typer.Option("--resume", help="Go on from the run's last whole checkpoint.")
+        bool, typer.Option("--resume", help="Continue from the last complete checkpoint of the run.")
     ] = False,
     overwrite: Annotated[
-        bool, typer.Option("--overwrite", help="Delete a run that is in the folder.")
+        bool, typer.Option("--overwrite", help="Delete the run that is in the folder.")
     ] = False,
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress, only the result.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print only the result.")] = False,
 ) -> None:
-    """Train a model on a corpus or by a recipe, measure it, and say whether its latent is used.
+    """Train a model on a corpus or by a recipe, evaluate it, and report whether it uses its latent.
 
-    For a FILE, sizes, steps and rates are chosen by what the corpus is like and how much time there is, and it is said
-    why; any of them can be replaced. In a recipe the same is done for values that are auto, such as
-    training.max_steps=auto. The run folder has everything that the other commands need.
+    For a FILE, the sizes, steps and rates are chosen from the corpus and the time, and the reasons are printed; any of
+    them can be replaced. In a recipe the same is done for each value that is auto, such as training.max_steps=auto. The
+    run folder holds everything that the other commands need.
     """
     since = time.monotonic()
 
@@ -68,11 +68,11 @@ def train(
 def _check_output(corpus: str, overrides: list[str]) -> None:
     """Refuse a run without a folder."""
     if not any(override.startswith("training.output_dir=") for override in overrides):
-        raise UserError(f"expected a run folder to write to, got none: textvae train {corpus} -o RUN")
+        raise UserError(f"expected a run folder to write to, got none: use textvae train {corpus} -o RUN")
 
 
 def recipes() -> None:
-    """List the recipes that textvae train knows by name: what each is for, and what it costs."""
+    """List the recipes that textvae train knows by name, with the purpose and the cost of each."""
     from textvae.training.recipes import shipped
 
     found = shipped()

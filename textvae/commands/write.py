@@ -14,6 +14,7 @@ from textvae.commands.arguments import (
     Lines,
     MaximumLength,
     Run,
+    Temperature,
     check_pictures,
     given,
     lines_of,
@@ -28,29 +29,29 @@ from textvae.support.display import one_line
 def sample(
     context: typer.Context,
     run: Run,
-    n: Annotated[int, typer.Option("-n", min=1, help="How many.")] = 8,
+    n: Annotated[int, typer.Option("-n", min=1, help="Number of sentences.")] = 8,
     label: Annotated[
-        str | None, typer.Option("--class", help="Of this class, if the model has classes.")
+        str | None, typer.Option("--class", help="Class of the sentences, if the model has classes.")
     ] = None,
     prior: Annotated[
-        str | None, typer.Option(help="Draw from this prior of the run, which fit-prior has written.")
+        str | None, typer.Option(help="Draw z from this prior, which fit-prior wrote into the run.")
     ] = None,
-    temperature: Annotated[
-        float | None, typer.Option(min=1e-3, help="Draw the words, 1 from the model's own distribution.")
-    ] = None,
-    top_k: Annotated[int | None, typer.Option(min=1, help="Draw among the k likeliest words.")] = None,
+    temperature: Temperature = None,
+    top_k: Annotated[int | None, typer.Option(min=1, help="Draw from the k likeliest tokens.")] = None,
     top_p: Annotated[
         float | None,
-        typer.Option(min=0.0, max=1.0, help="Draw among the likeliest words of this probability."),
+        typer.Option(
+            min=0.0, max=1.0, help="Draw from the likeliest tokens that have this probability in total."
+        ),
     ] = None,
     beams: Annotated[int, typer.Option(min=1, help="Beams of the search for the likeliest sentence.")] = 1,
     maximum_length: MaximumLength = 100,
-    seed: Annotated[int | None, seed_option("Of all draws; left out, each call gives others.")] = None,
+    seed: Annotated[int | None, seed_option("Seeds all draws. Default: random.")] = None,
     as_json: Json = False,
 ) -> None:
-    """Write new sentences, each from a z of the prior; the likeliest of each z unless an option says otherwise.
+    """Print new sentences. Each is decoded from a z drawn from the prior: greedily, unless an option says otherwise.
 
-    A language model without z draws its words.
+    A language model without z draws the tokens.
     """
     texts = load(run).sample(
         n,
@@ -68,26 +69,26 @@ def sample(
 def interpolate(
     context: typer.Context,
     run: Run,
-    a: Annotated[str, typer.Argument(help="Where to begin.")],
-    b: Annotated[str, typer.Argument(help="Where to end.")],
-    steps: Annotated[int, typer.Option(min=2, help="Number of sentences, the ends counted.")] = 7,
+    a: Annotated[str, typer.Argument(help="First sentence.")],
+    b: Annotated[str, typer.Argument(help="Last sentence.")],
+    steps: Annotated[int, typer.Option(min=2, help="Number of sentences, including both ends.")] = 7,
     path: Annotated[
-        Literal["linear", "spherical"], typer.Option(help="The way through the latent space.")
+        Literal["linear", "spherical"], typer.Option(help="Path through the latent space.")
     ] = "linear",
     maximum_length: MaximumLength = 100,
     scores: Annotated[
-        bool, typer.Option("--scores", help="Before each sentence log p(sentence | z) in nats, 0 or less.")
+        bool, typer.Option("--scores", help="Print log p(sentence | z) in nats before each sentence.")
     ] = False,
     strip: Annotated[
         Path | None,
         output_option(
-            what="A picture of the way, .png, .pdf or .svg, with new words marked and log p(sentence | z) as bars; the "
-            "page .html stands beside it."
+            what="Draw the path to this .png, .pdf or .svg, with new words marked and log p(sentence | z) as bars; a "
+            "page .html is written beside it."
         ),
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """Write sentences on the way from one to another; the ends are the reconstructions of both."""
+    """Print sentences along a path from one sentence to another; the ends are the reconstructions of both."""
     if strip is not None:
         check_pictures(strip)
     vae = load(run)
@@ -116,12 +117,12 @@ def reconstruct(
     context: typer.Context,
     run: Run,
     file: Lines,
-    n: Annotated[int | None, typer.Option("-n", min=1, help="Only the first n sentences.")] = None,
+    n: Annotated[int | None, typer.Option("-n", min=1, help="Read only the first n sentences.")] = None,
     batch_size: BatchSize = None,
     maximum_length: MaximumLength = 100,
     as_json: Json = False,
 ) -> None:
-    """Write each sentence and, below it, what the model makes of it."""
+    """Print each sentence and, below it, its reconstruction."""
     texts = list(islice(lines_of(file), n))
     options = {"batch_size": batch_size, "maximum_length": maximum_length, **context.obj}
     pairs = list(zip(texts, load(run).reconstruct(texts, **options), strict=True))
