@@ -5,8 +5,8 @@ python recipes/transfer/transfer.py reviews.csv --seeds 3 -o results       # a f
 
 Every method is fitted to the train split and scored on the test split: clusters without labels by accuracy of the best
 matching, NMI and ARI; and a logistic regression on few labels by accuracy. The table is written to results/transfer.md,
-the numbers to results/transfer.json, from which a call that is repeated goes on. A corpus is anything that `load_corpus`
-reads, with a column of labels.
+the numbers to results/transfer.json, from which a call that is repeated goes on. A corpus is anything that
+`load_corpus` reads, with a column of labels.
 """
 
 import argparse
