@@ -5,7 +5,8 @@ python recipes/transfer/transfer.py reviews.csv --seeds 3 -o results       # a f
 
 Every method is fitted to the train split and scored on the test split: clusters without labels by accuracy of the best
 matching, NMI and ARI; and a logistic regression on few labels by accuracy. The table is written to results/transfer.md,
-the numbers to results/transfer.json. A corpus is anything that `load_corpus` reads, with a column of labels.
+the numbers to results/transfer.json, from which a call that is repeated goes on. A corpus is anything that
+`load_corpus` reads, with a column of labels.
 """
 
 import argparse
@@ -40,14 +41,15 @@ RESTARTS = 10
 
 
 def main() -> None:
-    """Measure every corpus with every seed, and write the table after each corpus."""
+    """Measure every corpus with every seed that is not in the folder's results yet, and write the table each time."""
     arguments = read_arguments()
     check_folder(arguments.output)
-    results: list[Result] = []
+    results = known(arguments.output / "transfer.json")
     for corpus in arguments.corpora:
         for seed in range(arguments.seeds):
-            results += measured(corpus, seed, arguments)
-        write(results, arguments)
+            if (Path(corpus).stem, seed) not in {(result.corpus, result.seed) for result in results}:
+                results += measured(corpus, seed, arguments)
+                write(results, arguments)
     print(markdown(results, arguments.tuned))
 
 
@@ -170,6 +172,11 @@ def few_labels(results: Measured, vae: DocumentVAE) -> None:
                 results.classify(method, labels, train, test)
 
 
+def known(path: Path) -> list[Result]:
+    """What an earlier call has measured with the same output folder."""
+    return [Result(**row) for row in json.loads(path.read_text(encoding="utf-8"))] if path.exists() else []
+
+
 def write(results: list[Result], arguments: argparse.Namespace) -> None:
     """Write the numbers and the table."""
     numbers = json.dumps([asdict(result) for result in results], indent=1)
@@ -179,5 +186,5 @@ def write(results: list[Result], arguments: argparse.Namespace) -> None:
 
 
 if __name__ == "__main__":
-    with program("run the same command again"):
+    with program("run the same command again, which goes on behind what is measured"):
         main()

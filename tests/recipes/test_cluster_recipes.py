@@ -39,7 +39,9 @@ def corpus(tmp_path_factory) -> list[str]:
 
 @pytest.mark.parametrize("recipe", RECIPES, ids=lambda path: path.stem)
 def test_the_recipe_runs(recipe, corpus, tmp_path):
-    result = run(read_recipe(recipe, [*SMALL, *corpus, f"training.output_dir={tmp_path}"]), quiet=True)
+    # A bag of words has no word vectors.
+    small = [each for each in SMALL if recipe.stem != "documents" or "embedding" not in each]
+    result = run(read_recipe(recipe, [*small, *corpus, f"training.output_dir={tmp_path}"]), quiet=True)
     assert result.sentences == 240
 
 

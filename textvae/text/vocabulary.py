@@ -136,14 +136,24 @@ class Vocabulary:
         """
         path = Path(folder) / FILE
         try:
-            stored: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-            options = CountOptions(**stored["options"])
-            own = tokenizer() if options.units == "tokens" else None
-            return cls(stored["documents"], frozenset(stored["stop_words"]), stored["total"], options, own)
+            stored = path.read_text(encoding="utf-8")
+            own = tokenizer() if json.loads(stored)["options"]["units"] == "tokens" else None
+            return cls.from_json(stored, own)
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise UserError(
                 f"expected a vocabulary in {path}, got none or a damaged one ({error}): copy the run again"
             ) from error
+
+    @classmethod
+    def from_json(cls, text: str, tokenizer: PreTrainedTokenizerBase | None = None) -> Vocabulary:
+        """What `to_json` has written."""
+        stored: dict[str, Any] = json.loads(text)
+        options = CountOptions(**stored["options"])
+        return cls(stored["documents"], frozenset(stored["stop_words"]), stored["total"], options, tokenizer)
+
+    def __reduce__(self) -> Any:
+        """As one string: `datasets` hashes what prepares its rows, for which a dict of words takes seconds."""
+        return Vocabulary.from_json, (self.to_json(), self.tokenizer)
 
     def save(self, folder: str | Path) -> None:
         """Write all but the tokenizer to a folder."""
