@@ -359,7 +359,7 @@ def test_faults_of_ours_keep_their_traceback(trained, monkeypatch):
             signal.SIGTERM,
             ["encode", "{run}", "{file}", "-o", "z.npy"],
             143,
-            "stopped by SIGTERM: run the same command again, which goes on behind the texts that are done",
+            "stopped by SIGTERM: run the same command again to continue after the finished texts",
         ),
     ],
 )

@@ -20,7 +20,7 @@ from numpy.typing import ArrayLike
 
 from textvae.evaluation.clustering import clustering_scores
 from textvae.interfaces.clustering import find_clusters
-from textvae.interfaces.text_vae import TextVAE
+from textvae.interfaces.table import load_encoder
 from textvae.latent_space import clusters
 from textvae.support.errors import UserError
 from textvae.support.files import replacing
@@ -44,11 +44,14 @@ def main() -> None:
     corpus = load_corpus(**recipe.corpus)
     labels, classes = labels_of(corpus)
     run_once(recipe, resume=arguments.resume, overwrite=arguments.overwrite, quiet=arguments.quiet)
-    vae = TextVAE.from_pretrained(recipe.folder)
-    shown: dict[str, Any] = {"show_progress_bar": False if arguments.quiet else None}
-    train, test = (np.asarray(vae.encode(corpus[split]["text"][:], **shown)) for split in ("train", "test"))
+    vae = load_encoder(recipe.folder)
+    options: dict[str, Any] = {
+        "show_progress_bar": False if arguments.quiet else None,
+        "normalize_embeddings": vae.by_direction,
+    }
+    train, test = (np.asarray(vae.encode(corpus[split]["text"][:], **options)) for split in ("train", "test"))
     results = []
-    for method in arguments.method or ["tied-mixture"]:
+    for method in arguments.method or [vae.clusters_by]:
         begin, seed = time.monotonic(), recipe.training.get("seed", 0)
         found = find_clusters(vae, train, arguments.clusters or classes, method, seed=seed, restarts=RESTARTS)
         results.append(scored(method, seed, labels, found.predict(test), begin))
@@ -61,7 +64,10 @@ def read_arguments() -> argparse.Namespace:
     parser.add_argument("recipe", help="a YAML file whose corpus has labels")
     parser.add_argument("overrides", nargs="*", metavar="section.key=value", help="replaces a value of it")
     parser.add_argument(
-        "--method", action="append", choices=METHODS, help="again for more; left out: tied-mixture"
+        "--method",
+        action="append",
+        choices=METHODS,
+        help="again for more; default: the one that suits the vectors",
     )
     parser.add_argument("--clusters", type=int, help="left out: as many as there are classes")
     parser.add_argument("--resume", action="store_true", help="go on from the run's last whole checkpoint")

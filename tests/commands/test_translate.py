@@ -98,7 +98,7 @@ def test_mistakes_are_one_line(textvae, trained, tmp_path):
         ),
         (["sample", trained], "got a Seq2SeqVAEModel: use Translator, or textvae translate"),
         (["evaluate", trained, "lines.txt"], "a file of sources and --references"),
-        (["evaluate", trained], "has no recipe.yaml that names one"),
+        (["evaluate", trained], "has no recipe.yaml: use textvae evaluate RUN FILE"),
         (["evaluate", "sentences", "lines.txt", "--references", "lines.txt"], "run for --references, got"),
     ):
         code, out, err = textvae(*arguments)

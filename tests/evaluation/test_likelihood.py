@@ -199,4 +199,4 @@ def test_the_meter_reports_the_kl_to_a_mixture_and_names_the_bound():
     value, how = meter.results()["kl"]
     assert value == pytest.approx(float(found.kl.mean()))
     bound = float(kl_divergence(found.reading.posterior, found.reading.prior).detach().mean())
-    assert how == f"raw, by Monte Carlo; VaDE's bound on it, which training takes, is {bound:.2f}"
+    assert how == f"raw, by Monte Carlo; VaDE's upper bound, which training uses, is {bound:.2f}"

@@ -12,6 +12,7 @@ from textvae.training.run import run
 
 FOLDER = Path(__file__).parents[2] / "recipes" / "clustering"
 RECIPES = sorted(FOLDER.glob("*.yaml"))
+SENTENCES = [path for path in RECIPES if path.stem != "documents"]
 SMALL = [
     "model.embedding_size=8",
     "model.hidden_size=12",
@@ -65,14 +66,14 @@ def test_a_finished_run_is_clustered_but_not_trained_again(script, corpus, tmp_p
     assert "expected a run of this recipe" in ended.err
 
 
-@pytest.mark.parametrize("recipe", RECIPES, ids=lambda path: path.stem)
+@pytest.mark.parametrize("recipe", SENTENCES, ids=lambda path: path.stem)
 def test_the_header_says_what_to_run(recipe):
     header = recipe.read_text(encoding="utf-8").split("\ncorpus:")[0]
     for name in ("cluster.py", "baselines.py"):
         assert f"python recipes/clustering/{name} recipes/clustering/{recipe.name}" in header
 
 
-@pytest.mark.parametrize("recipe", RECIPES, ids=lambda path: path.stem)
+@pytest.mark.parametrize("recipe", SENTENCES, ids=lambda path: path.stem)
 def test_the_variants_of_the_header_are_recipes(recipe):
     header = (
         recipe.read_text(encoding="utf-8").split("\ncorpus:")[0].replace("\n#   pretraining", " pretraining")

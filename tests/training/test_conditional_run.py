@@ -112,7 +112,10 @@ def test_a_run_is_evaluated_again(place, whole, textvae, tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["source"], "expected a file of sources and --references, their translations, or neither, got one"),
+        (
+            ["source"],
+            "expected a file of sources and --references, their translations, or neither, got only one",
+        ),
         (["--references", "target"], "expected a file of sources and --references"),
         (["--column", "1"], "expected no --column for a translation run: leave it out"),
     ],

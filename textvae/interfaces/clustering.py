@@ -110,8 +110,7 @@ def cluster_texts(
         vae: a trained model.
         texts: n texts, in any form that `given.as_list` takes.
         clusters: k, the number of clusters; None: choose it by BIC.
-        method: the method of `find_clusters`; None: the one that suits the model's vectors, or a tied mixture if k is
-            to be chosen.
+        method: a method of `find_clusters`; None: the model's own, or a tied mixture if k is to be chosen.
         seed: seed of the fit and the samples.
         words: number of words for each cluster.
         nearest: number of nearest texts for each cluster; duplicates count once.
