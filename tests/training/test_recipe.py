@@ -177,7 +177,7 @@ FAULTS = {
     "model: {vocab_size: 3}": "model.vocab_size: no such key",
     "model: {latent_size: many}": "model.latent_size: .*valid integer.*, got 'many'",
     "model: {latent_size: -1}": "model.latent_size: expected greater than or equal to 0, got -1",
-    "model: {kind: seq3seq}": "model.kind: expected one of language, seq2seq, documents, got 'seq3seq'; did you mean seq2seq?",
+    "model: {kind: seq3seq}": "model.kind: expected one of .*, got 'seq3seq'; did you mean seq2seq?",
     "model: {decoder_type: lstm}": "model.decoder_type: no such key of a language model",
     "model: {decoder: lstm}": "model.decoder: expected keys and values, such as {kind: lstm}, got 'lstm'",
     "model: {prior: null}": "model.prior: expected keys and values, such as {kind: standard_normal}, got None",
