@@ -435,6 +435,7 @@ def test_a_reader_that_goes_away_is_no_error(unbuffered):
     assert (result.returncode, result.stderr) == (1, b"")
 
 
+@pytest.mark.slow
 def test_auto_model_knows_the_model_after_import_textvae(trained):
     source = f"""
 import textvae

@@ -70,6 +70,7 @@ def test_the_package_imports_nothing_heavy(source):
     assert not packages & HEAVY
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "order",
     [

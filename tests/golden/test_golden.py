@@ -442,6 +442,7 @@ def test_every_option_matters(group):
     assert len(set(recorded)) == len(recorded)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("group", "case"),
     [

@@ -105,6 +105,7 @@ def distance(one, other):
     return sum(abs(one.get(words, 0) - other.get(words, 0)) for words in one | other) / 2
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("deviation", [1.0, 0.2, 0.02], ids=["as it is", "narrow", "nearly a point"])
 def test_fillings_come_nearer_to_the_truth_with_more_particles(deviation):
     """The posteriors of the encoder may be far narrower than the true ones, and lie elsewhere."""

@@ -172,6 +172,7 @@ def test_it_comes_back_as_it_was_saved(vae, tmp_path):
 # ---- a run
 
 
+@pytest.mark.slow
 def test_training_improves_on_the_start(trained):
     log = json.loads(max((trained / "run").glob("checkpoint-*/trainer_state.json")).read_text())[
         "log_history"
@@ -207,6 +208,7 @@ def test_a_run_begins_at_latent_semantic_analysis(tmp_path, monkeypatch):
         assert abs(np.corrcoef(row, own)[0, 1]) > 0.9999
 
 
+@pytest.mark.slow
 def test_a_resumed_run_ends_with_the_same_weights(tmp_path):
     options = {"num_train_epochs": 4, "eval_steps": 5, "save_steps": 5, "save_total_limit": 9}
     whole, broken = tmp_path / "whole", tmp_path / "broken"

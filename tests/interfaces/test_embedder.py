@@ -62,6 +62,7 @@ def test_fit_says_nothing_and_leaves_the_random_states(texts, capfd):
     assert estimator.evaluation_.sentences == 3, "a twentieth is held out"
 
 
+@pytest.mark.slow
 def test_the_random_state_decides(fitted, texts):
     vectors = fitted.transform(texts)
     again = clone(fitted).fit(pd.Series(texts, index=range(60, 0, -1)))
@@ -69,6 +70,7 @@ def test_the_random_state_decides(fitted, texts):
     assert not np.allclose(clone(fitted).set_params(random_state=1).fit(texts).transform(texts), vectors)
 
 
+@pytest.mark.slow
 def test_more_epochs_fit_better(fitted, texts):
     quick = RECIPE | {"training": FAST | {"per_device_train_batch_size": 8, "learning_rate": 0.02}}
     longer = clone(fitted).set_params(epochs=10, hidden_size=16, recipe=quick).fit(texts)
@@ -215,6 +217,7 @@ def test_a_pickle_holds_the_files_of_the_model(fitted, texts):
     assert "vae_" not in vars(pickle.loads(pickle.dumps(clone(fitted))))
 
 
+@pytest.mark.slow
 def test_it_works_in_pipelines_and_searches(rows, texts):
     classes = [int(label) for label in np.arange(60) % 2]
     pipeline = make_pipeline(TextVAEEmbedder(**SMALL), LogisticRegression())

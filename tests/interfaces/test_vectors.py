@@ -93,6 +93,7 @@ def test_no_texts_make_a_file_without_rows(vae, tmp_path, name):
     assert files_in(tmp_path) == [name]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["z.npy", "z.parquet"])
 @pytest.mark.parametrize("count", [0, 1, 4, 5, 9])
 def test_interruptions_change_no_byte(vae, tmp_path, monkeypatch, name, count):

@@ -75,6 +75,7 @@ def test_k_means_is_the_nearest_centre_however_far_from_the_origin(method, drawn
     assert (np.diff(np.bincount(found.predict(vectors))) <= 0).all(), "the largest first"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", ["mixture", "tied-mixture", "diagonal-mixture"])
 def test_bic_finds_the_number(method, drawn):
     vectors, labels = drawn

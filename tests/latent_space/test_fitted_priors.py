@@ -41,6 +41,7 @@ def integral(prior, edge=8.0, step=0.05):
     return float(prior(len(grid), grid).log_prob(grid).exp().sum()) * step**2
 
 
+@pytest.mark.slow
 def test_the_density_integrates_to_one(prior):
     assert integral(prior) == pytest.approx(1, abs=0.005)
 

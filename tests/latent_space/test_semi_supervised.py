@@ -19,6 +19,7 @@ def blobs(n, seed):
     return generator.normal(size=(n, 20)) + (2 * y[:, None] - 1) * side, y
 
 
+@pytest.mark.slow
 def test_vectors_without_a_label_help():
     """With two labels for each class, the shape of the clusters provides the rest."""
     X, y = blobs(1_000, 0)

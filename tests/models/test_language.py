@@ -289,6 +289,7 @@ def test_without_z_there_is_no_divergence_and_one_answer():
 # ---- learning
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("decoder", ["lstm", "dilated"])
 def test_overfits_32_sentences_through_z(decoder):
     """A model without z needs log 32 = 3.47 nats per sentence, even if it knows all sentences by heart."""

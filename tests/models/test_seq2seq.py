@@ -452,6 +452,7 @@ def test_choices_that_do_not_fit_are_refused(options, message):
 # ---- learning
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("latent", ["sentence", "step"])
 def test_overfits_32_targets_of_one_source_through_z(latent):
     """A model without z needs log 32 = 3.47 nats per target, even if it knows all targets by heart."""
@@ -462,6 +463,7 @@ def test_overfits_32_targets_of_one_source_through_z(latent):
     assert terms["kl"].mean() > 2
 
 
+@pytest.mark.slow
 def test_overfits_32_pairs_through_latent_contexts():
     """A decoder that does not use the source would need log 32 nats here, too."""
     terms = learnt(

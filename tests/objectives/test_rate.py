@@ -25,6 +25,7 @@ def test_the_multiplier_stays_in_its_bounds():
     assert float(ascended(tensor(HIGHEST), tensor(99.0), 8.0)) == HIGHEST
 
 
+@pytest.mark.slow
 def test_the_constraint_holds_at_the_saddle_point():
     """A mean m has KL m² / 2 and distortion w (reach - m)².
 

@@ -51,6 +51,7 @@ def test_long_names_are_turned_so_that_none_hides_another(tmp_path):
         assert sum("rotate(-45" in attributes for attributes in shown) == turned
 
 
+@pytest.mark.slow
 def test_many_classes_fit_on_a_page(tmp_path):
     draw_confusion(np.eye(40) * 1000, range(40), range(40), tmp_path / "x.png")
     assert imread(tmp_path / "x.png").shape[1] < 7 * 300

@@ -91,6 +91,7 @@ def numbered(count, name):
     return [name.format(number) for number in range(1, count + 1)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("classes", "spread", "name", "on_map", "below"),
     [

@@ -155,6 +155,7 @@ def test_random_sentences_are_as_long_as_those_of_ptb(scripts):
     assert set(words) <= set(tokenizer.get_vocab())
 
 
+@pytest.mark.slow
 def test_the_peak_is_that_of_the_call(scripts):
     _, quiet = scripts.measure.with_peak(lambda: None, "cpu")
     if quiet is None:
@@ -171,6 +172,7 @@ def test_products_are_of_the_precision_that_is_asked_for(scripts):
             assert torch.mm(torch.ones(2, 2), torch.ones(2, 2)).dtype == expected
 
 
+@pytest.mark.slow
 def test_the_bare_steps_are_those_of_the_trainer(scripts, monkeypatch):
     tiny.without_noise(monkeypatch)
     monkeypatch.setitem(scripts.measure.MODELS["lstm-256"], "dropout", 0.0)
@@ -192,6 +194,7 @@ def test_the_bare_steps_are_those_of_the_trainer(scripts, monkeypatch):
         before = trained
 
 
+@pytest.mark.slow
 def test_throughput_prints_every_job(scripts, lines, monkeypatch):
     for name, value in {"BATCH": 4, "SAMPLES": 3, "TOKENS": 5}.items():
         monkeypatch.setattr(scripts.jobs, name, value)
@@ -237,6 +240,7 @@ def test_an_unknown_name_is_refused(lines, capsys):
     assert "expected --only to match one of train/lstm-256/fp32, " in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_scaling_prints_a_line_for_each_point_and_draws_them(scripts, lines, monkeypatch, tmp_path):
     values = {"batch": (8,), "length": (3,), "vocabulary": (30,), "samples": (4,), "position": (30,)}
     values |= {"stream": (5, 40, 1000), "encode": (40, 1000)}

@@ -38,6 +38,7 @@ def corpus(tmp_path_factory) -> list[str]:
     return [*splits, "corpus.columns=null"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("recipe", RECIPES, ids=lambda path: path.stem)
 def test_the_recipe_runs(recipe, corpus, tmp_path):
     # A bag of words has no word vectors.
@@ -139,6 +140,7 @@ def test_messages_lose_what_gives_their_class_away(script, tmp_path, monkeypatch
         assert json.loads(written) == {"text": "my own words", "label": "alt.atheism"}
 
 
+@pytest.mark.slow
 def test_reviews_are_split_anew(script, tmp_path):
     negative = [f"bad {row}" for row in range(60_000)]
     positive = [f"good {row}" for row in range(60_010)]

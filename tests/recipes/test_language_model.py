@@ -45,6 +45,7 @@ def corpus(tmp_path_factory) -> list[str]:
     return [*splits, *(f"corpus.{key}=null" for key in ("revision", "columns", "maximum_train"))]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("recipe", RECIPES, ids=lambda path: path.stem)
 def test_the_recipe_runs(recipe, corpus, tmp_path):
     result = run(read_recipe(recipe, [*SMALL, *corpus, f"training.output_dir={tmp_path}"]))

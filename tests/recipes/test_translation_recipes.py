@@ -52,6 +52,7 @@ def baseline(corpus, tmp_path_factory) -> Path:
     return folder
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.stem)
 def test_the_recipe_runs(path, corpus, baseline, tmp_path):
     overrides = [*SMALL, *corpus, f"training.output_dir={tmp_path}"]

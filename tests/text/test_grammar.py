@@ -212,6 +212,7 @@ def test_german_agreement_and_word_order(grammar, right, wrong):
     assert grammar.log_prob(wrong, "de") == -math.inf
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("language", ["en", "de"])
 def test_every_factor_can_be_told_from_the_text(productions, sentences, language):
     """If the derivations with a sentence's label are removed, the sentence is no longer in the language."""

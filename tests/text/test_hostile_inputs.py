@@ -782,6 +782,7 @@ LONG = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", LONG)
 def test_pieces_are_learnt_from_long_lines(name):
     """On much longer words SentencePiece's sums overflow, and on lines that repeat it takes hours."""

@@ -103,6 +103,7 @@ def test_new_words_are_counted():
     assert statistics_of([f"{chr(97 + i)}x {chr(97 + i)}y" for i in range(20)]).unseen == 1
 
 
+@pytest.mark.slow
 def test_a_sample_stands_for_the_whole():
     texts = [sentence.en for sentence in Grammar.load().sample(3_000, 0)]
     whole, part = statistics_of(texts), statistics_of(iter(texts), sample=600, seed=1)

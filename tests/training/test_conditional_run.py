@@ -90,6 +90,7 @@ def test_a_run_folder_is_all_one_needs(place, whole):
     assert read_recipe(folder / "recipe.yaml").folder == folder
 
 
+@pytest.mark.slow
 def test_a_run_is_evaluated_again(place, whole, textvae, tmp_path):
     folder, result = whole
     recipe = read(place, "whole")
@@ -164,6 +165,7 @@ def test_the_model_without_z_has_one_bleu(place):
     assert not {"bleu_zero_z", "bleu_shuffled_z"} & result.keys()
 
 
+@pytest.mark.slow
 def test_a_run_starts_as_another_one(place):
     quick = ["training.max_steps=1", "objective.free_bits=0"]
     without = run(read(place, "start", "model.latent_size=0", *quick))

@@ -141,6 +141,7 @@ def test_without_matplotlib_a_line_says_once_how_to_get_it(tmp_path, monkeypatch
     assert capsys.readouterr().err.count("pip install 'textvae[plots]'") == 1
 
 
+@pytest.mark.slow
 def test_training_draws_every_evaluation_and_the_end(tmp_path, monkeypatch):
     from textvae.training import curves
 
@@ -160,6 +161,7 @@ def test_training_draws_every_evaluation_and_the_end(tmp_path, monkeypatch):
     assert "matplotlib.pyplot" not in sys.modules or not sys.modules["matplotlib.pyplot"].get_fignums()
 
 
+@pytest.mark.slow
 def test_tensorboard_shows_the_picture_beside_the_scalars(tmp_path):
     accumulators = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
     trainer = tiny.trainer(

@@ -10,6 +10,8 @@ import pytest
 import tiny
 import torch
 
+pytestmark = pytest.mark.slow
+
 
 def two_processes(folder, kind):
     """The sentences that each of two processes read, and its final weights."""

@@ -247,6 +247,7 @@ CORPORA = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", CORPORA)
 def test_sentencepiece_can_make_the_vocabulary(name):
     """Of any part of the corpus that is left after validation and test are drawn."""

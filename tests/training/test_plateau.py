@@ -88,6 +88,7 @@ class Watch(TrainerCallback):
         control.should_training_stop |= state.global_step == self.last_step
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("last_step", [4, 7])
 def test_a_resumed_run_decays_as_an_uninterrupted_one(tmp_path, monkeypatch, last_step):
     bound = Description("neg_elbo")

@@ -173,6 +173,7 @@ def test_values_that_do_not_go_together_are_the_users(place):
 # ---- killed and resumed
 
 
+@pytest.mark.slow
 def test_the_kill_was_in_the_midst_of_an_epoch(killed):
     assert sorted(int(path.name.split("-")[1]) for path in killed.glob("checkpoint-*")) == list(SAVED)
     state = json.loads((killed / f"checkpoint-{SAVED[-1]}" / "trainer_state.json").read_text())
@@ -180,6 +181,7 @@ def test_the_kill_was_in_the_midst_of_an_epoch(killed):
     assert not (killed / "model.safetensors").exists()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "cut",
     [None, "model.safetensors", "trainer_state.json", "optimizer.pt", "scheduler.pt", "rng_state.pth"],
@@ -202,6 +204,7 @@ def test_a_killed_run_resumes_to_the_same_weights(place, whole, again, cut):
     assert states[0] == states[1]
 
 
+@pytest.mark.slow
 def test_resuming_without_a_checkpoint_begins_anew(place, whole, again):
     for checkpoint in again.glob("checkpoint-*"):
         shutil.rmtree(checkpoint)
@@ -363,6 +366,7 @@ def test_a_mixture_prior_starts_from_the_first_stage(place):
     torch.testing.assert_close(prior.variance[0], everything, rtol=1e-2, atol=1e-3)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kept", [True, False])
 def test_a_kept_decoder_keeps_the_kl_weight_of_its_target_rate(place, kept):
     """With a kept decoder the KL weight continues, because a small weight would let the KL grow; else it restarts."""
@@ -381,6 +385,7 @@ def test_a_kept_decoder_keeps_the_kl_weight_of_its_target_rate(place, kept):
 CLASSES = ["model.posterior.kind=classes", "model.prior.kind=classes"]
 
 
+@pytest.mark.slow
 def test_classes_are_learnt_from_few_labels(place):
     """Each sentence has words of a single class; 12 of the 200 sentences have a label."""
     generator = torch.Generator().manual_seed(0)
