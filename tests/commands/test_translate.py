@@ -1,4 +1,4 @@
-"""`textvae translate`: what it prints, and where."""
+"""`textvae translate`: its output."""
 
 import io
 import json
@@ -98,7 +98,7 @@ def test_mistakes_are_one_line(textvae, trained, tmp_path):
         ),
         (["sample", trained], "got a Seq2SeqVAEModel: use Translator, or textvae translate"),
         (["evaluate", trained, "lines.txt"], "a file of sources and --references"),
-        (["evaluate", trained], "has no recipe.yaml that names one"),
+        (["evaluate", trained], "got none, and"),
         (["evaluate", "sentences", "lines.txt", "--references", "lines.txt"], "run for --references, got"),
     ):
         code, out, err = textvae(*arguments)
