@@ -1,4 +1,4 @@
-"""The command line: what it prints, where, and how it ends."""
+"""The command line: its output and its exit codes."""
 
 import copy
 import inspect
@@ -44,7 +44,7 @@ def vae():
 
 @pytest.fixture(scope="module")
 def trained(vae, tmp_path_factory):
-    """A run whose corpus is a file of its own."""
+    """A run with its own corpus file."""
     folder = tmp_path_factory.mktemp("trained")
     vae.save_pretrained(folder)
     (folder / "corpus.txt").write_text("\n".join(LINES))
@@ -59,7 +59,7 @@ def trained(vae, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def cut(vae, trained, tmp_path_factory):
-    """The same, but trained on texts of at most four tokens, the end counted."""
+    """The same, but trained on texts of at most four tokens, including the end."""
     folder = tmp_path_factory.mktemp("cut")
     tokenizer = copy.deepcopy(vae.tokenizer)
     tokenizer.model_max_length = 4
@@ -455,5 +455,5 @@ def test_the_package_has_what_it_names():
 
 
 def test_letters_are_the_vocabulary(vae):
-    """What the tests above take for granted: no line of theirs is unknown words."""
+    """The tests above rely on this: their lines have no unknown words."""
     assert vae.tokenizer(list(ascii_lowercase), add_special_tokens=False)["input_ids"][0] == [4]

@@ -1,4 +1,4 @@
-"""The command that draws a map: which rows it takes, how it colours them, and what it writes."""
+"""`textvae map`: the rows that it reads, their colours, and the files that it writes."""
 
 import io
 import json
@@ -63,7 +63,7 @@ def table(tmp_path):
 
 
 def points(out):
-    """The points of --json by their sentence: place and label."""
+    """The points of --json by sentence: position and label."""
     return {point["text"]: (point["x"], point["y"], point["label"]) for point in json.loads(out)["points"]}
 
 

@@ -1,4 +1,4 @@
-"""What commands print and write is safe, and where they cannot write they say so before any work."""
+"""Commands print and write safe text, and refuse an output that cannot be written before any work."""
 
 import csv
 import errno
@@ -162,7 +162,7 @@ def test_a_prior_that_cannot_be_kept_is_refused_before_the_fit(textvae, vae, fil
     assert "run/priors (Not a directory): choose another" in err
 
 
-# ---- what a terminal obeys
+# ---- terminal commands
 
 
 @pytest.mark.parametrize(
@@ -211,7 +211,7 @@ def test_json_is_json_in_every_encoding(monkeypatch, encoding):
     assert not any(ord(letter) < 32 or 127 <= ord(letter) < 160 for letter in line[:-1])
 
 
-# ---- what a spreadsheet computes
+# ---- spreadsheet formulas
 
 
 def test_no_cell_of_a_table_is_a_formula(textvae, trained, file):

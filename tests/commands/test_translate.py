@@ -1,4 +1,4 @@
-"""`textvae translate`: what it prints, and where."""
+"""`textvae translate`: its output."""
 
 import io
 import json

@@ -1,4 +1,4 @@
-"""How texts of others are shown: nothing that a terminal or a spreadsheet obeys, names in the order of people."""
+"""Display of foreign texts: no terminal command, no spreadsheet formula, names in natural order."""
 
 import pytest
 

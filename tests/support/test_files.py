@@ -1,4 +1,4 @@
-"""A write is whole or not there at all, replaces only files, and is known to be possible before the work."""
+"""A write is complete or absent, replaces only files, and is checked before the work."""
 
 import errno
 import os
@@ -63,7 +63,7 @@ def contents(folder):
 
 
 class Killed(BaseException):
-    """In place of a signal that ends the process."""
+    """Stands for a signal that ends the process."""
 
 
 @pytest.mark.parametrize("before", [False, True], ids=["new", "replaced"])
@@ -95,7 +95,7 @@ def test_a_kill_between_two_moves_loses_nothing_and_leaves_nothing_that_looks_wh
 
 
 def test_what_moves_is_on_the_disk_before(tmp_path, monkeypatch):
-    """And the others' names before the last one's, or a loss of power could keep that one alone."""
+    """The other names are on the disk before the last one; otherwise a power failure could leave only the last."""
     opened, synchronise, move = os.open, os.fsync, os.replace
     names, calls = {}, []
 
@@ -146,7 +146,7 @@ def test_a_file_that_is_replaced_keeps_its_mode(tmp_path):
     assert (stat.S_IMODE(file.stat().st_mode), file.read_text()) == (0o640, "new")
 
 
-# ---- what is no file
+# ---- paths that are not files
 
 
 @pytest.mark.parametrize("exists", [True, False])
@@ -164,7 +164,7 @@ def test_the_file_behind_links_is_written(tmp_path, exists):
 
 
 def read_from(pipe):
-    """A thread that reads a pipe to its end, and the list that gets what it has read."""
+    """A thread that reads a pipe to its end, and the list that receives the content."""
     found = []
     thread = threading.Thread(target=lambda: found.append(pipe.read_bytes()))
     thread.start()
@@ -213,7 +213,7 @@ def test_a_device_stays_one(tmp_path):
 
 @pytest.mark.parametrize("path", ["/dev/stdout", "/dev/fd/1", "/proc/self/fd/1", "link"])
 def test_what_is_open_is_written_between_what_is_printed(tmp_path, monkeypatch, capfd, path):
-    """Standard output is a file here, which is neither replaced nor written over."""
+    """Standard output is a file here; it is neither replaced nor overwritten."""
     monkeypatch.chdir(tmp_path)
     (tmp_path / "link").symlink_to("/dev/stdout")
     print("before")
@@ -225,7 +225,7 @@ def test_what_is_open_is_written_between_what_is_printed(tmp_path, monkeypatch, 
 
 
 def test_a_file_that_cannot_be_replaced_is_overwritten(tmp_path, monkeypatch):
-    """A file that is mounted by itself, as containers do."""
+    """The file is itself a mount point, as in containers."""
 
     def busy(*_):
         raise OSError(errno.EBUSY, "busy")
@@ -241,7 +241,7 @@ def test_a_file_that_cannot_be_replaced_is_overwritten(tmp_path, monkeypatch):
 
 
 def places(folder):
-    """Places to write to that are none, by what is wrong with them."""
+    """Paths that cannot be written to, by the reason."""
     (folder / "file").touch()
     (folder / "loop").symlink_to("loop")
     (folder / "in-file").symlink_to("file/x")
@@ -262,7 +262,7 @@ def places(folder):
     "fault", ["the folder", "Not a directory", "not a directory", "the socket", "symbolic links", "too long"]
 )
 def test_a_place_that_cannot_be_written_is_refused_in_one_line(tmp_path, monkeypatch, fault):
-    monkeypatch.chdir(tmp_path)  # the name of a socket may not be long
+    monkeypatch.chdir(tmp_path)  # socket names must be short
     path = places(Path("."))[fault]
     before = sorted(os.listdir())
     with pytest.raises(UserError, match=f"(?i)^expected a (file|place) to write to, got .*{fault}") as raised:

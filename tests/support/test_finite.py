@@ -1,4 +1,4 @@
-"""NaN and infinity are found, also a while later."""
+"""NaN and infinity are found, immediately or later."""
 
 import math
 
@@ -38,7 +38,7 @@ def test_a_watch_remembers_a_loss_that_was_not_finite(losses, fault):
 
 
 def test_a_watch_reads_nothing_from_the_device():
-    """A tensor of the device meta has no values that could be read."""
+    """A tensor on the meta device has no values to read."""
     watch = FiniteWatch()
     for _ in range(2):
         watch.observe(torch.zeros((), device="meta"))

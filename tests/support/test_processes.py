@@ -1,4 +1,4 @@
-"""Work that several processes share has the results of one."""
+"""Work shared by several processes has the same results as in one."""
 
 import json
 import os
@@ -25,7 +25,7 @@ from textvae.text.tokenizer import train_tokenizer
 
 
 def take_part(monkeypatch, rank, count, others=()):
-    """This process as one of several; ``others`` are what those before and behind it find, turn by turn."""
+    """Make this process one of several; ``others`` holds the results of those before and after it, turn by turn."""
     monkeypatch.setattr(processes, "_place", lambda: (rank, count))
     turns = iter(others)
     monkeypatch.setattr(processes, "_gathered", lambda own: next(turns)(own))
@@ -61,7 +61,7 @@ def test_only_the_first_shows_a_bar(monkeypatch):
 
 
 def results_of_threads(monkeypatch, count, work) -> list:
-    """What each of so many threads, which take themselves for processes, makes of ``work``."""
+    """The result of ``work`` in each of this many threads, which act as processes."""
     ranks = {}
     found = [[]] * count
     barrier = threading.Barrier(count, timeout=60)
@@ -84,7 +84,7 @@ def results_of_threads(monkeypatch, count, work) -> list:
 
 
 class Capitals:
-    """Stands for a model that translates into capitals, and into nothing where z is zero; it says what it was asked."""
+    """A stand-in for a model: translates into capitals, or into nothing if z is 0, and records its arguments."""
 
     device, has_latent = torch.device("cpu"), True
 
@@ -118,7 +118,7 @@ def test_translations_meet_their_references(monkeypatch, count):
 
 
 def launched(count, *arguments) -> str:
-    """What so many processes of ``textvae`` print, of which each has one thread."""
+    """The output of this many processes of ``textvae``, each with one thread."""
     torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={count}"]
     ended = subprocess.run(
         [*torchrun, "-m", "textvae", *map(str, arguments)],
@@ -140,7 +140,7 @@ def run(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def file(tmp_path_factory):
-    """More than two parts of vectors, the last of them short."""
+    """More than two parts of vectors; the last part is shorter."""
     path = tmp_path_factory.mktemp("file") / "text.txt"
     path.write_text("".join(f"{'abcde'[i % 5]} {'fgh'[i % 3]}{' i j' * (i % 7)}\n" for i in range(9_000)))
     return path

@@ -14,7 +14,7 @@ from textvae.support.program import AGAIN, SIGNALS, advise, program
 
 
 def ended(capfd, fault, advice=AGAIN):
-    """Exit code, standard output and standard error of a program that comes to a fault."""
+    """Exit code, standard output and standard error of a program that fails."""
     with pytest.raises(SystemExit) as end, program(advice):
         print("before")
         fault()
@@ -41,18 +41,17 @@ def raising(error):
         (
             OSError(errno.EROFS, "Read-only file system", "x\x1b.npy"),
             2,
-            r"error: expected to write to x\x1b.npy, got: Read-only file system: write elsewhere",
+            r"error: expected a disk that allows writing to x\x1b.npy, got: Read-only file system: write elsewhere",
         ),
         (
             PermissionError(errno.EACCES, "Permission denied", "x.txt"),
             2,
-            "error: expected to be allowed to open x.txt, got: Permission denied: ask for the right to, or choose "
-            "another",
+            "error: expected permission to open x.txt, got: Permission denied: ask for it, or choose another",
         ),
         (
             RuntimeError("Error while serializing: I/O error: No space left on device (os error 28)"),
             2,
-            "error: expected room for what is written, got: No space left on device: make room, or write elsewhere",
+            "error: expected room for the output, got: No space left on device: make room, or write elsewhere",
         ),
         (KeyboardInterrupt(), 130, f"stopped by SIGINT: {AGAIN}"),
         (BrokenPipeError(errno.EPIPE, "Broken pipe"), 1, ""),
@@ -131,11 +130,11 @@ def test_other_threads_have_programs_too(capfd):
     assert (codes, capfd.readouterr().err) == ([2], "error: expected a, got b\n")
 
 
-# ---- in a process of its own
+# ---- in a separate process
 
 
 def run(body, prelude="", **options):
-    """A process with a program, which does without torch, as the command `textvae` does at its beginning."""
+    """A process that runs a program without torch, as `textvae` does when it starts."""
     lines = "\n".join(f"    {line}" for line in body.strip().splitlines())
     source = f"""
 import os, signal, sys, time
@@ -178,7 +177,9 @@ def test_a_reader_that_goes_away_is_no_error(lines, both):
 def test_an_output_without_room_is_one_line():
     with open("/dev/full", "wb") as device:
         result = run("print('words')", stdout=device)
-    line = "error: expected room for what is written, got: No space left on device: make room, or write elsewhere\n"
+    line = (
+        "error: expected room for the output, got: No space left on device: make room, or write elsewhere\n"
+    )
     assert (result.returncode, result.stderr) == (2, line)
 
 

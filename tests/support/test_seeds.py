@@ -1,4 +1,4 @@
-"""Seeds are refused everywhere in one way: by Pydantic, in Python and on the command line."""
+"""Pydantic, Python calls and the command line refuse the same seeds."""
 
 import re
 

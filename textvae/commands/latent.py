@@ -158,7 +158,7 @@ def fit_prior(
     file: Lines,
     kind: Annotated[
         Literal["mixture", "flow"],
-        typer.Option(help="A mixture of Gaussians; or a flow, which needs pip install 'textvae[flows]'."),
+        typer.Option(help="A mixture of Gaussians; or a flow, which needs the extra flows."),
     ] = "mixture",
     components: Annotated[int, typer.Option(min=1, help="Number of Gaussians of a mixture.")] = 10,
     name: Annotated[str | None, typer.Option(help="Name of the prior. Default: its kind.")] = None,

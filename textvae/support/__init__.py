@@ -1,1 +1,1 @@
-"""What every other folder may use: errors, files, processes, precision and the checking of options."""
+"""Code that every other folder may use: errors, files, processes, precision and checks of options."""

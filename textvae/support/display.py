@@ -1,4 +1,4 @@
-"""How texts and names that come from elsewhere are shown: in a terminal, in a table, in a list."""
+"""Safe and readable display of foreign texts and names: in a terminal, a table or a list."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ import re
 from typing import Any
 
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
-"""What moves the cursor, clears the screen or begins a command of the terminal; not tabs and line feeds."""
+"""Characters that move the cursor, clear the screen or begin a terminal command; not tabs and line feeds."""
 
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")
-"""What a cell of a spreadsheet begins with that is computed."""
+"""A spreadsheet computes a cell that begins with one of these."""
 
 _ENTITY = re.compile(r"&(#\d+|#x[0-9a-f]+|[a-z][a-z0-9]*);", re.IGNORECASE)
 
-# Not <s>, which stands at the beginning of sentences in some corpora, nor any other word, such as <unk>.
+# Not <s>, which some corpora put before each sentence, and no other words such as <unk>.
 _MARKUP = re.compile(
     r"<!--.*?-->|</?(?:a|abbr|article|b|big|blockquote|body|br|button|center|cite|code|dd|div|dl|dt|em|figure|font|form"
     r"|h[1-6]|head|header|hr|html|i|iframe|img|input|li|link|meta|ol|option|p|pre|script|section|select|small|span"
@@ -24,7 +24,7 @@ _MARKUP = re.compile(
 
 
 def visible(text: str) -> str:
-    r"""The text with its control characters as escapes, so that it can do nothing to a terminal.
+    r"""The text with its control characters as escapes, so that it cannot control a terminal.
 
     Example:
         >>> print(visible("a \x1b[31mred\x1b[0m word"))
@@ -34,7 +34,7 @@ def visible(text: str) -> str:
 
 
 def one_line(text: str) -> str:
-    r"""The text on one line, with blanks for line breaks and tabs, and its control characters as escapes.
+    r"""The text on one line: line breaks and tabs become blanks, and control characters escapes.
 
     Example:
         >>> one_line("two\nlines,\ttwo columns")
@@ -44,7 +44,7 @@ def one_line(text: str) -> str:
 
 
 def guarded(cell: str) -> str:
-    """The text of a table's cell, behind an apostrophe if a spreadsheet would compute it, with or without quotes.
+    """The text of a table cell, with an apostrophe before it if a spreadsheet would compute it, even within quotes.
 
     References:
         CSV Injection (OWASP), https://owasp.org/www-community/attacks/CSV_Injection
@@ -57,9 +57,9 @@ def guarded(cell: str) -> str:
 
 
 def shortened(text: str, width: int) -> str:
-    """The text on one line of at most ``width`` characters, cut between words, with an ellipsis where it was cut.
+    """The text on one line of at most ``width`` characters, cut between words; an ellipsis marks the cut.
 
-    Text that has no blank in the second half of the line, such as Chinese, is cut between characters.
+    Text without a blank in the second half of the line, such as Chinese, is cut between characters.
 
     Args:
         text: of any length.
@@ -77,7 +77,7 @@ def shortened(text: str, width: int) -> str:
 
 
 def without_markup(text: str) -> str:
-    """The text on one line, without the tags of HTML, and with characters in place of its entities.
+    """The text on one line, without HTML tags and with HTML entities replaced by their characters.
 
     Example:
         >>> without_markup("Tom &amp; Jerry<br /><b>meet</b> an <unk>, 1 < 2")
@@ -88,7 +88,7 @@ def without_markup(text: str) -> str:
 
 
 def natural(name: Any) -> tuple[Any, ...]:
-    """The key by which names are sorted as people do: numbers by their size, letters whatever their case.
+    """A key that sorts names naturally: numbers by their value, letters without regard to case.
 
     Example:
         >>> sorted(["10", "b 2", "B 10", "2", "1", "a"], key=natural)
@@ -100,6 +100,6 @@ def natural(name: Any) -> tuple[Any, ...]:
 
 
 def _size(digits: str) -> tuple[int, str]:
-    """A number as its count of digits and these: `int` takes no more than 4,300 of them."""
+    """A sort key for a number: its count of digits, then the digits, because `int` accepts at most 4,300 digits."""
     leading = digits.lstrip("0")
     return len(leading), leading

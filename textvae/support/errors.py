@@ -1,4 +1,4 @@
-"""The one exception that means "the user can mend this", and how a program ends on it."""
+"""The exception for mistakes that the user can fix, and how a program ends with it."""
 
 import sys
 from collections.abc import Iterator
@@ -8,16 +8,16 @@ from textvae.support.display import visible
 
 
 class UserError(ValueError):
-    """A mistake in what the user passed: one line that says what was expected, what was found, and the fix.
+    """A mistake in the user's input. Its message is one line: what was expected, what was found, and the fix.
 
-    The command line prints it without a traceback and exits with code 2; anything else that is raised is
-    our own fault and keeps its traceback.
+    The command line prints it without a traceback and exits with code 2. Any other exception is a bug of this package
+    and keeps its traceback.
     """
 
 
 @contextmanager
 def reported_to_user() -> Iterator[None]:
-    """Ends the program with one line on standard error and exit code 2 where a `UserError` is raised inside."""
+    """If the block raises a `UserError`, end the program with one line on standard error and exit code 2."""
     try:
         yield
     except UserError as error:

@@ -1,4 +1,4 @@
-"""Writes that are whole or not there at all, also after a crash, and what can be known of them before the work."""
+"""Atomic writes, which leave a complete file or none even after a crash; and checks of outputs before the work."""
 
 from __future__ import annotations
 
@@ -18,26 +18,26 @@ from uuid import uuid4
 from textvae.support.errors import UserError
 
 PARTIAL_FOLDER = re.compile(r"\.[0-9a-f]{32}\.partial")
-"""The name of a folder that `replacing_files_in` fills; a killed process leaves it behind."""
+"""The name of a folder that `replacing_files_in` writes to; a killed process leaves it behind."""
 
 PROBE = 2**16
-"""Bytes that are written, and gone again, to see whether there is room for more."""
+"""Bytes of a temporary file that tests whether the disk has room."""
 
 LONGEST = 100
-"""Characters of a name that becomes one of a file; with an ending they have to be 255 bytes at most."""
+"""The most characters of a name that is used as a file name; with an ending it may have 255 bytes."""
 
 
 def check_writable(path: str | Path, example: str = "output") -> None:
-    """Refuse a place that no file can be written to. Called before the work of which the file is the result.
+    """Refuse a path that no file can be written to. Call it before the work that makes the file.
 
-    Nothing is left there, not even the folders that are still to be made.
+    It creates nothing, not even missing folders.
 
     Args:
-        path: of the file: a new one, one to be replaced, a link, a device or a pipe.
-        example: the name of such a file, for the message about a folder.
+        path: a new file, a file to replace, a link, a device or a pipe.
+        example: a file name, for the message about a folder.
 
     Raises:
-        UserError: if it is a folder, a socket or a disk, if the user may not write there, or if the disk is full.
+        UserError: if it is a folder, a socket or a disk, the user may not write there, or the disk is full.
     """
     path = Path(path).expanduser()
     try:
@@ -51,10 +51,10 @@ def check_writable(path: str | Path, example: str = "output") -> None:
 
 
 def check_folder(folder: str | Path) -> None:
-    """Refuse a folder that no files can be written to; one that is not there yet is made later.
+    """Refuse a folder that no files can be written to. It need not exist yet.
 
     Raises:
-        UserError: if it is a file or in one, if the user may not write there, or if the disk is full.
+        UserError: if it or a parent is a file, the user may not write there, or the disk is full.
     """
     folder = Path(folder).expanduser()
     try:
@@ -64,14 +64,14 @@ def check_folder(folder: str | Path) -> None:
 
 
 def check_name(name: str, what: str) -> None:
-    """Refuse a name that cannot be one of a file, or that would lead out of its folder.
+    """Refuse a name that cannot be a file name, or that would lead out of its folder.
 
     Args:
-        name: of letters, digits, and ``_``, ``-``, ``.``, ``+`` and blanks behind the first of them.
-        what: it is the name of, for the message.
+        name: letters, digits and ``_``; after the first character also ``-``, ``.``, ``+`` and blanks.
+        what: the thing that it names, for the message.
 
     Raises:
-        UserError: if it has other characters, such as a slash, or more than `LONGEST`.
+        UserError: if it has other characters, such as a slash, or more than `LONGEST` characters.
 
     Example:
         >>> check_name("../x", "a prior")
@@ -85,19 +85,19 @@ def check_name(name: str, what: str) -> None:
 
 
 def target_of(path: str | Path) -> Path:
-    """The file that a path leads to, behind all links."""
+    """The file that a path leads to, after all links."""
     return Path(os.path.realpath(path))
 
 
 @contextmanager
 def replacing(path: str | Path) -> Iterator[Path]:
-    """A path to write a file to, which takes the place of ``path`` when the block ends without an error.
+    """A path to write a file to; the file replaces ``path`` when the block ends without an error.
 
-    If ``path`` is a link, the file behind it is replaced; a device or a pipe gets what the file holds when the block
-    ends. A new file has the mode that the umask gives, one that is replaced keeps its own.
+    If ``path`` is a link, its target is replaced. A device or a pipe gets the content of the file when the block ends.
+    A new file has the mode that the umask gives; a replaced file keeps its mode.
 
     Raises:
-        UserError: if it is a socket or a disk.
+        UserError: if ``path`` is a socket or a disk.
     """
     path = Path(path).expanduser()
     if _is_stream(path):
@@ -107,7 +107,7 @@ def replacing(path: str | Path) -> Iterator[Path]:
         return
     target = target_of(path)
     target.parent.mkdir(parents=True, exist_ok=True)
-    # The ending stays, because some writers add their own where it is missing; the writer makes the file.
+    # Keep the ending, because some writers add their own if it is missing. The writer creates the file.
     partial = target.with_name(f".{uuid4().hex}{path.suffix}")
     try:
         yield partial
@@ -117,11 +117,11 @@ def replacing(path: str | Path) -> Iterator[Path]:
 
 
 def move(file: Path, path: Path) -> None:
-    """Put a whole file in the place of ``path``, as `replacing` does at its end.
+    """Replace ``path`` by a complete file, as `replacing` does at its end.
 
     Args:
-        file: on the same disk as the target of ``path``; gone afterwards, unless ``path`` is a device or a pipe.
-        path: a file, new or not, a link, a device or a pipe.
+        file: a file on the same disk as the target of ``path``; it is moved, or copied to a device or a pipe.
+        path: a new or existing file, a link, a device or a pipe.
     """
     if _is_stream(path):
         with file.open("rb") as source, _opened(path) as stream:
@@ -130,7 +130,7 @@ def move(file: Path, path: Path) -> None:
     target = target_of(path)
     mode = _mode_of(target)
     if file.stat().st_mode & 0o777 != mode:
-        # A disk may have no modes.
+        # Some file systems have no modes.
         with suppress(PermissionError):
             file.chmod(mode)
     _to_disk(file)
@@ -138,7 +138,7 @@ def move(file: Path, path: Path) -> None:
         os.replace(file, target)
         _to_disk(target.parent)
     except OSError as error:
-        # A file that is mounted by itself, as containers do, has no other in its place.
+        # A file that is itself a mount point, as in containers, cannot be replaced.
         if error.errno not in (errno.EBUSY, errno.EXDEV):
             raise
         shutil.copyfile(file, target)
@@ -146,7 +146,7 @@ def move(file: Path, path: Path) -> None:
 
 
 def _mode_of(target: Path) -> int:
-    """The mode of a file or, if there is none, the one that it would be made with."""
+    """The mode of a file, or the mode that a new file would get."""
     with suppress(FileNotFoundError):
         return target.stat().st_mode & 0o777
     probe = target.with_name(f".{uuid4().hex}")
@@ -158,10 +158,10 @@ def _mode_of(target: Path) -> int:
 
 
 def _is_stream(path: Path) -> bool:
-    """Whether it takes what is written and is not to be replaced: a device, a pipe, or what is open as /dev/stdout.
+    """Whether the path is written to instead of replaced: a device, a pipe, or an open file such as /dev/stdout.
 
     Raises:
-        UserError: if it is a socket or a disk, which are neither written to nor replaced.
+        UserError: if it is a socket or a disk, which can neither be written to nor replaced.
     """
     if _descriptor(path) is not None:
         return True
@@ -176,7 +176,7 @@ def _is_stream(path: Path) -> bool:
 
 
 def _descriptor(path: Path) -> int | None:
-    """The number of the open file that a path such as /dev/stdout or /dev/fd/63 stands for."""
+    """The file descriptor that a path such as /dev/stdout or /dev/fd/63 stands for; None for other paths."""
     place = os.path.abspath(path)
     for _ in range(40):
         own = re.fullmatch(r"/(?:dev/fd|proc/(?:self|thread-self|(\d+))/fd)/(\d+)", place)
@@ -190,13 +190,13 @@ def _descriptor(path: Path) -> int | None:
 
 @contextmanager
 def _opened(path: Path) -> Iterator[BinaryIO]:
-    """A stream to write bytes to."""
+    """A binary stream that writes to the path."""
     number = _descriptor(path)
     if number is None:
         with path.open("wb") as stream:
             yield stream
         return
-    # What was printed stands before it, and what will be printed behind it.
+    # Text printed so far must come before the bytes, later text after them.
     for printed in (sys.stdout, sys.stderr):
         printed.flush()
     with os.fdopen(os.dup(number), "wb") as stream:
@@ -204,7 +204,7 @@ def _opened(path: Path) -> Iterator[BinaryIO]:
 
 
 def _try_file(path: Path) -> None:
-    """Raise an `OSError` or a `UserError` if no file can be written to the path."""
+    """Raise an `OSError` or a `UserError` if the path cannot be written to."""
     number = _descriptor(path)
     if number is not None:
         os.fstat(number)
@@ -217,7 +217,7 @@ def _try_file(path: Path) -> None:
 
 
 def _try_folder(folder: Path) -> None:
-    """Raise an `OSError` if no file can be made in the folder, or in the one where it would be made."""
+    """Raise an `OSError` if no file can be created in the folder or, if it is missing, in its nearest parent."""
     place = target_of(folder)
     while not os.path.lexists(place):
         place = place.parent
@@ -227,22 +227,21 @@ def _try_folder(folder: Path) -> None:
 
 
 def _unwritable(path: Path, error: OSError) -> UserError:
-    """What is wrong with a place to write to."""
+    """The error for a path that cannot be written to."""
     return UserError(f"expected a place to write to, got {path} ({error.strerror}): choose another")
 
 
 @contextmanager
 def replacing_files_in(folder: str | Path, last: str) -> Iterator[Path]:
-    """A folder to write files to, which move into ``folder`` together when the block ends without an error.
+    """A folder to write files to; they move into ``folder`` together when the block ends without an error.
 
-    No file system moves several files at once. So the file ``last``, without which a reader takes none of them for
-    whole, is removed before the first of them moves and moves after all others: whoever finds it finds all of them,
-    and all from one call. If the process is killed between the moves, the files that have not moved stay where they
-    are, in a hidden folder beside the others.
+    No file system moves several files at once. Therefore readers require the file ``last``: it is removed before the
+    first move and moved after all others, so whoever finds it finds all files of one call. If the process is killed
+    between the moves, the remaining files stay in a hidden subfolder.
 
     Args:
-        folder: made if there is none; its other files stay.
-        last: the name of one of the files.
+        folder: created if it is missing; its other files stay.
+        last: name of one of the files.
     """
     folder = Path(folder).expanduser()
     folder.mkdir(parents=True, exist_ok=True)
@@ -262,7 +261,7 @@ def replacing_files_in(folder: str | Path, last: str) -> Iterator[Path]:
 
 
 def _move(files: list[Path], folder: Path, last: str) -> None:
-    """Move the files, ``last`` at their end, each step on the disk before the next one that relies on it."""
+    """Move the files, ``last`` at the end; each step is on the disk before a step that relies on it."""
     (folder / last).unlink(missing_ok=True)
     _to_disk(folder)
     for file in files:
@@ -273,9 +272,9 @@ def _move(files: list[Path], folder: Path, last: str) -> None:
 
 
 def _to_disk(path: Path) -> None:
-    """Wait until a file's content, or a folder's names, would outlive a loss of power."""
+    """Wait until the content of a file, or the entries of a folder, would survive a power failure."""
     if path.is_dir():
-        # Not all systems let a folder be opened, nor all file systems let it be synchronised.
+        # Some systems cannot open a folder, and some file systems cannot synchronise it.
         with suppress(OSError):
             _synchronise(path, os.O_RDONLY)
     else:

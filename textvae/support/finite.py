@@ -1,4 +1,4 @@
-"""Whether numbers are numbers: neither NaN nor infinite."""
+"""Checks for NaN and infinity."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from torch import Tensor
 
 
 def not_finite(tensors: Mapping[str, Tensor]) -> list[str]:
-    """The names of the tensors that hold NaN or infinity, in their order; one pass, and one read from the device.
+    """The names of the tensors that hold NaN or infinity, in order; one pass and one read from the device.
 
     Example:
         >>> not_finite({"a": torch.zeros(2), "b": torch.tensor([0.0, float("nan")]), "c": torch.tensor(7)})
@@ -24,17 +24,17 @@ def not_finite(tensors: Mapping[str, Tensor]) -> list[str]:
 
 
 class FiniteWatch:
-    """Remembers on the device whether a loss was NaN or infinite, so that no step has to wait for the answer."""
+    """Remembers on the device whether a loss was NaN or infinite, so that no step waits for the result."""
 
     def __init__(self) -> None:
         self._faults: Tensor | None = None
 
     def observe(self, loss: Tensor) -> None:
-        """Take in the loss of a batch; nothing is read from the device."""
+        """Add the loss of a batch; nothing is read from the device."""
         fault = (~torch.isfinite(loss.detach())).any().float()
         self._faults = fault if self._faults is None else torch.maximum(self._faults, fault)
 
     @property
     def faults(self) -> Tensor | None:
-        """1 if a loss was NaN or infinite, otherwise 0, a scalar on the device of the losses; None before the first."""
+        """A scalar on the device: 1 if a loss was NaN or infinite, otherwise 0; None before the first loss."""
         return self._faults

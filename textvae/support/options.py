@@ -1,7 +1,7 @@
-"""Options are the parameters of what receives them, checked by its annotations.
+"""Checks options against the annotated parameters of the function or class that receives them.
 
-A recipe's section, a part of a model and a Python call are checked by this one mechanism: the annotation of a parameter
-holds its type and its range, and nothing repeats them.
+Sections of a recipe, parts of a model and Python calls are all checked this way. The annotation of a parameter holds
+its type and range, and nothing repeats them.
 """
 
 from __future__ import annotations
@@ -20,35 +20,35 @@ from pydantic import AfterValidator, AllowInfNan, ConfigDict, TypeAdapter, Valid
 from textvae.support.errors import UserError
 
 Size = Annotated[int, Ge(1)]
-"""A number of something: 1 or more."""
+"""A whole number, 1 or more."""
 Count = Annotated[int, Ge(0)]
-"""A number of something that may be none."""
+"""A whole number, 0 or more."""
 Part = Annotated[float, Gt(0), Lt(1)]
-"""A share that is neither nothing nor everything."""
+"""A fraction above 0 and below 1."""
 Share = Annotated[float, Ge(0), Le(1), AllowInfNan(False)]
 """A probability or a share, from 0 to 1."""
 Dropout = Annotated[float, Ge(0), Lt(1), AllowInfNan(False)]
-"""A probability with which something is dropped: from 0 on, below 1."""
+"""A probability of dropping something: at least 0, below 1."""
 Weight = Annotated[float, Ge(0), AllowInfNan(False)]
 """A finite number, 0 or more."""
 Positive = Annotated[float, Gt(0), AllowInfNan(False)]
-"""A finite number over 0."""
+"""A finite number above 0."""
 
 INSTEAD = "Input should be "
-"""How messages of pydantic begin."""
+"""How pydantic begins its messages."""
 
 COUNTS = {
     "missing": "expected more items",
     "too_long": "expected fewer items",
     "too_short": "expected more items",
 }
-"""What pydantic says at length."""
+"""Short forms of pydantic's long messages."""
 
 Types = dict[str, Any]
 
 
 def one_of(choices: Collection[str]) -> AfterValidator:
-    """An annotation's mark: the string must be one of ``choices``, which may grow later."""
+    """Annotates a string that must be one of ``choices``; choices may be added later."""
 
     def chosen(name: str) -> str:
         if name not in choices:
@@ -73,17 +73,17 @@ class ArgumentsOf:
     """Marks a parameter that takes a dict of arguments: ``Annotated[dict[str, Any] | None, ArgumentsOf(kind)]``.
 
     Attributes:
-        kind: what is called with them.
+        kind: function or class that receives the arguments.
     """
 
     kind: Callable[..., Any]
 
 
 class Faults(UserError):
-    """Several faults in what the user passed.
+    """Several faults in the user's input.
 
     Attributes:
-        faults: one line each.
+        faults: one line for each fault.
     """
 
     def __init__(self, faults: Iterable[str]) -> None:
@@ -92,7 +92,7 @@ class Faults(UserError):
 
 
 def parameters(receiver: Any) -> Types:
-    """The parameters of a function or a class, or the fields of a dataclass, with their annotations."""
+    """The parameters of a function or class, or the fields of a dataclass, with their annotations."""
     return dict(_parameters(receiver))
 
 
@@ -112,7 +112,7 @@ def _parameters(receiver: Any) -> Types:
 
 
 def defaults(receiver: Any) -> dict[str, Any]:
-    """The defaults of a class's or a function's parameters, for those that have one."""
+    """The defaults of the parameters of a function or class, if they have one."""
     found = inspect.signature(receiver).parameters
     return {
         name: parameter.default
@@ -122,16 +122,16 @@ def defaults(receiver: Any) -> dict[str, Any]:
 
 
 def check(given: Mapping[str, Any], types: Types, place: str = "") -> tuple[dict[str, Any], list[str]]:
-    """The values of ``given`` in their types, and the faults.
+    """Check values, and convert them to their types.
 
     Args:
         given: values by name.
-        types: what is known: names and annotations.
-        place: begins every fault, such as ``model.encoder.``.
+        types: annotations by name.
+        place: prefix of every fault, such as ``model.encoder.``.
 
     Returns:
-        The values that are right; and one line for each that is not: unknown names with the nearest known one, and
-        values of another type or outside their range.
+        The correct values; and one line for each fault: an unknown name (with the nearest known one), a wrong type or
+        a value out of range.
     """
     values: dict[str, Any] = {}
     faults = unknown(given, types, place)
@@ -144,14 +144,14 @@ def check(given: Mapping[str, Any], types: Types, place: str = "") -> tuple[dict
 
 
 def unknown(given: Iterable[Any], known: Collection[str], place: str = "", what: str = "key") -> list[str]:
-    """A fault for each of ``given`` that is not in ``known``, with the nearest that is."""
+    """A fault for each of ``given`` that is not in ``known``, with the nearest known name."""
     return sorted(
         f"{place}{name}: no such {what}{did_you_mean(name, known)}" for name in given if name not in known
     )
 
 
 def did_you_mean(name: Any, known: Iterable[str]) -> str:
-    """The end of a message about a name that is not known."""
+    """The end of a message about an unknown name: a suggestion, or nothing."""
     listed = [str(each) for each in known]
     near = (
         difflib.get_close_matches(str(name), listed, n=1)
@@ -161,10 +161,10 @@ def did_you_mean(name: Any, known: Iterable[str]) -> str:
 
 
 def check_fields(instance: Any) -> None:
-    """Refuse a dataclass whose fields are not of their types or outside their ranges.
+    """Refuse a dataclass with fields of a wrong type or out of range.
 
     Raises:
-        Faults: a `UserError` that names them all.
+        Faults: a `UserError` that names all faults.
     """
     kind = type(instance)
     given = {name: getattr(instance, name) for name in parameters(kind)}
@@ -176,24 +176,24 @@ def check_fields(instance: Any) -> None:
 
 
 def check_arguments(receiver: Any, **given: Any) -> None:
-    """Refuse arguments of a function that are not of its parameters' types or outside their ranges.
+    """Check the arguments of a function against the types and ranges of its parameters.
 
     Args:
-        receiver: the function or the class.
-        **given: by the names of parameters.
+        receiver: the function or class.
+        **given: arguments by parameter name.
 
     Raises:
-        Faults: a `UserError` that names them all.
+        Faults: a `UserError` that names all faults.
     """
     if faults := check(given, parameters(receiver))[1]:
         raise Faults(faults)
 
 
 def check_value(value: Any, annotation: Any, name: str) -> Any:
-    """``value`` in its type.
+    """``value`` converted to the annotated type.
 
     Raises:
-        UserError: if it is of another type or outside the range of the annotation.
+        UserError: if it has another type or is out of range.
     """
     checked, faults = _checked(value, annotation, name)
     if faults:
@@ -202,7 +202,7 @@ def check_value(value: Any, annotation: Any, name: str) -> Any:
 
 
 def _checked(value: Any, annotation: Any, place: str) -> tuple[Any, list[str]]:
-    """The value in its type, and what is wrong with it."""
+    """The value converted to its type, and its faults."""
     kind, built = _receiver(annotation)
     if kind is not None and isinstance(value, Mapping):
         nested, faults = check(value, parameters(kind), f"{place}.")
@@ -221,7 +221,7 @@ def _checked(value: Any, annotation: Any, place: str) -> tuple[Any, list[str]]:
 
 
 def _receiver(annotation: Any) -> tuple[Any, bool]:
-    """What a mapping given for the annotation is called with, and whether the result takes its place."""
+    """The class or function that receives a mapping given for the annotation, and whether its result is the value."""
     if get_origin(annotation) is Annotated:
         for mark in get_args(annotation)[1:]:
             if isinstance(mark, ArgumentsOf):
@@ -237,7 +237,7 @@ def _adapter(annotation: Any) -> TypeAdapter[Any]:
 
 
 def _first(error: ValidationError) -> str:
-    """What pydantic says first, of each type that the value might have had, beginning as our own messages do."""
+    """Pydantic's first message for each type that the value may have, rewritten to begin like our own."""
     errors = error.errors()
     if errors[0]["type"] in COUNTS:
         return COUNTS[errors[0]["type"]]
@@ -250,5 +250,5 @@ def _first(error: ValidationError) -> str:
 
 
 def _place(path: tuple[int | str, ...]) -> list[int]:
-    """The places in lists that lead to a fault; the names between them are those of types."""
+    """The indices on the path to a fault; the names between them are names of types."""
     return [step for step in path if isinstance(step, int)]

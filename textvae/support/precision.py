@@ -1,4 +1,4 @@
-"""Where products of matrices may be computed in bf16, and where that is faster."""
+"""Where bf16 works for matrix products, and where it is faster."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from textvae.support.errors import UserError
 
 
 def bf16_is_fast(use_cpu: bool = False) -> bool:
-    """Whether products of matrices are faster in bf16 than in fp32 here.
+    """Whether matrix products are faster in bf16 than in fp32 on this machine.
 
-    They are on NVIDIA GPUs from Ampere on, and on CPUs with AMX or AVX-512-BF16; others emulate it, and are slower.
+    They are on NVIDIA GPUs since Ampere, and on CPUs with AMX or AVX-512-BF16; others emulate bf16 and are slower.
 
     Args:
-        use_cpu: also where there is a GPU.
+        use_cpu: ask about the CPU even if there is a GPU.
     """
     if torch.cuda.is_available() and not use_cpu:
         return torch.cuda.is_bf16_supported(including_emulation=False)
@@ -24,7 +24,7 @@ def bf16_is_fast(use_cpu: bool = False) -> bool:
 
 
 def check_bf16(model: nn.Module, device: torch.device) -> None:
-    """Refuse what torch would refuse in the midst of a step, with a message that helps no one.
+    """Refuse bf16 where torch would fail in the middle of a step with an unhelpful message.
 
     Raises:
         UserError: if the model has LSTMs and the device is a CPU that cannot compute them in bf16.
@@ -38,7 +38,7 @@ def check_bf16(model: nn.Module, device: torch.device) -> None:
 
 @cache
 def lstm_in_bf16() -> bool:
-    """Whether this CPU computes an LSTM in bf16, which oneDNN does not emulate everywhere; found by trying."""
+    """Whether this CPU can compute an LSTM in bf16, found by trying; oneDNN does not emulate it on every CPU."""
     with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
         try:
             nn.LSTM(1, 1)(torch.zeros(1, 1, 1))

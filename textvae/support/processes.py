@@ -1,4 +1,4 @@
-"""The processes of one call, as torchrun starts them, and the work that they share."""
+"""Processes that torchrun started, and the work that they share."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Result = TypeVar("Result")
 
 
 def join() -> None:
-    """Become one of the processes that torchrun has started; alone, nothing happens."""
+    """Join the processes that torchrun started; does nothing in a single process."""
     PartialState()
 
 
@@ -26,25 +26,25 @@ def started() -> int:
 
 
 def leave() -> None:
-    """End what holds the processes together, when all work is done.
+    """Destroy the process group, when all work is done.
 
-    Its threads end with the last reference to it, which a trainer holds: one that still runs while the interpreter
-    ends may abort the process, and torchrun would report a run as failed that is whole.
+    Its threads end with the last reference to it, which a trainer holds. A thread that still runs when the interpreter
+    exits may abort the process, and torchrun would report a complete run as failed.
     """
     gc.collect()
     PartialState().destroy_process_group()
 
 
 def is_first() -> bool:
-    """Whether this process is the one that writes and prints."""
+    """Whether this is the process that writes and prints."""
     return _place()[0] == 0
 
 
 def hidden_bar(show: bool | None) -> bool | None:
-    """What a progress bar takes as ``disable``: there is one, the first process's.
+    """The argument ``disable`` of a progress bar; only the first process shows a bar.
 
     Args:
-        show: None: only on a terminal.
+        show: whether to show the bar; None: only on a terminal.
     """
     if not is_first():
         return True
@@ -52,13 +52,13 @@ def hidden_bar(show: bool | None) -> bool | None:
 
 
 def shared(items: Iterable[Item], work: Callable[[Item], Result]) -> Iterator[Result]:
-    """What ``work`` makes of each item, in their order, the same on every process.
+    """The result of ``work`` for each item, in order, the same in every process.
 
-    Each item is worked on by one process. All must ask for all results, of the same items.
+    One process works on each item. All processes must pass the same items and read all results.
 
     Args:
-        items: as many as there are; they are read by every process.
-        work: what is done with one; its result is pickled, so tensors of it belong on the CPU.
+        items: any number of items; every process reads all of them.
+        work: function of one item; its result is pickled, so its tensors should be on the CPU.
 
     Example:
         >>> list(shared(["a", "b"], str.upper))
@@ -71,14 +71,14 @@ def shared(items: Iterable[Item], work: Callable[[Item], Result]) -> Iterator[Re
 
 
 def _place() -> tuple[int, int]:
-    """The number of this process, from 0, and of all."""
+    """The rank of this process, and the number of processes."""
     if not (distributed.is_available() and distributed.is_initialized()):
         return 0, 1
     return distributed.get_rank(), distributed.get_world_size()
 
 
 def _gathered(own: list[Result]) -> list[Result]:
-    """The results of all processes in their order."""
+    """The results of all processes, in order of rank."""
     _, processes = _place()
     if processes == 1:
         return own

@@ -1,4 +1,4 @@
-"""How a program prints and how it ends: without a traceback, unless the fault is ours."""
+"""How a program prints and ends: without a traceback, except for a bug of this package."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ from textvae.support.display import visible
 from textvae.support.errors import reported_to_user
 
 SIGNALS = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
-"""What asks a program to stop: Ctrl-C, ``kill`` and the batch system, a terminal that is closed."""
+"""Signals that ask a program to stop: Ctrl-C, ``kill`` or a batch system, a closed terminal."""
 
 FIXES = {
     errno.ENOSPC: ("room for {}", "make room, or write elsewhere"),
     errno.EDQUOT: ("room for {}", "make room, or write elsewhere"),
-    errno.EROFS: ("to write to {}", "write elsewhere"),
-    errno.EACCES: ("to be allowed to open {}", "ask for the right to, or choose another"),
+    errno.EROFS: ("a disk that allows writing to {}", "write elsewhere"),
+    errno.EACCES: ("permission to open {}", "ask for it, or choose another"),
 }
-"""Errors of the system that the user can mend: what was expected, and how."""
+"""System errors that the user can fix: what was expected, and the fix."""
 
 AGAIN = "run the same command again"
 
@@ -34,14 +34,14 @@ _advice = [AGAIN]
 
 @contextmanager
 def program(advice: str = AGAIN) -> Iterator[None]:
-    """All that a program does between its first line and its last.
+    """The context that a whole program runs in.
 
-    What an output cannot encode is printed as an escape. A `UserError`, and a disk that is full or must not be written
-    to, end the program with one line and exit code 2; a signal of `SIGNALS` with one line that says how to go on and
-    128 more than its number; a reader that went away silently with exit code 1.
+    Characters that an output cannot encode are printed as escapes. The program ends with one line and exit code 2 after
+    a `UserError`, or if the disk is full or cannot be written to; with one line on how to continue and exit code 128 +
+    number after a signal of `SIGNALS`; and silently with exit code 1 if the reader of its output is gone.
 
     Args:
-        advice: how to go on after a signal; `advise` changes it.
+        advice: how to continue after a signal; `advise` changes it.
     """
     advise(advice)
     _prepare_outputs()
@@ -58,14 +58,14 @@ def program(advice: str = AGAIN) -> Iterator[None]:
 
 
 def advise(advice: str) -> None:
-    """Say how to go on if the program is stopped by a signal from now on."""
+    """Set the advice on how to continue if a signal stops the program from now on."""
     _advice[0] = advice
 
 
 def _prepare_outputs() -> None:
-    """Let everything be printed, whatever the encoding and the width, and nothing where an output is closed."""
+    """Make printing work with any encoding and width, and print nothing to a closed output."""
     if os.environ.get("COLUMNS") == "0":
-        # Rich would write lines of no letters.
+        # Rich would print empty lines.
         del os.environ["COLUMNS"]
     for name in ("stdout", "stderr"):
         stream = getattr(sys, name)
@@ -77,7 +77,7 @@ def _prepare_outputs() -> None:
 
 @contextmanager
 def _noticed_signals() -> Iterator[list[int]]:
-    """The signals that came in meanwhile; each raises KeyboardInterrupt once, and a second one ends the process."""
+    """The signals received in the block. Each raises KeyboardInterrupt once; a second one ends the process."""
     received: list[int] = []
     own = os.getpid()
 
@@ -86,12 +86,12 @@ def _noticed_signals() -> Iterator[list[int]]:
             signal.signal(number, signal.SIG_DFL)
             received.append(number)
             raise KeyboardInterrupt
-        # A process that was forked off does as it would do without us.
+        # A forked process handles the signal as before.
         signal.signal(number, before[number])
         signal.raise_signal(number)
 
     before: dict[int, Any] = {}
-    # Others may not set handlers; what is ignored, as by nohup, stays so.
+    # Only the main thread may set handlers; ignored signals, as with nohup, stay ignored.
     if threading.current_thread() is threading.main_thread():
         before = {number: signal.getsignal(number) for number in SIGNALS}
         before = {
@@ -107,7 +107,7 @@ def _noticed_signals() -> Iterator[list[int]]:
 
 
 def _end(error: BaseException, received: list[int]) -> None:
-    """End the program as `program` says, or return if the error is a fault of ours or an end like any other."""
+    """End the program as `program` says; return if the error is a bug or a normal exit."""
     if received or isinstance(error, KeyboardInterrupt):
         number = received[0] if received else int(signal.SIGINT)
         _say(f"stopped by {signal.Signals(number).name}: {_advice[0]}")
@@ -118,28 +118,28 @@ def _end(error: BaseException, received: list[int]) -> None:
     fault = _number_of(error)
     if fault in FIXES:
         expected, fix = FIXES[fault]
-        place = visible(str(getattr(error, "filename", None) or "what is written"))
+        place = visible(str(getattr(error, "filename", None) or "the output"))
         _say(f"error: expected {expected.format(place)}, got: {os.strerror(fault)}: {fix}")
         _discard()
         raise SystemExit(2) from None
 
 
 def _number_of(error: BaseException) -> int:
-    """The number of an error of the system, 0 if it is none; safetensors tells of a full disk in words alone."""
+    """The errno of a system error, otherwise 0; safetensors reports a full disk only in the message."""
     if isinstance(error, OSError):
         return error.errno or 0
     return errno.ENOSPC if os.strerror(errno.ENOSPC) in str(error) else 0
 
 
 def _say(line: str) -> None:
-    """Write a line on standard error, for the first of several processes; below a bar, if it is a terminal."""
+    """In the first process, print a line to standard error; on a terminal, below any progress bar."""
     if os.environ.get("RANK", "0") == "0":
         with suppress(OSError):
             print(f"\n{line}" if sys.stderr.isatty() else line, file=sys.stderr, flush=True)
 
 
 def _discard() -> None:
-    """Send what is left in the buffers nowhere, or the interpreter complains when it ends."""
+    """Discard what is left in the buffers; otherwise the interpreter complains when it exits."""
     for stream in (sys.stdout, sys.stderr):
         try:
             stream.flush()

@@ -1,4 +1,4 @@
-"""Randomness that is passed, for libraries that know only the global random state."""
+"""Explicit generators for libraries that use only the global random state."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ _lock = threading.Lock()
 
 
 def generator_of(seed: int | None) -> torch.Generator | None:
-    """A generator on the CPU with a seed; None without one, which stands for the global random state."""
+    """A CPU generator with this seed; None, which means the global random state, if there is no seed."""
     return None if seed is None else torch.Generator().manual_seed(seed)
 
 
 @contextmanager
 def seeded(generator: torch.Generator | None) -> Iterator[None]:
-    """The global random state drawn from ``generator`` inside the block, and as before afterwards.
+    """Seed the global random state from ``generator`` inside the block, and restore it afterwards.
 
-    One block at a time holds the state, so that two threads do not draw each other's numbers.
+    Only one block at a time holds the state, so that threads do not draw each other's numbers.
 
     Args:
         generator: None leaves the global random state as it is.

@@ -1,4 +1,4 @@
-"""What a seed may be, for recipes, Python and the command line alike."""
+"""The range of seeds, for recipes, Python and the command line."""
 
 from __future__ import annotations
 
@@ -10,21 +10,21 @@ from annotated_types import Interval
 from textvae.support.errors import UserError
 
 END = 2**32
-"""Seeds are smaller: scikit-learn and the legacy generator of NumPy take no larger ones."""
+"""Seeds must be smaller than this, the limit of scikit-learn and NumPy's legacy generator."""
 
 Seed = Annotated[int, Interval(ge=0, lt=END)]
-"""A seed that random, NumPy, scikit-learn and torch all take; Pydantic checks a field of this type."""
+"""A seed that random, NumPy, scikit-learn and torch all accept; Pydantic checks a field of this type."""
 
 
 def check_seed(seed: int | None, name: str = "seed") -> None:
-    """Refuse a number that is no `Seed`; None, where it stands for the global random state, passes.
+    """Refuse a number that is not a `Seed`. None, the global random state, is allowed.
 
     Args:
-        seed: what was given.
-        name: of the setting, as the user knows it.
+        seed: seed to check.
+        name: the user's name of the setting.
 
     Raises:
-        UserError: if it is no whole number, negative, or `END` or more.
+        UserError: if the seed is not a whole number, is negative, or is `END` or more.
 
     Example:
         >>> check_seed(-1)  # doctest: +ELLIPSIS

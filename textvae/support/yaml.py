@@ -1,4 +1,4 @@
-"""YAML files that people write: read in one way, with one line for each mistake."""
+"""Reads YAML files that people write, with one line for each mistake."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from textvae.support.errors import UserError
 
 
 class _Loader(yaml.SafeLoader):
-    """YAML in which a key may stand once: a second one would silently replace the first."""
+    """A loader that refuses a repeated key, which would silently replace the first."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         """The mapping of a node."""
@@ -22,7 +22,7 @@ class _Loader(yaml.SafeLoader):
             if isinstance(key, str) and key in seen:
                 line = key_node.start_mark.line + 1
                 raise yaml.constructor.ConstructorError(
-                    problem=f"the key {key} stands twice, again in line {line}"
+                    problem=f"the key {key} appears twice, again in line {line}"
                 )
             seen.add(key if isinstance(key, str) else None)
         return super().construct_mapping(node, deep)
@@ -33,11 +33,11 @@ def read_yaml(path: str | Path, what: str, form: str | None = None) -> dict[Any,
 
     Args:
         path: the file.
-        what: it holds, for messages, such as "a recipe".
-        form: what its mapping is made of; None: as ``what``.
+        what: what the file should hold, for messages, such as "a recipe".
+        form: what the mapping should hold, for messages; None: as ``what``.
 
     Raises:
-        UserError: if there is no such file, or it holds no YAML or no mapping.
+        UserError: if there is no such file, or it is not YAML or not a mapping.
     """
     try:
         source = yaml.load(Path(path).expanduser().read_text(encoding="utf-8"), _Loader)
@@ -51,7 +51,7 @@ def read_yaml(path: str | Path, what: str, form: str | None = None) -> dict[Any,
 
 
 def put(source: dict[Any, Any], override: str) -> str | None:
-    """Put ``a.b.c=value``, the value in YAML, into ``source``; returns what is wrong with it, if anything is."""
+    """Set ``a.b.c=value`` in ``source``; the value is YAML. Returns the fault, or None."""
     name, equals, value = override.partition("=")
     *parents, key = name.split(".")
     if not equals or not parents:
@@ -70,11 +70,11 @@ def put(source: dict[Any, Any], override: str) -> str | None:
 
 
 def to_yaml(source: dict[Any, Any]) -> str:
-    """The text of a YAML file, keys in their order."""
+    """The text of a YAML file, with keys in their order."""
     return yaml.safe_dump(source, sort_keys=False, allow_unicode=True)
 
 
 def in_one_line(value: Any) -> str:
-    """A value in YAML, in one line."""
+    """A value as YAML in one line."""
     text = yaml.safe_dump(value, default_flow_style=True, allow_unicode=True, width=math.inf)
     return text.removesuffix("\n").removesuffix("\n...")
