@@ -42,7 +42,7 @@ def corpus(tmp_path_factory) -> list[str]:
 @pytest.mark.parametrize("recipe", RECIPES, ids=lambda path: path.stem)
 def test_the_recipe_runs(recipe, corpus, tmp_path):
     # A bag of words has no word vectors.
-    small = [each for each in SMALL if recipe.stem != "documents" or "embedding" not in each]
+    small = [each for each in SMALL if recipe in SENTENCES or "embedding" not in each]
     result = run(read_recipe(recipe, [*small, *corpus, f"training.output_dir={tmp_path}"]), quiet=True)
     assert result.sentences == 240
 
@@ -163,3 +163,25 @@ def test_reviews_are_split_anew(script, tmp_path):
     ended = script("clustering/prepare.py", "yelp", tmp_path)
     assert (ended.code, ended.err.count("\n")) == (2, 1)
     assert "found 60,011" in ended.err
+
+
+STORY = """<REUTERS TOPICS="YES" LEWISSPLIT="{}"><TOPICS>{}</TOPICS><TEXT><TITLE>A &lt;B></TITLE><BODY>c
+d</BODY></TEXT></REUTERS>"""
+
+
+def test_stories_of_one_topic_are_prepared(script, tmp_path):
+    topics = "<D>earn</D>", "<D>acq</D><D>earn</D>", ""
+    stories = [STORY.format(split, topic) for split in ("TRAIN", "TEST", "NOT-USED") for topic in topics]
+    (tmp_path / "reut2-000.sgm").write_text("\n".join(stories))
+    assert script("clustering/prepare.py", "reuters", tmp_path, "-o", tmp_path / "new").code == 0
+    for split in ("train", "test"):
+        rows = [json.loads(line) for line in (tmp_path / "new" / f"{split}.jsonl").read_text().splitlines()]
+        assert rows == [{"text": "A <B> c d", "label": "earn"}]
+
+
+def test_lines_with_labels_are_prepared(script, tmp_path):
+    for split in ("train", "test"):
+        (tmp_path / f"{split}.txt").write_text(f"earn\tprofit of {split}\nacq\tb\tc\n")
+    assert script("clustering/prepare.py", "r8", tmp_path, "-o", tmp_path / "new").code == 0
+    rows = [json.loads(line) for line in (tmp_path / "new" / "train.jsonl").read_text().splitlines()]
+    assert rows == [{"text": "profit of train", "label": "earn"}, {"text": "b\tc", "label": "acq"}]
