@@ -8,7 +8,7 @@ import tiny
 import torch
 from torch.nn import functional
 
-from textvae.modules.encoders import mean_of_real
+from textvae.modules.encoders import ConvolutionEncoder, mean_of_real
 
 ENCODERS = pytest.mark.parametrize("options", tiny.ENCODERS.values(), ids=tiny.ENCODERS)
 
@@ -74,3 +74,20 @@ def test_bag_of_words_summary_by_hand():
     shares[torch.tensor([4, 5, model.config.eos_token_id])] = torch.tensor([0.5, 0.25, 0.25]).double()
     expected = torch.relu(encoder.layers[0].weight @ shares + encoder.layers[0].bias)
     torch.testing.assert_close(summary(model, tiny.collate([{"ids": [4, 5, 4]}]))[0], expected)
+
+
+@pytest.mark.slow  # compiles
+@pytest.mark.filterwarnings("default")
+def test_gradients_of_compiled_convolutions_in_bf16_are_those_of_the_others():
+    encoder = ConvolutionEncoder(vocabulary_size=30, embedding_size=16, hidden_size=16)
+    ids = torch.randint(1, 30, (8, 7))
+    mask = torch.arange(7) < torch.arange(1, 9).clamp_max(7)[:, None]
+
+    def gradients(read):
+        encoder.zero_grad()
+        with torch.autocast("cpu", torch.bfloat16):
+            summary = read(ids, mask)
+        summary.float().square().sum().backward()
+        return {name: weight.grad.clone() for name, weight in encoder.named_parameters()}
+
+    torch.testing.assert_close(gradients(torch.compile(encoder)), gradients(encoder), rtol=0.05, atol=0.05)

@@ -107,7 +107,8 @@ class ConvolutionEncoder(nn.Module):
         states = self.projection(self.embedding(ids)).transpose(1, 2).masked_fill(pads, 0)
         for convolution in self.convolutions:
             states = (states + torch.relu(convolution(states))).masked_fill(pads, 0)
-        return states.masked_fill(pads, -torch.inf).amax(2)
+        # Not amax, whose gradients are NaN where torch 2 compiles it for bf16 on CPUs.
+        return states.masked_fill(pads, -torch.inf).max(2).values
 
 
 class BagOfWordsEncoder(nn.Module):
