@@ -100,7 +100,8 @@ def evaluated(model, batches):
 
 def kl_weights(schedule, steps):
     """The KL weight at some steps of a ramp from 0.1 to 0.8 in 10 steps, or in two cycles."""
-    weight = KLWeight(schedule, start=0.1, end=0.8, steps=10, cycles=2)
+    ramp = {} if schedule == "constant" else {"start": 0.1, "steps": 10}
+    weight = KLWeight(schedule, end=0.8, **ramp, **({"cycles": 2} if schedule == "cyclical" else {}))
     return [weight(step) for step in steps]
 
 
