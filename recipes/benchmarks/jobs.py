@@ -146,7 +146,6 @@ def new_trainer(setting: Setting, rows: Dataset) -> TextVAETrainer:
         eval_strategy="no",
         save_strategy="no",
         load_best_model_at_end=False,
-        disable_tqdm=True,
         bf16=setting.dtype == "bf16",
         use_cpu=setting.device == "cpu",
     )

@@ -22,6 +22,7 @@ from textvae.training.run import run_once
 UNSUPERVISED = [
     "model.posterior={kind: gaussian}",
     "model.prior={kind: standard_normal}",
+    "objective.classification=null",
     "corpus.labelled=null",
     "corpus.labelled_share=null",
 ]

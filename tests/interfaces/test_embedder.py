@@ -197,6 +197,55 @@ def test_saved_and_loaded_it_is_the_same(fitted, texts, tmp_path):
     assert {file.suffix for file in (tmp_path / "run").iterdir()} == {".json", ".safetensors"}
 
 
+@pytest.fixture
+def loaded(tmp_path):
+    """An estimator that was loaded from the files of an untrained model."""
+    vae = TextVAE(tiny.model(encoder_type="convolution"), copy.deepcopy(tiny.tokenizer()))
+    vae.save_pretrained(tmp_path)
+    return TextVAEEmbedder.load(tmp_path)
+
+
+LETTERS = ["a b", "c", "d e f", "b a", "x y z", "c c"]
+
+
+def test_a_loaded_one_is_frozen(loaded):
+    vectors, vae = loaded.transform(LETTERS), loaded.vae_
+    assert loaded.frozen_
+    assert loaded.fit(["other texts", "of other words"]) is loaded
+    assert clone(loaded) is loaded
+    pipeline = make_pipeline(loaded, LogisticRegression()).fit(LETTERS, [0, 1] * 3)
+    assert pipeline[0].vae_ is vae
+    search = GridSearchCV(pipeline, {"logisticregression__C": [0.1, 1.0]}, cv=2).fit(
+        LETTERS, [0, 0, 0, 1, 1, 1]
+    )
+    assert search.best_estimator_[0].vae_ is vae
+    for same in (loaded, pickle.loads(pickle.dumps(loaded)), copy.deepcopy(loaded)):
+        assert same.frozen_
+        assert np.array_equal(same.fit(LETTERS).transform(LETTERS), vectors)
+    assert np.array_equal(loaded.fit_transform(LETTERS), vectors)
+
+
+def test_a_frozen_one_takes_no_parameters_that_would_do_nothing(loaded):
+    with pytest.raises(
+        UserError, match=r"expected no new parameters for a loaded estimator.* got latent_size: make"
+    ):
+        loaded.set_params(latent_size=9)
+    search = GridSearchCV(
+        make_pipeline(loaded, LogisticRegression()), {"textvaeembedder__epochs": [1, 2]}, cv=2
+    )
+    with pytest.raises(UserError, match="got epochs"):
+        search.fit(LETTERS, [0, 0, 0, 1, 1, 1])
+    assert loaded.set_params(verbose=True).verbose
+    assert loaded.set_params() is loaded
+
+
+def test_a_new_one_of_the_same_parameters_is_trained(fitted, texts, tmp_path):
+    assert not fitted.frozen_
+    fitted.save(tmp_path)
+    again = TextVAEEmbedder(**TextVAEEmbedder.load(tmp_path).get_params()).set_params(latent_size=1)
+    assert again.fit(texts).transform(texts).shape == (60, 1)
+
+
 def test_any_run_can_be_loaded(tmp_path):
     vae = TextVAE(tiny.model(encoder_type="convolution"), copy.deepcopy(tiny.tokenizer()))
     vae.tokenizer.model_max_length = 7

@@ -434,7 +434,7 @@ def changed(**values):
         ({"evaluation__samples": 9, "evaluation__translation": {"num_beams": 2}}, []),
         ({"evaluation": HIDDEN}, []),
         ({"evaluation": None}, []),
-        ({"training__report_to": "tensorboard", "training__disable_tqdm": True}, []),
+        ({"training__report_to": "tensorboard", "training__run_name": "one"}, []),
         ({"corpus__train": "b.txt", "corpus__seed": 3, "corpus__streaming": False}, []),  # the same rows
         ({"corpus__test": "c.txt"}, []),
         ({"training__learning_rate": "1e-3"}, []),

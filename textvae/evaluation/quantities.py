@@ -206,7 +206,9 @@ class Meter(ABC):
 
     Attributes:
         describes: descriptions of the quantities that it may return, in the order of the report.
-        needs: fields that a model must have for a recipe to give arguments of this meter; empty: no arguments.
+        needs: fields that a model must have for a recipe to give arguments of this meter; empty: no arguments. The
+            arguments are the constructor's parameters, under ``evaluation.NAME``, and `of` finds them in
+            ``setting.options``. They apply to the evaluation after training; evaluations during training have none.
     """
 
     describes: ClassVar[tuple[Description, ...]]
@@ -227,7 +229,7 @@ class Meter(ABC):
             batch: on the model's device.
             found: the bounds of the batch's examples.
             number: index of the batch, from 0.
-            generator: generator for all draws.
+            generator: generator for all draws of the batch, shared by the meters in the order of their table.
         """
 
     def add(self, measured: Any) -> None:  # noqa: B027

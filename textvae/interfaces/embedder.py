@@ -70,7 +70,8 @@ class TextVAEEmbedder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
     """Learn vectors of texts: the posterior means of a text VAE.
 
     `fit` trains a tokenizer and a model, `transform` encodes, `inverse_transform` decodes. `load` gives the estimator
-    of a model that was trained with a recipe.
+    of a trained model. It is frozen, as by scikit-learn's `FrozenEstimator`: `fit` leaves the model as it is, also in
+    a pipeline or a search. ``TextVAEEmbedder(**loaded.get_params())`` is a new estimator that `fit` trains.
 
     What is "auto" is chosen by what the texts are like, their number, length and vocabulary, by the same rules as in
     ``textvae train``; the same texts give the same choice on every machine unless ``minutes`` are given.
@@ -97,6 +98,7 @@ class TextVAEEmbedder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
         evaluation_: the `Evaluation` on the held-out texts (5 % of the texts given to `fit`, excluded from training).
             Its KL and mutual information show how much information the vectors carry. A loaded estimator has no
             ``evaluation_``.
+        frozen_: True for a loaded estimator, which `fit` does not train; False after training.
         plan_: the `Plan` that chose the values of "auto", with its reasons; None if the texts are too few to choose
             by. A loaded estimator has no ``plan_``.
 
@@ -137,7 +139,7 @@ class TextVAEEmbedder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
         self.verbose = verbose
 
     def fit(self, X: Any, y: Any = None) -> TextVAEEmbedder:
-        """Train a tokenizer and a model on texts.
+        """Train a tokenizer and a model on texts; a frozen estimator, see `load`, is returned as it is.
 
         Args:
             X: at least two texts, in any form that `given.as_list` takes, such as a list, a Series or a table.
@@ -147,6 +149,8 @@ class TextVAEEmbedder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
             UserError: if there are fewer than two texts, a parameter is not valid in a recipe, or the random state is
                 out of range.
         """
+        if self._frozen:
+            return self
         texts = _checked(X)
         if len(texts) < 2:
             raise UserError(f"expected 2 texts or more to learn from, got {len(texts)}: give more")
@@ -163,7 +167,7 @@ class TextVAEEmbedder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
             train = train.take(recipe.source["corpus"].get("maximum_train") or len(train))
             corpus = {"train": train, "validation": rest, "test": rest}
             self.evaluation_ = run(replace(recipe, corpus=corpus), quiet=not self.verbose)
-            self.vae_ = TextVAE.from_pretrained(folder)
+            self.vae_, self.frozen_ = TextVAE.from_pretrained(folder), False
         diagnosis = diagnose(self.evaluation_)
         if diagnosis and diagnosis.state != "healthy" and held_out >= ENOUGH:
             warnings.warn(diagnosis.sentence, ConvergenceWarning, stacklevel=2)
@@ -217,6 +221,9 @@ class TextVAEEmbedder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
     def load(cls, folder: str | Path) -> TextVAEEmbedder:
         """A fitted estimator, loaded from a folder written by `save`, from a run folder, or from the Hub.
 
+        The estimator is frozen: `fit` returns it as it is, `sklearn.base.clone` returns the estimator itself, and
+        `set_params` takes only ``verbose``, as other parameters would have no effect.
+
         Args:
             folder: a folder, or ``owner/name`` on the Hub.
 
@@ -238,8 +245,29 @@ class TextVAEEmbedder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
             }
         )
         estimator = cls(**parameters)
-        estimator.vae_ = vae
+        estimator.vae_, estimator.frozen_ = vae, True
         return estimator
+
+    @property
+    def _frozen(self) -> bool:
+        return getattr(self, "frozen_", False)
+
+    def set_params(self, **params: Any) -> TextVAEEmbedder:
+        """Set parameters, as every estimator of scikit-learn does.
+
+        Raises:
+            UserError: if the estimator is frozen, and a parameter other than ``verbose`` is given.
+        """
+        if self._frozen and (idle := params.keys() - {"verbose"}):
+            raise UserError(
+                f"expected no new parameters for a loaded estimator, which fit does not train, got "
+                f"{', '.join(sorted(idle))}: make a new one with TextVAEEmbedder(**loaded.get_params())"
+            )
+        return super().set_params(**params)
+
+    def __sklearn_clone__(self) -> TextVAEEmbedder:
+        """The estimator itself if it is frozen, as a clone without the model could not be used."""
+        return self if self._frozen else super().__sklearn_clone__()
 
     @property
     def _n_features_out(self) -> int:

@@ -21,10 +21,9 @@ class NormalizedMeans(nn.Module):
     whose second moment is gamma² + b_d², the mean KL of the batch is gamma² Z / 2 nats at least, whatever the decoder
     does: the posteriors cannot all become the prior.
 
-    The batch is the micro-batch of one process: gradient accumulation and further processes do not enlarge it. If its
-    sentences are of like length (``training.train_sampling_strategy: group_by_length``), E and V are those of this
-    length, so the means lose what they say of the length, and evaluation, with the running means of E and V, gives
-    others than training did.
+    The batch is the micro-batch of one process: gradient accumulation and further processes do not enlarge it. As
+    `TextVAETrainer` makes batches of sentences of similar length, E and V are those of this length. So the means lose
+    what they say of the length, and evaluation, with the running means of E and V, gives others than training did.
 
     Args:
         latent_size: Z.

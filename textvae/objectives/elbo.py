@@ -19,6 +19,7 @@ from textvae.modules.distributions import (
 )
 from textvae.objectives.schedules import KLWeight
 from textvae.objectives.terms import Objective, Terms
+from textvae.support.errors import UserError
 from textvae.support.options import Positive, Size, Weight, check_fields
 
 
@@ -50,7 +51,7 @@ class ELBO:
         classification: a, weight of the classifier's own loss; for models with classes.
 
     Raises:
-        UserError: if a number is out of range.
+        UserError: if a number is out of range, or ``free_bits_on`` is set without ``free_bits``.
 
     References:
         Auto-Encoding Variational Bayes (Kingma & Welling 2014), https://arxiv.org/abs/1312.6114
@@ -72,6 +73,11 @@ class ELBO:
 
     def __post_init__(self) -> None:
         check_fields(self)
+        if self.free_bits_on != "sentence" and not self.free_bits:
+            raise UserError(
+                f"expected free_bits over 0 with free_bits_on, got {self.free_bits} with {self.free_bits_on!r}: set "
+                "free_bits, or leave free_bits_on out"
+            )
 
     def draw(self, posterior: Any, samples: int) -> Draws:
         """Reparameterised draws; for a posterior with classes, draws for every class."""

@@ -33,7 +33,8 @@ class KLWeight:
         cycles: number of ramps of the cyclical schedule.
 
     Raises:
-        UserError: if a weight is negative, or a schedule other than constant has no steps.
+        UserError: if a weight is negative, a schedule other than constant has no steps, or the schedule does not use
+            an option that is set.
 
     References:
         Generating Sentences from a Continuous Space (Bowman et al. 2016), https://arxiv.org/abs/1511.06349
@@ -51,6 +52,18 @@ class KLWeight:
         if self.schedule != "constant" and self.steps < 1:
             raise UserError(
                 f"expected steps of 1 or more for the {self.schedule} KL weight, got {self.steps}"
+            )
+        self._check_unused("cycles", self.schedule == "cyclical", "cyclical")
+        for name in ("start", "steps"):
+            self._check_unused(name, self.schedule != "constant", "linear")
+
+    def _check_unused(self, name: str, used: bool, other: str) -> None:
+        """Refuse a value that is not the default, for an option that the schedule does not use."""
+        value = getattr(self, name)
+        if not used and value != getattr(KLWeight, name):
+            raise UserError(
+                f"expected no {name} for the {self.schedule} KL weight, which would not use it, got {value}: leave it "
+                f"out, or choose another schedule, such as {other}"
             )
 
     def __call__(self, step: int) -> float:

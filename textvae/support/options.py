@@ -10,7 +10,7 @@ import difflib
 import inspect
 import re
 from collections.abc import Callable, Collection, Iterable, Mapping
-from dataclasses import dataclass, fields, is_dataclass
+from dataclasses import MISSING, dataclass, fields, is_dataclass
 from functools import cache
 from typing import Annotated, Any, get_args, get_origin, get_type_hints
 
@@ -173,6 +173,16 @@ def check_fields(instance: Any) -> None:
     ]
     if faults:
         raise Faults(faults)
+
+
+def set_fields(instance: Any) -> dict[str, Any]:
+    """The fields of a dataclass whose values are not the defaults; {} for any other object."""
+    found = {}
+    for each in fields(instance) if is_dataclass(instance) else ():
+        default = each.default if each.default_factory is MISSING else each.default_factory()
+        if (value := getattr(instance, each.name)) != default:
+            found[each.name] = value
+    return found
 
 
 def check_arguments(receiver: Any, **given: Any) -> None:

@@ -46,7 +46,7 @@ import numpy as np
 from datasets import ClassLabel, Dataset, DatasetDict, Features, IterableDatasetDict, List, Value
 
 from textvae.support.errors import UserError
-from textvae.support.options import Part, Size, check_arguments
+from textvae.support.options import Part, Size, check_arguments, defaults
 from textvae.support.seeds import Seed
 from textvae.text.given import TEXT_NAMES
 from textvae.text.grammar import Grammar
@@ -124,6 +124,7 @@ def load_corpus(
         if isinstance(train, str) and train == "grammar":
             splits, columns = _embedded(held_out, sizes, seed, language, columns)
         else:
+            _check_own_corpus(train, sizes, language)
             numbered = any(isinstance(theirs, int) for theirs in (columns or {}).values())
             splits = Reader(configuration, revision, streaming, numbered).read(train, split, held_out)
         splits = _with_columns(splits, columns, streaming)
@@ -131,6 +132,19 @@ def load_corpus(
             return IterableDatasetDict(_first_rows(splits, wanted, maximum_train))
         found = DatasetDict(_random_rows(splits, wanted, maximum_train, seed))
         return found if labelled is None else _with_few_labels(found, labelled, labelled_share, seed)
+
+
+def _check_own_corpus(train: Any, sizes: Sequence[int], language: str) -> None:
+    """Refuse options that only the embedded corpus reads."""
+    for name, value, fix in (
+        ("sizes", tuple(sizes), "maximum_train, validation_size and test_size"),
+        ("language", language, "columns"),
+    ):
+        if value != defaults(load_corpus)[name]:
+            raise UserError(
+                f"expected no {name} with {train!s:.80}, as only the embedded corpus has {name}, got {value}: use "
+                f"{fix} instead"
+            )
 
 
 def _check_labelled(labelled: int | None, share: float | None, stored: bool) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any
 
@@ -14,11 +15,59 @@ from transformers import (
 from transformers.trainer_utils import IntervalStrategy, SaveStrategy
 
 from textvae.models.refinement import Refinement
-from textvae.support.options import ArgumentsOf, Count, Dropout, Positive, Size, Weight, check_arguments
+from textvae.support.errors import UserError
+from textvae.support.options import (
+    ArgumentsOf,
+    Count,
+    Dropout,
+    Positive,
+    Size,
+    Weight,
+    check_arguments,
+    set_fields,
+)
 from textvae.support.precision import bf16_is_fast
 from textvae.support.seeds import Seed
 from textvae.training.aggressive import AggressiveEncoder
 from textvae.training.plateau import DecayOnPlateau
+
+UNUSED = {
+    "label_smoothing_factor": "the loss is the objective",
+    "train_sampling_strategy": "batches always have sentences of similar length",
+    "length_column_name": "the fields of the model name the columns",
+    "remove_unused_columns": "the collator reads columns that the model does not",
+    "label_names": "the fields of the model name the targets",
+    "average_tokens_across_devices": "losses are means over sentences",
+    "prediction_loss_only": "evaluations report the quantities of textvae evaluate",
+    "eval_accumulation_steps": "evaluations keep no predictions",
+    "eval_do_concat_batches": "evaluations keep no predictions",
+    "eval_use_gather_object": "evaluations keep no predictions",
+    "include_for_metrics": "evaluations report the quantities of textvae evaluate",
+    "batch_eval_metrics": "evaluations report the quantities of textvae evaluate",
+    "bf16_full_eval": "evaluations during training have the precision of training, see bf16",
+    "fp16_full_eval": "evaluations during training have the precision of training, see fp16",
+    "use_cache": "generation always uses its cache",
+    "do_train": "it is for scripts that read it",
+    "do_eval": "it is for scripts that read it",
+    "do_predict": "it is for scripts that read it",
+    "resume_from_checkpoint": "it is for scripts that read it; a run is resumed by --resume",
+    "disable_tqdm": "--quiet hides the progress",
+    "local_rank": "torchrun sets it",
+}
+"""Arguments of the parent that do nothing here, and the reason; recipes do not offer them."""
+
+SET_BY_PARENT = ("do_train", "do_eval", "do_predict", "disable_tqdm", "local_rank")
+"""Those that the parent itself sets, so that their values do not show what the user asked for."""
+
+STRATEGIES = {
+    "eval_steps": "eval_strategy",
+    "save_steps": "save_strategy",
+    "logging_steps": "logging_strategy",
+}
+"""Numbers of steps, and the strategies that must be "steps" for them to be used."""
+
+OF_EVALUATIONS = ("early_stopping_patience", "decay_on_plateau", "aggressive")
+"""Options that act on the results of evaluations during training."""
 
 
 @dataclass
@@ -70,6 +119,8 @@ class TextVAETrainingArguments(TrainingArguments):
     ddp_find_unused_parameters: bool | None = False
     dataloader_pin_memory: bool = torch.cuda.is_available()
     report_to: str | list[str] | None = "none"
+    # The collator reads columns that are not arguments of the model's forward.
+    remove_unused_columns: bool = False
 
     output_dir: Annotated[str, MinLen(1)] | None = TrainingArguments.output_dir
     num_train_epochs: Positive = TrainingArguments.num_train_epochs
@@ -100,8 +151,8 @@ class TextVAETrainingArguments(TrainingArguments):
         # Only the fields declared here: the parent stores others in types that it does not declare.
         names = inspect.get_annotations(TextVAETrainingArguments)
         check_arguments(TextVAETrainingArguments, **{name: getattr(self, name) for name in names})
-        # The collator reads columns that are not arguments of the model's forward.
-        self.remove_unused_columns = False
+        if faults := idle_arguments(self._set_by_user()):
+            raise UserError("; ".join(faults))
         # The batches have no column "labels": their targets have other names.
         self.label_names = []
         # Without a GPU, the parent accepts bf16 only if use_cpu is set.
@@ -116,3 +167,40 @@ class TextVAETrainingArguments(TrainingArguments):
                 "even_batches": self.tokens_per_batch is None,
             }
         super().__post_init__()
+
+    def _set_by_user(self) -> dict[str, Any]:
+        """The values that are not the defaults, except those that the parent sets, and the strategies."""
+        changed = {name: value for name, value in set_fields(self).items() if name not in SET_BY_PARENT}
+        if not self.label_names:
+            changed.pop("label_names", None)
+        return changed | {strategy: getattr(self, strategy) for strategy in STRATEGIES.values()}
+
+
+def idle_arguments(given: Mapping[str, Any]) -> list[str]:
+    """A fault for each training argument that would do nothing.
+
+    Args:
+        given: the arguments that are set, by name; strategies that are missing have their defaults.
+    """
+    faults = [
+        f"{name}: expected to be left out, got {given[name]!r}, which would do nothing: {UNUSED[name]}"
+        for name in UNUSED
+        if name in given
+    ]
+    for name, strategy in STRATEGIES.items():
+        chosen = given.get(strategy, getattr(TextVAETrainingArguments, strategy))
+        if given.get(name) is not None and chosen == "epoch":
+            faults.append(
+                f"{name}: expected {strategy} steps with it, got epoch: set {strategy}, or leave {name} out"
+            )
+    for name in OF_EVALUATIONS:
+        if given.get(name) is not None and given.get("eval_strategy", "epoch") == "no":
+            faults.append(
+                f"{name}: expected evaluations during training with it, got eval_strategy no: set eval_strategy, or "
+                f"leave {name} out"
+            )
+    if given.get("tokens_per_batch") is not None and given.get("dataloader_drop_last"):
+        faults.append(
+            "dataloader_drop_last: expected to be left out with tokens_per_batch, got true: no batch is incomplete"
+        )
+    return faults

@@ -14,6 +14,7 @@ from textvae.support.options import unknown
 from textvae.support.yaml import put, read_yaml
 from textvae.text.fields import FieldOptions
 from textvae.training.automatic import MINUTES, automatic, filled, without
+from textvae.training.idle import idle_weights
 from textvae.training.planner import Plan
 from textvae.training.schema import (
     EvaluationOptions,
@@ -183,6 +184,9 @@ def _recipe(source: dict[str, Any]) -> tuple[Recipe | None, list[str]]:
     found["evaluation"] = evaluation_section(given["evaluation"], found["model"][0])
     faults += [fault for _, own in found.values() for fault in own]
     faults += [f"{section}.{key}: missing" for section, key in REQUIRED if given[section].get(key) is None]
+    if not faults:
+        model = found["model"][0]
+        faults = idle_weights(given["objective"], model.kind, model.settings)
     if faults:
         return None, faults
     return Recipe(**{section: value for section, (value, _) in found.items()}, source=source), []

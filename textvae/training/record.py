@@ -48,7 +48,6 @@ MAY_CHANGE = (
     "training.dataloader_pin_memory",
     "training.dataloader_prefetch_factor",
     # Where the run is reported.
-    "training.disable_tqdm",
     "training.report_to",
     "training.run_name",
     "training.project",

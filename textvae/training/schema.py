@@ -18,7 +18,7 @@ from textvae.support.errors import UserError
 from textvae.support.options import Size, check, check_fields, did_you_mean, parameters, unknown
 from textvae.text.corpus import load_corpus
 from textvae.text.fields import FieldOptions
-from textvae.training.arguments import TextVAETrainingArguments
+from textvae.training.arguments import UNUSED, TextVAETrainingArguments, idle_arguments
 
 RATE = 8.0
 """Default target rate in nats per sentence, for a recipe without a KL weight or a target rate."""
@@ -69,7 +69,10 @@ def training_section(given: Mapping[str, Any]) -> Found:
     given = {
         key: "no" if value is False and key.endswith("_strategy") else value for key, value in given.items()
     }
-    return check(given, parameters(TextVAETrainingArguments), "training.")
+    idle = [f"training.{fault}" for fault in idle_arguments(given)]
+    offered = {name: given[name] for name in given if name not in UNUSED}
+    values, faults = check(offered, parameters(TextVAETrainingArguments), "training.")
+    return values, idle + faults
 
 
 def objective_section(given: Mapping[str, Any], model: Mapping[str, Any]) -> Found:

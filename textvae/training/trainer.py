@@ -29,6 +29,7 @@ from textvae.models.refinement import Refinement
 from textvae.objectives.terms import Objective, Terms
 from textvae.support.errors import UserError
 from textvae.support.finite import FiniteWatch, not_finite
+from textvae.support.options import set_fields
 from textvae.support.precision import check_bf16
 from textvae.text.batches import Batch
 from textvae.text.fields import Fields
@@ -41,6 +42,7 @@ from textvae.text.samplers import (
 )
 from textvae.training.aggressive import AggressiveEncoder
 from textvae.training.arguments import TextVAETrainingArguments
+from textvae.training.idle import idle_weights
 from textvae.training.multiplier import RateMultiplier
 from textvae.training.plateau import DecayOnPlateau
 
@@ -74,6 +76,8 @@ class TextVAETrainer(Trainer):
     ) -> None:
         if args.bf16:
             check_bf16(model, args.device)
+        if faults := idle_weights(set_fields(objective), type(model), model.config):
+            raise UserError("; ".join(faults))
         self.fields = fields
         options: Any = {"processing_class": fields, "data_collator": fields.collate, **kwargs}
         super().__init__(model=model, args=args, **options)
@@ -325,6 +329,10 @@ class TextVAETrainer(Trainer):
             collate_fn=self.fields.collate,
             num_workers=self.args.dataloader_num_workers,
             pin_memory=self.args.dataloader_pin_memory,
+            persistent_workers=self.args.dataloader_persistent_workers,
+            prefetch_factor=self.args.dataloader_prefetch_factor,
+            multiprocessing_context=self.args.dataloader_multiprocessing_context,
+            in_order=self.args.dataloader_in_order,
         )
         return self.accelerator.prepare(loader)
 
