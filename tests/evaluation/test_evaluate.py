@@ -90,7 +90,7 @@ def test_dropout_is_off(batches):
 
 
 def test_mutual_information_keeps_a_bounded_number_of_posteriors(monkeypatch, batches):
-    monkeypatch.setattr(mutual_information, "POSTERIORS", 5)
+    monkeypatch.setattr(mutual_information, "MOST_POSTERIORS", 5)
     found = evaluate(tiny.model(), batches, samples=1)
     assert (found.sentences, found.mutual_information_sentences) == (7, 5)
     assert found.mutual_information <= math.log(5)
@@ -109,7 +109,7 @@ def test_mutual_information_of_many_is_that_of_a_random_sample(monkeypatch):
     whole = evaluate(model, loader, samples=1)
     assert whole.mutual_information < math.log(100) - 1, "or the bound would hide what is lost"
     first = evaluate(model, list(loader)[:10], samples=1)
-    monkeypatch.setattr(mutual_information, "POSTERIORS", 100)
+    monkeypatch.setattr(mutual_information, "MOST_POSTERIORS", 100)
     found = [evaluate(model, loader, samples=1, seed=seed) for seed in range(4)]
     assert {result.mutual_information_sentences for result in found} == {100}
     assert "a random sample of 100" in found[0].quantities["mutual_information"].how

@@ -13,7 +13,7 @@ from textvae.modules.priors import MixturePrior
 from textvae.text.fields import Fields
 from textvae.text.samplers import evaluation_loader
 
-POSTERIORS = 50_000
+MOST_POSTERIORS = 50_000
 """Maximum number of posteriors to cluster: a random sample of a larger corpus, or the first sentences of a stream."""
 
 RESTARTS = 10
@@ -42,10 +42,10 @@ def start_prior(
     """
     prior = model.prior
     assert isinstance(prior, MixturePrior)
-    kept = rows.take(POSTERIORS)
-    if isinstance(rows, Dataset) and len(rows) > POSTERIORS:
+    kept = rows.take(MOST_POSTERIORS)
+    if isinstance(rows, Dataset) and len(rows) > MOST_POSTERIORS:
         # A random sample, because a corpus may be sorted by class.
-        chosen = np.random.default_rng(seed).choice(len(rows), POSTERIORS, replace=False)
+        chosen = np.random.default_rng(seed).choice(len(rows), MOST_POSTERIORS, replace=False)
         kept = rows.select(np.sort(chosen))
     means, variances = [], []
     with evaluating(model):

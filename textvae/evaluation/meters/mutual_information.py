@@ -13,7 +13,7 @@ from textvae.inference.bounds import Bounds
 from textvae.modules.distributions import Gaussians, gaussians_of
 from textvae.text.batches import Batch
 
-POSTERIORS = 20_000
+MOST_POSTERIORS = 20_000
 """The most posteriors kept, a random sample if there are more: the cost grows with the square of their number."""
 
 
@@ -60,7 +60,7 @@ def _information(z: Tensor, rows: Tensor, posteriors: Gaussians) -> float:
 
 
 class MutualInformation(Meter):
-    """I_q(x; z) over the data set, from all posteriors or a random sample of `POSTERIORS`.
+    """I_q(x; z) over the data set, from all posteriors or a random sample of `MOST_POSTERIORS`.
 
     With a condition c, the information I(x; z | c) needs q(z | c), the mean over all x with the same c. Corpora have
     one x for each c, so it is not estimated; the mean KL is an upper bound on it.
@@ -99,14 +99,14 @@ class MutualInformation(Meter):
         count = len(measured.mean)
         self.seen += count
         self.kept.append((torch.rand(count, generator=self.sampling), measured))
-        if sum(len(keys) for keys, _ in self.kept) > 2 * POSTERIORS:
+        if sum(len(keys) for keys, _ in self.kept) > 2 * MOST_POSTERIORS:
             self.kept = [self._sampled()]
 
     def _sampled(self) -> tuple[Tensor, Gaussians]:
-        """The kept posteriors with the smallest keys, at most `POSTERIORS`, in their order."""
+        """The kept posteriors with the smallest keys, at most `MOST_POSTERIORS`, in their order."""
         keys = torch.cat([keys for keys, _ in self.kept])
         parts = zip(*(gaussians for _, gaussians in self.kept), strict=True)
-        chosen = keys.argsort()[:POSTERIORS].sort().values
+        chosen = keys.argsort()[:MOST_POSTERIORS].sort().values
         return keys[chosen], Gaussians(*(torch.cat(part)[chosen] for part in parts))
 
     def results(self) -> dict[str, tuple[Any, str]]:
