@@ -842,7 +842,7 @@ def test_segments_have_the_tokens_of_the_whole_text(tokenizer, monkeypatch):
     monkeypatch.setattr(chunking, "SEGMENT", 24)
     monkeypatch.setattr(chunking, "TOGETHER", 100)
     draw = random.Random(0)
-    texts = [" ".join(draw.choice(PIECES[3:9]) for _ in range(draw.randrange(40))) for _ in range(200)]
+    texts = [" ".join(draw.choice(PIECES[3:9]) for _ in range(draw.randrange(40))) for _ in range(80)]
     texts += [
         "".join(f"{draw.choice(PIECES[:3])}{draw.choice(PIECES[3:5])} x" for _ in range(9)) for _ in range(50)
     ]
