@@ -236,7 +236,7 @@ class Vocabulary:
 
 def read_corpus(corpus: str, maximum_words: int) -> tuple[list[list[str]], list[list[str]]]:
     """The words of the training sentences and of the held-out sentences."""
-    splits = load_corpus(corpus, sizes=(20_000, 1_000, 1))
+    splits = load_corpus(corpus)
     found = [
         [re.findall(r"[\w'-]+|[^\w\s]", text) for text in splits[s]["text"]] for s in ("train", "validation")
     ]

@@ -11,6 +11,8 @@ from textvae.training.arguments import TextVAETrainingArguments
 from textvae.training.trainer import TextVAETrainer
 
 SETTINGS = {"updates": 6, "window": 2}
+LATER = {"eval_strategy": "steps", "eval_steps": 100}
+"""Evaluations, which end the phase, after the last step."""
 
 
 def is_encoder(name):
@@ -27,7 +29,7 @@ def callback_of(trainer):
 
 @pytest.mark.parametrize("optimizer", ["sgd", "adamw_torch"])
 def test_the_inner_loop_moves_the_encoder_alone_and_the_step_the_decoder_alone(tmp_path, optimizer):
-    trainer = tiny.trainer(tmp_path, max_steps=2, optim=optimizer, aggressive=SETTINGS)
+    trainer = tiny.trainer(tmp_path, max_steps=2, optim=optimizer, aggressive=SETTINGS, **LATER)
     callback, seen = callback_of(trainer), []
     catch_up = callback.catch_up
 
@@ -84,7 +86,7 @@ def test_the_phase_ends_where_the_information_falls(tmp_path):
 
 
 def test_after_the_phase_training_is_plain(tmp_path):
-    ended = tiny.trainer(tmp_path, max_steps=3, aggressive=SETTINGS)
+    ended = tiny.trainer(tmp_path, max_steps=3, aggressive=SETTINGS, **LATER)
     callback_of(ended).active = False
     ended.train()
     plain = tiny.trainer(tmp_path, max_steps=3)
@@ -93,7 +95,7 @@ def test_after_the_phase_training_is_plain(tmp_path):
 
 
 def test_updates_are_logged(tmp_path):
-    trainer = tiny.trainer(tmp_path, max_steps=2, aggressive=SETTINGS, gradient_accumulation_steps=2)
+    trainer = tiny.trainer(tmp_path, max_steps=2, aggressive=SETTINGS, gradient_accumulation_steps=2, **LATER)
     trainer.train()
     logged = [entry["encoder_updates"] for entry in trainer.state.log_history if "encoder_updates" in entry]
     assert len(logged) == 2, "once a step, however many batches it has"
@@ -106,16 +108,17 @@ def test_what_it_cannot_do_is_refused(tmp_path, monkeypatch):
     stream = tiny.dataset([3, 4]).to_iterable_dataset()
     monkeypatch.setattr(tiny, "dataset", lambda *_: stream)
     with pytest.raises(UserError, match="expected a stored corpus for aggressive training"):
-        tiny.trainer(tmp_path, max_steps=2, aggressive={})
+        tiny.trainer(tmp_path, max_steps=2, aggressive={}, **LATER)
 
 
 def test_a_model_without_z_or_with_a_condition_is_refused(tmp_path):
     """The phase ends by the mutual information, which such models do not measure."""
-    plain = {"eval_strategy": "no", "save_strategy": "no", "load_best_model_at_end": False, "use_cpu": True}
+    plain = {**LATER, "save_strategy": "no", "load_best_model_at_end": False, "use_cpu": True}
     arguments = TextVAETrainingArguments(output_dir=str(tmp_path), **plain, aggressive={})
+    rows = tiny.dataset([3, 4])
     for model, fields in (
         (tiny.model(latent_size=0), tiny.fields()),
         (tiny.seq2seq(source_vocab_size=tiny.VOCABULARY), tiny.pair_fields()),
     ):
         with pytest.raises(UserError, match="expected an unconditional model with a latent code for aggress"):
-            TextVAETrainer(model, arguments, ELBO(), fields, train_dataset=tiny.dataset([3, 4]))
+            TextVAETrainer(model, arguments, ELBO(), fields, train_dataset=rows, eval_dataset=rows)

@@ -158,5 +158,7 @@ def test_the_trainer_refuses_idle_weights(options, tmp_path):
 def test_options_of_the_embedded_corpus_are_refused_for_others(option, tmp_path):
     (tmp_path / "texts.txt").write_text("a b\nc d\n" * 9)
     (name,) = option
-    with pytest.raises(UserError, match=f"expected no {name} with .*texts.txt.* instead$"):
+    with pytest.raises(
+        UserError, match=f"expected no {name} with .*, as only the embedded corpus has {name}.* instead$"
+    ):
         load_corpus(str(tmp_path / "texts.txt"), **option)

@@ -116,10 +116,8 @@ def load_corpus(
     check_arguments(load_corpus, **{name: value for name, value in locals().items() if name not in SPLITS})
     check_names(columns or ())
     _check_labelled(labelled, labelled_share, stored=not streaming)
-    held_out, wanted = (
-        {"validation": validation, "test": test},
-        {"validation": validation_size, "test": test_size},
-    )
+    held_out = {"validation": validation, "test": test}
+    wanted = {"validation": validation_size, "test": test_size}
     with _quiet(), blaming_the_cache():
         if isinstance(train, str) and train == "grammar":
             splits, columns = _embedded(held_out, sizes, seed, language, columns)

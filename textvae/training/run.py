@@ -21,6 +21,7 @@ from textvae.training.recipe import Recipe, read_recipe
 from textvae.training.record import size_of_step
 from textvae.training.run_folder import RunFolder
 from textvae.training.stage import Start, Tokens, arguments_of, build_model, clock_of, trained
+from textvae.training.trainer import history_of
 
 
 def run(
@@ -120,7 +121,7 @@ def _run(
         seed=arguments.seed,
         show_progress_bar=False if quiet else None,
     )
-    result.training = trainer.history(pretraining=recipe.pretraining is not None)
+    result.training = history_of(trainer, pretraining=recipe.pretraining is not None)
     if trainer.is_world_process_zero():
         with replacing_files_in(recipe.folder, "config.json") as partial:
             trainer.vae.save_pretrained(partial)

@@ -150,21 +150,6 @@ class TextVAETrainer(Trainer):
         if multiplier is not None:
             multiplier.value = value
 
-    def history(self, pretraining: bool = False) -> Training:
-        """What there is to know of the training so far, for advice.
-
-        Args:
-            pretraining: whether it started from what a first stage had learnt.
-        """
-        bounds = [logs["eval_neg_elbo"] for logs in self.state.log_history if "eval_neg_elbo" in logs]
-        return Training(
-            steps=self.state.global_step,
-            warmup=self.args.get_warmup_steps(self.state.max_steps),
-            target_rate=self.objective.target_rate,
-            pretraining=pretraining,
-            gained=1 - bounds[-1] / bounds[-2] if len(bounds) > 1 and bounds[-2] else None,
-        )
-
     def _terms(self, model: torch.nn.Module, inputs: dict[str, Any]) -> tuple[VAEOutput, Terms]:
         """The model's output for a batch and the terms of the objective."""
         weight = self.kl_weight
@@ -353,3 +338,20 @@ class TextVAETrainer(Trainer):
             seed=self._data_seed,
             epoch=lambda: int(self.state.epoch or 0),
         )
+
+
+def history_of(trainer: TextVAETrainer, pretraining: bool = False) -> Training:
+    """The facts about a training that the advice after it depends on.
+
+    Args:
+        trainer: after its training.
+        pretraining: whether it started from the result of a first stage.
+    """
+    bounds = [logs["eval_neg_elbo"] for logs in trainer.state.log_history if "eval_neg_elbo" in logs]
+    return Training(
+        steps=trainer.state.global_step,
+        warmup=trainer.args.get_warmup_steps(trainer.state.max_steps),
+        target_rate=trainer.objective.target_rate,
+        pretraining=pretraining,
+        gained=1 - bounds[-1] / bounds[-2] if len(bounds) > 1 and bounds[-2] else None,
+    )
