@@ -42,7 +42,7 @@ class Gap(Sums):
         self, model: Any, batch: Batch, found: Bounds, number: int, generator: torch.Generator
     ) -> tuple[float, ...]:
         """The bound of all sentences together, and how many they are."""
-        return float(found.iw_nll.double().sum()), batch.size
+        return float(found.iw_nll.cpu().double().sum()), batch.size
 
     def results(self) -> dict[str, tuple[Any, str]]:
         """Entropy and gap."""
