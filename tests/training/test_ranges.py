@@ -22,7 +22,7 @@ from textvae.support.errors import UserError
 from textvae.support.options import ArgumentsOf, parameters
 from textvae.text.corpus import load_corpus
 from textvae.text.fields import FieldOptions
-from textvae.training.arguments import TextVAETrainingArguments
+from textvae.training.arguments import UNUSED, TextVAETrainingArguments
 from textvae.training.recipe import recipe_of
 from textvae.training.schema import EvaluationOptions, configurable_meters, model_section
 
@@ -143,6 +143,7 @@ LEAVES = [
     if all(base is not Any for base, _ in variants(annotation))
     and (not place.startswith("training.") or place.split(".")[1] in OWN)
     and place != "training.output_dir"
+    and place.split(".")[-1] not in UNUSED
 ]
 OUTSIDE, INSIDE = [], []
 for place, annotation, around in LEAVES:
@@ -164,10 +165,23 @@ def name_of(case):
 
 # ---- a recipe with one option
 
+COMPANIONS = {
+    "objective.bag_of_words": {"model": {"bag_of_words": {}}},
+    "objective.classification": {"model": {"posterior": {"kind": "classes"}, "prior": {"kind": "classes"}}},
+    "training.eval_steps": {"training": {"eval_strategy": "steps"}},
+    "training.save_steps": {"training": {"save_strategy": "steps"}},
+}
+"""Options without which another would do nothing."""
+
 
 def sections(place, value, around):
     """A recipe's sections, with a value at a place."""
-    source = {"corpus": {"train": "grammar"}, "training": {"output_dir": "run"}, "model": copied(around)}
+    more = COMPANIONS.get(place, {})
+    source = {
+        "corpus": {"train": "grammar"},
+        "training": {"output_dir": "run", **more.get("training", {})},
+        "model": copied(around) | more.get("model", {}),
+    }
     section = source
     *path, name = place.split(".")
     for step in path:
@@ -229,14 +243,18 @@ def test_what_is_inside_is_taken(case):
 
 
 def test_every_number_has_a_range():
-    """The parent's that are not declared anew are refused or mean nothing here."""
+    """Those without one are not offered."""
     without = {
         place
         for place, annotation, _ in all_leaves()
         for base, marks in variants(annotation)
         if base in NUMBERS and not bounds(marks) and not place.startswith("training.parallelism_config.")
     }
-    assert without == {"training.local_rank", "training.label_smoothing_factor"}  # recipes do not offer them
+    assert without == {
+        "training.local_rank",
+        "training.label_smoothing_factor",
+        "training.eval_accumulation_steps",
+    }
 
 
 @pytest.mark.parametrize("width", [2, 4, 100])

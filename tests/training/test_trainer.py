@@ -424,3 +424,66 @@ def test_batches_of_so_many_tokens_need_a_stored_corpus(tmp_path):
     trainer.train_dataset = trainer.train_dataset.to_iterable_dataset()
     with pytest.raises(UserError, match="expected a stored corpus for tokens_per_batch"):
         trainer.get_train_dataloader()
+
+
+# ---- several data sets, and what is not available
+
+
+def several(trainer):
+    """The same trainer, with two evaluation data sets."""
+    trainer.eval_dataset = {"short": tiny.dataset([1, 2, 2]), "long": tiny.dataset([8, 9])}
+    return trainer
+
+
+def test_several_data_sets_are_evaluated_by_name(tmp_path):
+    options = {"max_steps": 2, "eval_strategy": "steps", "eval_steps": 1}
+    trainer = several(tiny.trainer(tmp_path, metric_for_best_model="short_neg_elbo", **options))
+    trainer.train()
+    found = trainer.evaluate()
+    for name, dataset in trainer.eval_dataset.items():
+        alone = trainer.evaluate(dataset)
+        assert found[f"eval_{name}_neg_elbo"] == alone["eval_neg_elbo"]
+        assert len(history(trainer, f"eval_{name}_neg_elbo")) == 2
+    assert "eval_neg_elbo" not in found
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"load_best_model_at_end": True, "save_strategy": "epoch"}, "set it to short_neg_elbo"),
+        (
+            {"early_stopping_patience": 1},
+            "expected metric_for_best_model to name one of the data sets short, long",
+        ),
+        ({"decay_on_plateau": {}}, "expected one evaluation data set with decay_on_plateau"),
+        ({"aggressive": {}}, "expected one evaluation data set with decay_on_plateau or aggressive"),
+    ],
+    ids=repr,
+)
+def test_one_bound_must_decide(options, message, tmp_path):
+    trainer = several(tiny.trainer(tmp_path))
+    arguments = TextVAETrainingArguments(
+        output_dir=str(tmp_path), use_cpu=True, **{"load_best_model_at_end": False, **options}
+    )
+    with pytest.raises(UserError, match=message):
+        TextVAETrainer(
+            trainer.model,
+            arguments,
+            ELBO(),
+            tiny.fields(),
+            train_dataset=trainer.train_dataset,
+            eval_dataset=trainer.eval_dataset,
+        )
+
+
+def test_one_of_several_data_sets_chooses_the_best(tmp_path):
+    options = {"eval_strategy": "steps", "save_strategy": "steps", "eval_steps": 1, "save_steps": 1}
+    best = {"load_best_model_at_end": True, "metric_for_best_model": "long_neg_elbo"}
+    trainer = several(tiny.trainer(tmp_path, max_steps=2, **options, **best))
+    trainer.train()
+    assert trainer.state.best_metric == min(history(trainer, "eval_long_neg_elbo").values())
+
+
+def test_predict_is_refused(tmp_path):
+    with pytest.raises(UserError, match="expected another method than predict"):
+        tiny.trainer(tmp_path).predict(tiny.dataset([3, 1]))

@@ -38,7 +38,7 @@ class Particles:
         self.z = proposal.sample(count)
         self.log_ratio = proposal.log_prior(self.z) - proposal.log_prob(self.z)
         self.log_weights = torch.zeros_like(self.log_ratio)
-        self.families = torch.arange(count, device=self.z.device)
+        self.families = torch.arange(count)  # on the host, as the shares
         self.words: list[tuple[str, ...]] = [()] * count
         begin = self.z.new_full((count, 1), model.config.bos_token_id, dtype=torch.long)
         states, self.cache = model.decoder(begin, self.z[None])
@@ -87,9 +87,9 @@ class Particles:
     def resample(self) -> None:
         """Draw the particles anew in proportion to their weights, systematically."""
         count = len(self.z)
-        places = (torch.arange(count, device=self.z.device) + torch.rand((), device=self.z.device)) / count
+        places = (torch.arange(count) + torch.rand(())).double() / count
         ends = self._shares().cumsum(0)
-        chosen = torch.searchsorted(ends, places.to(ends), right=True).clamp(max=count - 1)
+        chosen = torch.searchsorted(ends, places, right=True).clamp(max=count - 1)
         self.log_weights = (self.log_weights.logsumexp(0) - math.log(count)).repeat(count)
         self.z, self.log_next, self.log_ratio = self.z[chosen], self.log_next[chosen], self.log_ratio[chosen]
         self.families = self.families[chosen]

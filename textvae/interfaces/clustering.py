@@ -214,7 +214,7 @@ def find_clusters(
             "expected a model whose prior is a mixture, got one whose prior is N(0, I): choose another method, or "
             "train with model.prior.kind=mixture model.prior.components=10"
         )
-    mixture = prior(1, prior.means.double())
-    parts = mixture.component_distribution
-    arrays = mixture.mixture_distribution.probs, parts.mean, parts.variance
-    return Clusters(*(array[0].detach().cpu().numpy() for array in arrays))
+    # In float64 on the host, because some devices have no float64.
+    parameters = (prior.logits, prior.means, prior.log_variances)
+    logits, means, log_variances = (parameter.detach().cpu().double() for parameter in parameters)
+    return Clusters(logits.softmax(-1).numpy(), means.numpy(), log_variances.exp().numpy())

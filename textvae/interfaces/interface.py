@@ -129,5 +129,5 @@ class Interface:
                 rows, batch_size, show_progress_bar, "scoring", tokens_at_once(samples)
             ):
                 bound = bounds(self.model, batch, samples, generator=generator)
-                found[places] = -bound.iw_nll.double().cpu().numpy()
+                found[places] = -bound.iw_nll.cpu().double().numpy()
         return found

@@ -84,9 +84,10 @@ class LatentWalks(SentenceEncoder, SentenceDecoder):
         Raises:
             UserError: if the dimension does not exist, or the model has no latent code.
         """
-        z = self._means([text], 1, show_progress_bar=False).double().cpu()
+        z = self._means([text], 1, show_progress_bar=False)
         with torch.no_grad():
-            prior = self.model.prior(1, z.to(self.model.device))
-            mean, deviation = prior.mean.cpu(), prior.stddev.cpu()
+            prior = self.model.prior(1, z)
+        # In float64 on the host, because some devices have no float64.
+        z, mean, deviation = (part.cpu().double() for part in (z, prior.mean, prior.stddev))
         path = traversal(((z - mean) / deviation)[0], dimension, np.linspace(-reach, reach, steps))
         return self.decode(mean + deviation * torch.from_numpy(path), **options)

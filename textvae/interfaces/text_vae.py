@@ -176,7 +176,7 @@ class TextVAE(LatentWalks):
             for places, batch in self._batches(rows, batch_size, False, "scoring"):
                 own = vectors[None, places]
                 found = self.model.score(own, batch.inputs, batch.targets, batch.mask)
-                scores[places] = found[0].double().cpu().numpy()
+                scores[places] = found[0].cpu().double().numpy()
         return scores
 
     def fit_prior(

@@ -55,8 +55,9 @@ class _Gumbel(LogitsProcessor):
         """Scores (N, V): 0 for the word that was drawn and -inf for all others."""
         uniform = torch.rand(scores.shape, generator=self.generator, dtype=torch.double)
         gumbel = -(-uniform.clamp_min(torch.finfo(torch.double).tiny).log()).log()
-        chosen = (scores.double() + gumbel.to(scores.device)).argmax(-1, keepdim=True)
-        return torch.full_like(scores, -torch.inf).scatter(-1, chosen, 0.0)
+        # In float64 on the host, because some devices have no float64.
+        chosen = (scores.cpu().double() + gumbel).argmax(-1, keepdim=True)
+        return torch.full_like(scores, -torch.inf).scatter(-1, chosen.to(scores.device), 0.0)
 
 
 class ConditionalLanguageModel(PreTrainedModel, GenerationMixin):

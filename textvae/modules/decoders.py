@@ -87,7 +87,7 @@ class SkipConnection(nn.Module):
 
     def forward(self, states: Tensor, z: Tensor) -> Tensor:
         """The states (K, B, T, D) plus W z, given z (K, B, Z)."""
-        return states + self.linear(z)[:, :, None]
+        return states + self.linear(z.to(self.linear.weight.dtype))[:, :, None]
 
 
 class LSTMDecoder(nn.Module):

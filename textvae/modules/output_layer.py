@@ -207,8 +207,11 @@ class BagOfWords(nn.Module):
             targets: ids, (B, T).
             mask: True on real tokens, (B, T).
         """
-        features = z if self.hidden is None else self.hidden(z).tanh()
-        words = functional.log_softmax(self.output(features), dim=-1)
+        features = z.to(self.output.weight.dtype)
+        if self.hidden is not None:
+            features = self.hidden(features).tanh()
+        logits = self.output(features)
+        words = logits.to(torch.promote_types(logits.dtype, torch.float32)).log_softmax(-1)
         chosen = words.gather(-1, targets.expand(len(z), -1, -1))
         return (chosen * (self._weights(targets, mask) if self.tf_idf else mask)).sum(-1)
 

@@ -43,13 +43,20 @@ class NormalizedMeans(nn.Module):
 
     def forward(self, mean: Tensor) -> Tensor:
         """m' for m, both (B, Z)."""
+        norm = self.norm
+        assert norm.running_mean is not None
+        assert norm.running_var is not None
+        assert norm.momentum is not None
+        # The means have the precision of fp32 or better, but the running ones may be bf16.
+        expected, variance = norm.running_mean.to(mean.dtype), norm.running_var.to(mean.dtype)
         # One sentence has no variance; the last batch of an epoch may be that small.
-        running = self.training and len(mean) == 1
-        normalized = (
-            functional.batch_norm(mean, self.norm.running_mean, self.norm.running_var, eps=self.norm.eps)
-            if running
-            else self.norm(mean)
-        )
+        if not self.training or len(mean) == 1:
+            normalized = functional.batch_norm(mean, expected, variance, eps=norm.eps)
+        else:
+            normalized = functional.batch_norm(mean, None, None, training=True, eps=norm.eps)
+            with torch.no_grad():
+                norm.running_mean.copy_(expected.lerp(mean.mean(0), norm.momentum))
+                norm.running_var.copy_(variance.lerp(mean.var(0), norm.momentum))
         return self.deviation * normalized + self.bias
 
 

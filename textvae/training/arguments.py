@@ -134,7 +134,6 @@ class TextVAETrainingArguments(TrainingArguments):
     max_grad_norm: Weight = TrainingArguments.max_grad_norm
     neftune_noise_alpha: Weight | None = TrainingArguments.neftune_noise_alpha
     gradient_accumulation_steps: Size = TrainingArguments.gradient_accumulation_steps
-    eval_accumulation_steps: Size | None = TrainingArguments.eval_accumulation_steps
     torch_empty_cache_steps: Size | None = TrainingArguments.torch_empty_cache_steps
     logging_steps: Positive = TrainingArguments.logging_steps
     eval_steps: Positive | None = TrainingArguments.eval_steps

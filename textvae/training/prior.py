@@ -52,8 +52,8 @@ def start_prior(
         for batch in evaluation_loader(kept, fields, batch_size):
             here = batch.to(model.device)
             posterior = model.encode(here.targets, here.mask)
-            means.append(posterior.mean.double().cpu())
-            variances.append(posterior.variance.double().cpu())
+            means.append(posterior.mean.cpu().double())
+            variances.append(posterior.variance.cpu().double())
     mean, variance = torch.cat(means).numpy(), torch.cat(variances).numpy()
     found = fit_clusters(mean, len(prior.logits), "tied-mixture", random_state=seed, restarts=RESTARTS)
     members = found.probabilities(mean)

@@ -95,6 +95,7 @@ class TextVAETrainer(Trainer):
         if args.aggressive is not None:
             self._check_aggressive()
             self.add_callback(AggressiveEncoder(**args.aggressive))
+        self._check_data_sets()
         if objective.target_rate is not None:
             self.add_callback(RateMultiplier(objective.target_rate))
         self._sums: dict[str, Tensor] = {}
@@ -203,6 +204,23 @@ class TextVAETrainer(Trainer):
                 "information, got another: leave training.aggressive out"
             )
 
+    def _check_data_sets(self) -> None:
+        """Check that what the results of evaluations decide can be decided with several evaluation data sets."""
+        if not isinstance(self.eval_dataset, dict):
+            return
+        if self.arguments.decay_on_plateau is not None or self.arguments.aggressive is not None:
+            raise UserError(
+                "expected one evaluation data set with decay_on_plateau or aggressive, which go by its bound, got "
+                f"{', '.join(self.eval_dataset)}: give one of them"
+            )
+        metric = (self.args.metric_for_best_model or "").removeprefix("eval_")
+        asked = metric and self.args.eval_strategy != "no"
+        if asked and not any(metric.startswith(f"{name}_") for name in self.eval_dataset):
+            raise UserError(
+                f"expected metric_for_best_model to name one of the data sets {', '.join(self.eval_dataset)}, got "
+                f"{metric!r}: set it to {next(iter(self.eval_dataset))}_neg_elbo"
+            )
+
     def _count(self, terms: dict[str, Tensor]) -> None:
         """Add a batch to the sums for the means in the next log, without synchronising the device."""
         with torch.no_grad():
@@ -270,9 +288,17 @@ class TextVAETrainer(Trainer):
         ignore_keys: list[str] | None = None,
         metric_key_prefix: str = "eval",
     ) -> dict[str, float]:
-        """The quantities of `evaluation.evaluate` on a data set, with ``metric_key_prefix`` before each name."""
+        """The quantities of `evaluation.evaluate` on a data set, with ``metric_key_prefix`` before each name.
+
+        If the data sets are a dict, the prefix also has the name of each, as in ``eval_long_neg_elbo``.
+        """
+        dataset: Any = eval_dataset if eval_dataset is not None else self.eval_dataset
+        if isinstance(dataset, dict):
+            found: dict[str, float] = {}
+            for name, each in dataset.items():
+                found |= self.evaluate(each, ignore_keys, f"{metric_key_prefix}_{name}")
+            return found
         model = self.accelerator.unwrap_model(self.model)
-        dataset = eval_dataset if eval_dataset is not None else self.eval_dataset
         loader = evaluation_loader(dataset, self.fields, self.args.per_device_eval_batch_size)
         with self.compute_loss_context_manager():
             result = evaluate(
@@ -292,6 +318,17 @@ class TextVAETrainer(Trainer):
             metrics[f"{metric_key_prefix}_verdict"] = f"{diagnosis.state}: {diagnosis.finding}"
         self.control = self.callback_handler.on_evaluate(self.args, self.state, self.control, metrics)
         return metrics
+
+    def predict(self, *args: Any, **kwargs: Any) -> Any:
+        """Not available: a text VAE makes vectors and texts, which `TextVAE` and `Translator` return.
+
+        Raises:
+            UserError: always.
+        """
+        raise UserError(
+            "expected another method than predict, which text VAEs do not have: call evaluate for the bounds, "
+            "TextVAE(model, tokenizer).encode for vectors, or Translator for translations"
+        )
 
     def get_train_dataloader(self) -> DataLoader:
         """The parent's loader, or one with batches of ``tokens_per_batch`` tokens."""

@@ -48,7 +48,7 @@ class BitsPerCharacter(Sums):
         self, model: Any, batch: Batch, found: Bounds, number: int, generator: torch.Generator
     ) -> tuple[float, ...]:
         """The sum of the bounds of all sentences."""
-        return (float(found.iw_nll.double().sum()),)
+        return (float(found.iw_nll.cpu().double().sum()),)
 
     def results(self) -> dict[str, tuple[Any, str]]:
         """The bits per character, and the number of characters."""

@@ -42,7 +42,7 @@ class Gap(Sums):
         self, model: Any, batch: Batch, found: Bounds, number: int, generator: torch.Generator
     ) -> tuple[float, ...]:
         """The sum of the bounds, and the number of sentences."""
-        return float(found.iw_nll.double().sum()), batch.size
+        return float(found.iw_nll.cpu().double().sum()), batch.size
 
     def results(self) -> dict[str, tuple[Any, str]]:
         """The entropy and the gap."""

@@ -44,7 +44,7 @@ class Likelihood(Sums):
         self, model: Any, batch: Batch, found: Bounds, number: int, generator: torch.Generator
     ) -> tuple[float, ...]:
         """The sums of both bounds, and the number of examples."""
-        neg_elbo, iw_nll = (float(bound.double().sum()) for bound in (found.neg_elbo, found.iw_nll))
+        neg_elbo, iw_nll = (float(bound.cpu().double().sum()) for bound in (found.neg_elbo, found.iw_nll))
         return neg_elbo, iw_nll, batch.size
 
     def results(self) -> dict[str, tuple[Any, str]]:

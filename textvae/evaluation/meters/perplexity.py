@@ -39,7 +39,7 @@ class Perplexity(Sums):
         self, model: Any, batch: Batch, found: Bounds, number: int, generator: torch.Generator
     ) -> tuple[float, ...]:
         """The sum of the bounds, and the number of tokens."""
-        return float(found.iw_nll.double().sum()), batch.tokens
+        return float(found.iw_nll.cpu().double().sum()), batch.tokens
 
     def results(self) -> dict[str, tuple[Any, str]]:
         """The perplexity."""
