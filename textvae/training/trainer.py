@@ -93,9 +93,9 @@ class TextVAETrainer(Trainer):
         if args.early_stopping_patience is not None:
             self.add_callback(EarlyStoppingCallback(args.early_stopping_patience))
         if args.aggressive is not None:
-            self._check_aggressive()
+            _check_aggressive(self)
             self.add_callback(AggressiveEncoder(**args.aggressive))
-        self._check_data_sets()
+        _check_data_sets(self)
         if objective.target_rate is not None:
             self.add_callback(RateMultiplier(objective.target_rate))
         self._sums: dict[str, Tensor] = {}
@@ -187,39 +187,6 @@ class TextVAETrainer(Trainer):
         """Clip the gradients as in a normal step."""
         if self.args.max_grad_norm > 0:
             torch.nn.utils.clip_grad_norm_(self.vae.parameters(), self.args.max_grad_norm)
-
-    def _check_aggressive(self) -> None:
-        """Check that aggressive training supports the precision, the data and the model."""
-        if self.args.world_size > 1 or self.args.fp16:
-            raise UserError(
-                "expected one process in fp32 or bf16 for aggressive training, got several or fp16"
-            )
-        if not isinstance(self.train_dataset, datasets.Dataset):
-            raise UserError(
-                "expected a stored corpus for aggressive training, which draws random batches, got a stream"
-            )
-        if not self.vae.has_latent or any(field.is_condition for field in self.fields):
-            raise UserError(
-                "expected an unconditional model with a latent code for aggressive training, which measures its mutual "
-                "information, got another: leave training.aggressive out"
-            )
-
-    def _check_data_sets(self) -> None:
-        """Check that what the results of evaluations decide can be decided with several evaluation data sets."""
-        if not isinstance(self.eval_dataset, dict):
-            return
-        if self.arguments.decay_on_plateau is not None or self.arguments.aggressive is not None:
-            raise UserError(
-                "expected one evaluation data set with decay_on_plateau or aggressive, which go by its bound, got "
-                f"{', '.join(self.eval_dataset)}: give one of them"
-            )
-        metric = (self.args.metric_for_best_model or "").removeprefix("eval_")
-        asked = metric and self.args.eval_strategy != "no"
-        if asked and not any(metric.startswith(f"{name}_") for name in self.eval_dataset):
-            raise UserError(
-                f"expected metric_for_best_model to name one of the data sets {', '.join(self.eval_dataset)}, got "
-                f"{metric!r}: set it to {next(iter(self.eval_dataset))}_neg_elbo"
-            )
 
     def _count(self, terms: dict[str, Tensor]) -> None:
         """Add a batch to the sums for the means in the next log, without synchronising the device."""
@@ -392,3 +359,36 @@ def history_of(trainer: TextVAETrainer, pretraining: bool = False) -> Training:
         pretraining=pretraining,
         gained=1 - bounds[-1] / bounds[-2] if len(bounds) > 1 and bounds[-2] else None,
     )
+
+
+def _check_aggressive(trainer: TextVAETrainer) -> None:
+    """Check that aggressive training supports the precision, the data and the model."""
+    if trainer.args.world_size > 1 or trainer.args.fp16:
+        raise UserError("expected one process in fp32 or bf16 for aggressive training, got several or fp16")
+    if not isinstance(trainer.train_dataset, datasets.Dataset):
+        raise UserError(
+            "expected a stored corpus for aggressive training, which draws random batches, got a stream"
+        )
+    if not trainer.vae.has_latent or any(field.is_condition for field in trainer.fields):
+        raise UserError(
+            "expected an unconditional model with a latent code for aggressive training, which measures its mutual "
+            "information, got another: leave training.aggressive out"
+        )
+
+
+def _check_data_sets(trainer: TextVAETrainer) -> None:
+    """Check that what the results of evaluations decide can be decided with several evaluation data sets."""
+    if not isinstance(trainer.eval_dataset, dict):
+        return
+    if trainer.arguments.decay_on_plateau is not None or trainer.arguments.aggressive is not None:
+        raise UserError(
+            "expected one evaluation data set with decay_on_plateau or aggressive, which go by its bound, got "
+            f"{', '.join(trainer.eval_dataset)}: give one of them"
+        )
+    metric = (trainer.args.metric_for_best_model or "").removeprefix("eval_")
+    asked = metric and trainer.args.eval_strategy != "no"
+    if asked and not any(metric.startswith(f"{name}_") for name in trainer.eval_dataset):
+        raise UserError(
+            f"expected metric_for_best_model to name one of the data sets {', '.join(trainer.eval_dataset)}, got "
+            f"{metric!r}: set it to {next(iter(trainer.eval_dataset))}_neg_elbo"
+        )
