@@ -78,8 +78,12 @@ def decoding(options: Mapping[str, Any], **defaults: Any) -> dict[str, Any]:
 
 def said_in(options: Mapping[str, Any]) -> dict[str, Any]:
     """The options that are set, including those set in a ``generation_config``."""
-    config = options.get("generation_config")
-    found = {} if config is None else {name: getattr(config, name, None) for name in config.to_diff_dict()}
+    generation = options.get("generation_config")
+    found = (
+        {}
+        if generation is None
+        else {name: getattr(generation, name, None) for name in generation.to_diff_dict()}
+    )
     found.pop("transformers_version", None)
     found |= {name: value for name, value in options.items() if name != "generation_config"}
     return {name: value for name, value in found.items() if value is not None}
