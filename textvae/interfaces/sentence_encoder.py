@@ -19,8 +19,8 @@ from textvae.inference.mode import evaluating
 from textvae.interfaces.batching import progress
 from textvae.interfaces.encoding import CEILING, FAR, moments
 from textvae.interfaces.interface import Interface
-from textvae.models.checkpoint import silenced
 from textvae.support.errors import UserError
+from textvae.support.quiet import silenced
 from textvae.text.given import as_list
 
 logger = logging.getLogger(__name__)
