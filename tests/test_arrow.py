@@ -11,7 +11,8 @@ ROOT = Path(textvae.__file__).parent
 # Folders in the order of CONTRIBUTING.md, the files of each in theirs. A new file is put in its place here.
 ORDER = """
 support.display support.errors support.auto_models support.options support.randomness support.yaml support.seeds
-support.files support.program support.processes support.precision support.finite
+support.files support.program support.processes support.precision support.finite support.held
+support.quiet
 text.clauses text.morphology text.productions text.parser text.grammar
 text.given text.lines text.tables text.reader text.labels text.corpus
 text.tokenizer text.statistics text.vocabulary text.blanks text.batches text.chunks text.keywords

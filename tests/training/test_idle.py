@@ -41,7 +41,6 @@ TOGETHER = {
     "logging_steps": {"logging_steps": 100, "logging_strategy": "epoch"},
     "early_stopping_patience": {"early_stopping_patience": 3, "eval_strategy": "no"},
     "decay_on_plateau": {"decay_on_plateau": {}, "eval_strategy": "no"},
-    "aggressive": {"aggressive": {}, "eval_strategy": "no"},
     "dataloader_drop_last": {"dataloader_drop_last": True, "tokens_per_batch": 100},
 }
 USED = {

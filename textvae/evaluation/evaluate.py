@@ -18,6 +18,7 @@ from textvae.inference.bounds import bounds
 from textvae.inference.mode import evaluating
 from textvae.models.base import VAEModel
 from textvae.models.refinement import Refinement
+from textvae.support.held import flushing_denormals
 from textvae.support.precision import check_bf16
 from textvae.support.processes import hidden_bar, shared
 from textvae.support.seeds import check_seed
@@ -59,7 +60,7 @@ def evaluate(
     check_seed(seed)
     if bf16:
         check_bf16(model, model.device)
-    with evaluating(model):
+    with evaluating(model), flushing_denormals():
         given = Setting(model, fields, samples, seed=seed, batches=length_hint(batches), **setting)
         meters = [meter for kind in METERS.values() if (meter := kind.of(given)) is not None]
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import json
-import random
 import sys
 import tempfile
 import warnings
@@ -15,7 +14,6 @@ from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
 import numpy as np
-import torch
 from datasets import Dataset
 from numpy.typing import ArrayLike, NDArray
 from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
@@ -27,6 +25,7 @@ from textvae.evaluation.diagnosis import diagnose
 from textvae.interfaces.text_vae import TextVAE
 from textvae.support.errors import UserError
 from textvae.support.files import replacing
+from textvae.support.held import undisturbed
 from textvae.support.seeds import check_seed
 from textvae.text.given import as_list, columns_of
 from textvae.text.statistics import statistics_of
@@ -361,12 +360,5 @@ def _checked(texts: Any) -> list[str]:
 @contextmanager
 def _leaving_no_trace(verbose: bool) -> Iterator[None]:
     """Restore the global random states at the end, and print nothing unless ``verbose``."""
-    states = random.getstate(), np.random.get_state()
-    devices = [torch.cuda.current_device()] if torch.cuda.is_available() else []
-    silence = nullcontext() if verbose else redirect_stderr(io.StringIO())
-    try:
-        with torch.random.fork_rng(devices), silence:
-            yield
-    finally:
-        random.setstate(states[0])
-        np.random.set_state(states[1])
+    with undisturbed(), nullcontext() if verbose else redirect_stderr(io.StringIO()):
+        yield

@@ -15,9 +15,10 @@ from textvae.inference.bounds import bounds, tokens_at_once
 from textvae.inference.mode import evaluating
 from textvae.interfaces.batching import batches_of
 from textvae.models.base import VAEModel
-from textvae.models.checkpoint import load_run, silenced
+from textvae.models.checkpoint import load_run
 from textvae.support.errors import UserError
 from textvae.support.files import replacing_files_in
+from textvae.support.quiet import silenced
 from textvae.support.randomness import generator_of
 from textvae.support.seeds import check_seed
 from textvae.text.batches import Batch

@@ -24,6 +24,7 @@ from textvae.latent_space.clusters import Method
 from textvae.latent_space.neighbours import Metric, nearest
 from textvae.models.checkpoint import silenced
 from textvae.support.errors import UserError
+from textvae.support.quiet import silenced
 from textvae.text.given import as_list
 
 logger = logging.getLogger(__name__)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import nullcontext
 from typing import Any, ClassVar, Self
 
 import torch
@@ -152,16 +152,6 @@ class VAEModel(PreTrainedModel):
             weights=weights,
             auxiliary={name: score(z) for name, score in auxiliary},
         )
-
-    @contextmanager
-    def without_dropout(self) -> Iterator[None]:
-        """Put the model in evaluation mode inside the block, and restore its mode afterwards."""
-        training = self.training
-        self.eval()
-        try:
-            yield
-        finally:
-            self.train(training)
 
     def keep_inference_network(self, source: Self) -> None:
         """Copy the modules of q(z | x) from ``source`` and leave all others as they are (Li et al. 2019)."""

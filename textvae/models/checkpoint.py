@@ -5,22 +5,19 @@ from __future__ import annotations
 import difflib
 import json
 import re
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 from zipfile import is_zipfile
 
-import datasets
 import torch
 from safetensors import SafetensorError, safe_open
 from transformers import PretrainedConfig
-from transformers.utils import logging as transformers_logging
 
 from textvae.models.base import VAEModel
 from textvae.models.kinds import kind_of_type
 from textvae.support.errors import UserError
 from textvae.support.finite import not_finite
+from textvae.support.quiet import silenced
 from textvae.text.fields import Fields
 
 
@@ -104,35 +101,6 @@ def _is_whole(checkpoint: Path) -> bool:
             return all(map(is_zipfile, files))
     except (OSError, ValueError, SafetensorError):
         return False
-
-
-@contextmanager
-def silenced() -> Iterator[None]:
-    """Hide the progress bars and warnings of the libraries inside the block; our errors say what matters."""
-    level = transformers_logging.get_verbosity()
-    transformers_logging.set_verbosity(transformers_logging.CRITICAL)
-    try:
-        with without_bars():
-            yield
-    finally:
-        transformers_logging.set_verbosity(level)
-
-
-@contextmanager
-def without_bars(of_datasets: bool = True) -> Iterator[None]:
-    """Hide the progress bars of `transformers` (files read and written) and, if asked, of `datasets`."""
-    reading = transformers_logging.is_progress_bar_enabled()
-    mapping = of_datasets and not datasets.are_progress_bars_disabled()
-    transformers_logging.disable_progress_bar()
-    if mapping:
-        datasets.disable_progress_bars()
-    try:
-        yield
-    finally:
-        if reading:
-            transformers_logging.enable_progress_bar()
-        if mapping:
-            datasets.enable_progress_bars()
 
 
 def kind_of(name: str) -> type[VAEModel]:

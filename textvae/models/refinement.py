@@ -27,6 +27,7 @@ from torch.distributions import kl_divergence
 from textvae.models.outputs import Reading
 from textvae.modules.distributions import diagonal_gaussian, gaussians_of, noise
 from textvae.support.errors import UserError
+from textvae.support.held import evaluation_mode
 from textvae.support.options import Positive, Size, check_fields
 
 Bound = Callable[[Tensor, Tensor], Tensor]
@@ -95,7 +96,7 @@ def refined_reading(
     def negative_elbo(mean: Tensor, log_variance: Tensor) -> Tensor:
         q = diagonal_gaussian(mean, (0.5 * log_variance).exp())
         # cuDNN's LSTM cannot compute gradients in evaluation mode.
-        with model.without_dropout(), torch.backends.cudnn.flags(enabled=False):
+        with evaluation_mode(model), torch.backends.cudnn.flags(enabled=False):
             scores = reading.score(mean + q.stddev * draws)
         return kl_weight * kl_divergence(q, reading.prior) - scores.mean(0)
 

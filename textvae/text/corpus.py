@@ -37,16 +37,17 @@ import logging
 import math
 import sys
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from itertools import compress
 from typing import Any, Literal, TypeAlias
 
-import datasets
 import numpy as np
 from datasets import ClassLabel, Dataset, DatasetDict, Features, IterableDatasetDict, List, Value
 
 from textvae.support.errors import UserError
+from textvae.support.held import Held
 from textvae.support.options import Part, Size, check_arguments, defaults
+from textvae.support.quiet import bars_of_datasets
 from textvae.support.seeds import Seed
 from textvae.text.given import TEXT_NAMES
 from textvae.text.grammar import Grammar
@@ -395,17 +396,12 @@ def _share(size: int | float | None, total: int) -> int:
     return max(1, round(size * total)) if isinstance(size, float) else size
 
 
+_builders = logging.getLogger("datasets.packaged_modules")
+_level = Held(lambda: _builders.level, _builders.setLevel)
+
+
 @contextmanager
 def _quiet() -> Iterator[None]:
     """Hide the progress bars of `datasets` unless stderr is a terminal, and its error lines, as ours say more."""
-    builders = logging.getLogger("datasets.packaged_modules")
-    level, bars = builders.level, not datasets.are_progress_bars_disabled() and not sys.stderr.isatty()
-    builders.setLevel(logging.CRITICAL)
-    if bars:
-        datasets.disable_progress_bars()
-    try:
+    with _level(logging.CRITICAL), nullcontext() if sys.stderr.isatty() else bars_of_datasets(False):
         yield
-    finally:
-        builders.setLevel(level)
-        if bars:
-            datasets.enable_progress_bars()

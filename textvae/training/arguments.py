@@ -66,7 +66,7 @@ STRATEGIES = {
 }
 """Numbers of steps, and the strategies that must be "steps" for them to be used."""
 
-OF_EVALUATIONS = ("early_stopping_patience", "decay_on_plateau", "aggressive")
+OF_EVALUATIONS = ("early_stopping_patience", "decay_on_plateau")
 """Options that act on the results of evaluations during training."""
 
 

@@ -13,9 +13,11 @@ from tqdm import tqdm
 from textvae.evaluation.diagnosis import described
 from textvae.evaluation.evaluate import evaluate_rows
 from textvae.evaluation.quantities import Evaluation
-from textvae.models.checkpoint import last_whole_checkpoint, load_model, without_bars
+from textvae.models.checkpoint import last_whole_checkpoint, load_model
 from textvae.support.errors import UserError
 from textvae.support.files import replacing, replacing_files_in
+from textvae.support.held import undisturbed
+from textvae.support.quiet import without_bars
 from textvae.text.fields import Fields
 from textvae.training.recipe import Recipe, read_recipe
 from textvae.training.record import size_of_step
@@ -55,6 +57,7 @@ def run(
     folder = RunFolder(recipe.folder, recipe.source, size_of_step(arguments))
     with (
         without_bars(of_datasets=quiet or not sys.stderr.isatty()),
+        undisturbed(),
         # Only the first process of a training writes to the folder.
         folder.locked() if arguments.process_index == 0 else nullcontext(),
     ):

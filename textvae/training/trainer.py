@@ -29,6 +29,7 @@ from textvae.models.refinement import Refinement
 from textvae.objectives.terms import Objective, Terms
 from textvae.support.errors import UserError
 from textvae.support.finite import FiniteWatch, not_finite
+from textvae.support.held import flushing_denormals, undisturbed
 from textvae.support.options import set_fields
 from textvae.support.precision import check_bf16
 from textvae.text.batches import Batch
@@ -80,7 +81,8 @@ class TextVAETrainer(Trainer):
             raise UserError("; ".join(faults))
         self.fields = fields
         options: Any = {"processing_class": fields, "data_collator": fields.collate, **kwargs}
-        super().__init__(model=model, args=args, **options)
+        with undisturbed():  # the parent seeds the global random states
+            super().__init__(model=model, args=args, **options)
         # The same objects as the parent's `model` and `args`, with their exact types.
         self.vae, self.arguments = model, args
         self.objective: Objective = objective
@@ -103,11 +105,13 @@ class TextVAETrainer(Trainer):
         self._sentences_per_batch: float | None = None
         self._random_batches = self._draw_batches()
         self._caught_up = -1
-        # The softmax of a confident model underflows to denormal numbers, with which a CPU multiplies matrices
-        # about three hundred times slower.
-        torch.set_flush_denormal(True)
-        # Each process needs its own seed: with the same one, all would use the same noise for z and word dropout.
-        set_seed(args.seed + args.process_index)
+
+    def train(self, *args: Any, **kwargs: Any) -> Any:
+        """Train from the seed, or from a checkpoint; the global random states are as before afterwards."""
+        with undisturbed(), flushing_denormals():
+            # Each process needs its own seed: with the same one, all would use the same noise for z and word dropout.
+            set_seed(self.args.seed + self.args.process_index)
+            return super().train(*args, **kwargs)
 
     def compute_loss(
         self,
