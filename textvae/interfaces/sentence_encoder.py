@@ -22,7 +22,6 @@ from textvae.interfaces.encoding import CEILING, FAR, moments
 from textvae.interfaces.interface import Interface
 from textvae.latent_space.clusters import Method
 from textvae.latent_space.neighbours import Metric, nearest
-from textvae.models.checkpoint import silenced
 from textvae.support.errors import UserError
 from textvae.support.quiet import silenced
 from textvae.text.given import as_list
