@@ -42,7 +42,7 @@ def corpus(tmp_path_factory) -> list[str]:
     lines = [f"the {a} saw the {b} {when}" for a in nouns for b in nouns for when in ("today", "twice")]
     file.write_text("\n".join(lines), encoding="utf-8")
     splits = [f"corpus.{split}={file}" for split in ("train", "validation", "test")]
-    return [*splits, *(f"corpus.{key}=null" for key in ("revision", "columns", "maximum_train"))]
+    return [*splits, *(f"corpus.{key}=null" for key in ("revision", "columns", "maximum_train", "sizes"))]
 
 
 @pytest.mark.slow

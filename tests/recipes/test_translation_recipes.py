@@ -40,7 +40,7 @@ def corpus(tmp_path_factory) -> list[str]:
         (folder / f"pairs.{side}").write_text("\n".join(pair[place] for pair in pairs), encoding="utf-8")
     files = f"{{source: {folder}/pairs.en, target: {folder}/pairs.de}}"
     splits = [f"corpus.{split}={files}" for split in ("train", "validation", "test")]
-    return [*splits, *(f"corpus.{key}=null" for key in ("configuration", "columns"))]
+    return [*splits, *(f"corpus.{key}=null" for key in ("configuration", "columns", "sizes"))]
 
 
 @pytest.fixture(scope="module")

@@ -66,6 +66,7 @@ from textvae.text.reader import (
 Sizes: TypeAlias = Mapping[str, int | float | None]
 
 SPLITS = ("train", "validation", "test")
+SAMPLED = (20_000, 2_000, 2_000)  # sentences of the embedded corpus in each split, if no sizes are given
 SPOKEN = ("text", "source", "target", "dialogue")  # a row is left out if one of these is blank
 END_OF_UTTERANCE = "__eou__"
 BYTE_ORDER_MARK = "\ufeff"
@@ -82,7 +83,7 @@ def load_corpus(
     revision: str | None = None,
     columns: Mapping[str, str | int] | None = None,
     language: Literal["en", "de"] = "en",
-    sizes: tuple[Size, Size, Size] = (20_000, 2_000, 2_000),
+    sizes: tuple[Size, Size, Size] | None = None,
     validation_size: Size | Part | None = None,
     test_size: Size | Part | None = None,
     maximum_train: Size | None = None,
@@ -102,7 +103,7 @@ def load_corpus(
         revision: the revision of a data set on the Hub.
         columns: from our column names to those of the corpus, e.g. `{"text": "sentence"}`; None: they are guessed.
         language: the side of the embedded corpus that becomes the column text, "en" or "de".
-        sizes: rows in train, validation and test of the embedded corpus: independent draws, so that some repeat.
+        sizes: rows in train, validation and test of the embedded corpus, drawn independently; None: `SAMPLED`.
         validation_size: rows, or share of the rows, to draw; None: 5 %, at most 5,000, or 1,000 rows of a stream.
         test_size: like ``validation_size``.
         maximum_train: maximum number of rows in train, drawn at random, or the first ones of a stream.
@@ -133,16 +134,17 @@ def load_corpus(
         return found if labelled is None else _with_few_labels(found, labelled, labelled_share, seed)
 
 
-def _check_own_corpus(train: Any, sizes: Sequence[int], language: str) -> None:
+def _check_own_corpus(train: Any, sizes: Sequence[int] | None, language: str) -> None:
     """Refuse options that only the embedded corpus reads."""
     for name, value, fix in (
-        ("sizes", tuple(sizes), "maximum_train, validation_size and test_size"),
+        ("sizes", sizes, "maximum_train, validation_size and test_size"),
         ("language", language, "columns"),
     ):
-        if value != defaults(load_corpus)[name]:
+        if value != (default := defaults(load_corpus)[name]):
+            unset = "null" if default is None else default
             raise UserError(
-                f"expected no {name} with {train!s:.80}, as only the embedded corpus has {name}, got {value}: use "
-                f"{fix} instead"
+                f"expected no {name} with {train!s:.80}, as only the embedded corpus has {name}, got {value}: leave it "
+                f"out (in a recipe: corpus.{name}={unset}), and use {fix} instead"
             )
 
 
@@ -169,7 +171,7 @@ def _with_few_labels(corpus: DatasetDict, labelled: int, share: float | None, se
 
 def _embedded(
     held_out: Mapping[str, Any],
-    sizes: Sequence[int],
+    sizes: Sequence[int] | None,
     seed: int,
     language: str,
     columns: Mapping[str, str | int] | None,
@@ -178,7 +180,7 @@ def _embedded(
     if any(given is not None for given in held_out.values()):
         raise UserError("expected sizes, not validation or test, with the embedded corpus: leave these out")
     grammar = Grammar.load()
-    numbered = enumerate(zip(SPLITS, sizes, strict=True))
+    numbered = enumerate(zip(SPLITS, sizes or SAMPLED, strict=True))
     splits: Splits = {name: _sampled(grammar, size, 3 * seed + i) for i, (name, size) in numbered}
     ours: dict[str, str | int] = {"text": language, "source": "en", "target": "de"}
     extra = {name: name for name in [*grammar.factors, "log_prob"]}
