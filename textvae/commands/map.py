@@ -111,7 +111,7 @@ def map_corpus(
         place | {"label": label, "text": text}
         for place, label, text in zip(places, classes, texts, strict=True)
     ]
-    result = {"picture": str(output), "page": str(page), "sentences": total, "points": drawn}
+    result = {"picture": str(output), "page": str(page), "texts": total, "points": drawn}
     print_json(result)
 
 

@@ -117,15 +117,13 @@ def load_corpus(
     check_arguments(load_corpus, **{name: value for name, value in locals().items() if name not in SPLITS})
     check_names(columns or ())
     _check_labelled(labelled, labelled_share, stored=not streaming)
-    held_out, wanted = (
-        {"validation": validation, "test": test},
-        {"validation": validation_size, "test": test_size},
-    )
+    held_out = {"validation": validation, "test": test}
+    wanted = {"validation": validation_size, "test": test_size}
     with _quiet(), blaming_the_cache():
         if isinstance(train, str) and train == "grammar":
             splits, columns = _embedded(held_out, sizes, seed, language, columns)
         else:
-            _check_own_corpus(train, sizes, language)
+            _check_own_corpus(train, sizes=tuple(sizes), language=language)
             numbered = any(isinstance(theirs, int) for theirs in (columns or {}).values())
             splits = Reader(configuration, revision, streaming, numbered).read(train, split, held_out)
         splits = _with_columns(splits, columns, streaming)
@@ -135,16 +133,14 @@ def load_corpus(
         return found if labelled is None else _with_few_labels(found, labelled, labelled_share, seed)
 
 
-def _check_own_corpus(train: Any, sizes: Sequence[int], language: str) -> None:
+def _check_own_corpus(train: Any, **options: Any) -> None:
     """Refuse options that only the embedded corpus reads."""
-    for name, value, fix in (
-        ("sizes", tuple(sizes), "maximum_train, validation_size and test_size"),
-        ("language", language, "columns"),
-    ):
+    instead = {"sizes": "maximum_train, validation_size and test_size", "language": "columns"}
+    for name, value in options.items():
         if value != defaults(load_corpus)[name]:
             raise UserError(
                 f"expected no {name} with {train!s:.80}, as only the embedded corpus has {name}, got {value}: use "
-                f"{fix} instead"
+                f"{instead[name]} instead"
             )
 
 
