@@ -34,8 +34,8 @@ latent_space.paths latent_space.clusters latent_space.semi_supervised latent_spa
 latent_space.fitted_priors latent_space.maps
 training.speed training.rules training.planner training.trial
 training.progress training.clock training.curves training.plateau training.multiplier training.aggressive
-training.prior training.arguments training.idle training.trainer training.schema training.automatic training.recipe
-training.recipes training.stage
+training.prior training.arguments training.idle training.requirements training.trainer training.schema
+training.automatic training.recipe training.recipes training.stage
 training.record training.run_folder training.checks training.run
 training.script training.comparison
 pictures.cloud pictures.figure pictures.scatter pictures.page pictures.document pictures.confusion pictures.strip

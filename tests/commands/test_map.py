@@ -133,7 +133,7 @@ def test_a_dash_is_standard_input(draw, monkeypatch):
 def test_the_embedded_corpus_has_many_labels(draw, monkeypatch):
     monkeypatch.setattr("textvae.commands.corpora.EMBEDDED", 40)
     code, out, _ = draw("grammar", "--label-column", "type", "--json")
-    assert (code, json.loads(out)["sentences"]) == (0, 40)
+    assert (code, json.loads(out)["texts"]) == (0, 40)
     assert {label for *_, label in points(out).values()} == {"statement", "question"}
 
 
@@ -141,7 +141,7 @@ def test_a_choice_of_many_is_said_on_the_page_and_on_standard_error(draw, lines,
     code, out, err = draw(lines, "--limit", 12, "--json", "--clusters", 2)
     assert (code, err) == (0, "12 of 27 texts, chosen at random; --limit changes that\n")
     chosen = [text for text in TEXTS if text in points(out)]
-    assert (len(chosen), json.loads(out)["sentences"]) == (12, 27)
+    assert (len(chosen), json.loads(out)["texts"]) == (12, 27)
     assert chosen != TEXTS[:12]
     assert "12 of 27 texts" in data(tmp_path / "map.html")["title"]
     assert set(points(draw(lines, "--limit", 12, "--json", "--clusters", 2)[1])) == set(chosen)

@@ -98,7 +98,7 @@ def map_corpus(
     page = _draw(points, texts, names, numbers, output, f"{name}: {shown} texts ({method})")
     if as_json:
         drawn = _described(points, texts, names, numbers)
-        print_json({"picture": str(output), "page": str(page), "sentences": total, "points": drawn})
+        print_json({"picture": str(output), "page": str(page), "texts": total, "points": drawn})
     else:
         print(visible(f"{output}\n{page}"))
 

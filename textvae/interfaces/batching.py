@@ -100,4 +100,4 @@ def at_once(each: int) -> int:
 
 def progress(total: int, show: bool | None, what: str) -> tqdm:
     """A progress bar over ``total`` sentences; ``show`` None: only on a terminal."""
-    return tqdm(total=total, desc=what, unit=" sentences", disable=hidden_bar(show))
+    return tqdm(total=total, desc=what, unit=" texts", disable=hidden_bar(show))

@@ -141,7 +141,7 @@ def _encode_parts(
     digests: list[str] = []
     rows = 0
     write = partial(_write_part, vae, folder, options, len(done))
-    with tqdm(desc="encoding", unit=" sentences", disable=hidden_bar(show_progress_bar)) as bar:
+    with tqdm(desc="encoding", unit=" texts", disable=hidden_bar(show_progress_bar)) as bar:
         for number, (digest, count) in enumerate(shared(enumerate(_parts_of(texts)), write)):
             digests.append(digest)
             if number < len(done) and digest != done[number]:

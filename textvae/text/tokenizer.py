@@ -405,6 +405,6 @@ def _repeatable(texts: Iterable[str]) -> Iterable[str]:
 
 def _progress(texts: Iterable[str], what: str) -> Iterator[str]:
     """Pass the texts on, with a progress line on a terminal and a log line elsewhere."""
-    bar = tqdm(texts, desc=what, unit=" sentences", disable=None)
+    bar = tqdm(texts, desc=what, unit=" texts", disable=None)
     yield from bar
     logger.info("%s: read %d sentences", what, bar.n)

@@ -12,6 +12,9 @@ from transformers.trainer_callback import ExportableState
 
 from textvae.models.base import VAEModel
 from textvae.support.options import Size, check_value
+from textvae.text.batches import Batch
+from textvae.text.fields import Fields
+from textvae.text.samplers import LengthGroupedSampler, grouping_lengths
 
 
 class AggressiveEncoder(TrainerCallback, ExportableState):
@@ -94,6 +97,25 @@ class AggressiveEncoder(TrainerCallback, ExportableState):
         if information < self.information:
             self.active = False
         self.information = information
+
+
+def random_batches(rows: Any, fields: Fields, batch_size: int, seed: int) -> Iterator[Batch]:
+    """An endless series of batches of similar length, drawn with replacement by the global generator of torch.
+
+    Checkpoints keep the state of that generator.
+
+    Args:
+        rows: the prepared train split.
+        fields: the fields that collate the batches.
+        batch_size: sentences of a batch.
+        seed: seed of the order of the sentences in the groups from which batches are drawn.
+    """
+    lengths = grouping_lengths(rows, fields.length_columns)
+    order = torch.tensor(list(LengthGroupedSampler(lengths, batch_size, seed=seed)))
+    groups = order.split(batch_size)
+    while True:
+        places = groups[int(torch.randint(len(groups), ()))]
+        yield fields.collate([rows[place] for place in places.tolist()])
 
 
 def forget_gradients(parameters: Iterable[nn.Parameter]) -> None:

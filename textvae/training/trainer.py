@@ -41,11 +41,12 @@ from textvae.text.samplers import (
     grouping_lengths,
     token_counts,
 )
-from textvae.training.aggressive import AggressiveEncoder
+from textvae.training.aggressive import AggressiveEncoder, random_batches
 from textvae.training.arguments import TextVAETrainingArguments
 from textvae.training.idle import idle_weights
 from textvae.training.multiplier import RateMultiplier
 from textvae.training.plateau import DecayOnPlateau
+from textvae.training.requirements import check_aggressive, check_data_sets
 
 AnyCallback = TypeVar("AnyCallback", bound=TrainerCallback)
 
@@ -95,15 +96,15 @@ class TextVAETrainer(Trainer):
         if args.early_stopping_patience is not None:
             self.add_callback(EarlyStoppingCallback(args.early_stopping_patience))
         if args.aggressive is not None:
-            _check_aggressive(self)
+            check_aggressive(args, model, fields, self.train_dataset)
             self.add_callback(AggressiveEncoder(**args.aggressive))
-        _check_data_sets(self)
+        check_data_sets(args, self.eval_dataset)
         if objective.target_rate is not None:
             self.add_callback(RateMultiplier(objective.target_rate))
         self._sums: dict[str, Tensor] = {}
         self._watch = FiniteWatch()
         self._sentences_per_batch: float | None = None
-        self._random_batches = self._draw_batches()
+        self._random_batches = random_batches(self.train_dataset, fields, args.train_batch_size, args.seed)
         self._caught_up = -1
 
     def train(self, *args: Any, **kwargs: Any) -> Any:
@@ -175,17 +176,6 @@ class TextVAETrainer(Trainer):
             inputs = self._prepare_inputs(batch)
             with self.compute_loss_context_manager():
                 yield self._terms(model, inputs)[1].loss, batch.tokens / batch.size
-
-    def _draw_batches(self) -> Iterator[Batch]:
-        """Batches of similar length, drawn with replacement by the global generator, whose state checkpoints keep."""
-        dataset: Any = self.train_dataset
-        size = self.args.train_batch_size
-        lengths = grouping_lengths(dataset, self.fields.length_columns)
-        order = torch.tensor(list(LengthGroupedSampler(lengths, size, seed=self.args.seed)))
-        groups = order.split(size)
-        while True:
-            rows = groups[int(torch.randint(len(groups), ()))]
-            yield self.fields.collate([dataset[row] for row in rows.tolist()])
 
     def _clip(self) -> None:
         """Clip the gradients as in a normal step."""
@@ -363,36 +353,3 @@ def history_of(trainer: TextVAETrainer, pretraining: bool = False) -> Training:
         pretraining=pretraining,
         gained=1 - bounds[-1] / bounds[-2] if len(bounds) > 1 and bounds[-2] else None,
     )
-
-
-def _check_aggressive(trainer: TextVAETrainer) -> None:
-    """Check that aggressive training supports the precision, the data and the model."""
-    if trainer.args.world_size > 1 or trainer.args.fp16:
-        raise UserError("expected one process in fp32 or bf16 for aggressive training, got several or fp16")
-    if not isinstance(trainer.train_dataset, datasets.Dataset):
-        raise UserError(
-            "expected a stored corpus for aggressive training, which draws random batches, got a stream"
-        )
-    if not trainer.vae.has_latent or any(field.is_condition for field in trainer.fields):
-        raise UserError(
-            "expected an unconditional model with a latent code for aggressive training, which measures its mutual "
-            "information, got another: leave training.aggressive out"
-        )
-
-
-def _check_data_sets(trainer: TextVAETrainer) -> None:
-    """Check that what the results of evaluations decide can be decided with several evaluation data sets."""
-    if not isinstance(trainer.eval_dataset, dict):
-        return
-    if trainer.arguments.decay_on_plateau is not None or trainer.arguments.aggressive is not None:
-        raise UserError(
-            "expected one evaluation data set with decay_on_plateau or aggressive, which go by its bound, got "
-            f"{', '.join(trainer.eval_dataset)}: give one of them"
-        )
-    metric = (trainer.args.metric_for_best_model or "").removeprefix("eval_")
-    asked = metric and trainer.args.eval_strategy != "no"
-    if asked and not any(metric.startswith(f"{name}_") for name in trainer.eval_dataset):
-        raise UserError(
-            f"expected metric_for_best_model to name one of the data sets {', '.join(trainer.eval_dataset)}, got "
-            f"{metric!r}: set it to {next(iter(trainer.eval_dataset))}_neg_elbo"
-        )
