@@ -124,7 +124,7 @@ def load_corpus(
         if isinstance(train, str) and train == "grammar":
             splits, columns = _embedded(held_out, sizes, seed, language, columns)
         else:
-            _check_own_corpus(train, sizes=tuple(sizes), language=language)
+            _check_own_corpus(train, sizes, language)
             numbered = any(isinstance(theirs, int) for theirs in (columns or {}).values())
             splits = Reader(configuration, revision, streaming, numbered).read(train, split, held_out)
         splits = _with_columns(splits, columns, streaming)
