@@ -211,7 +211,7 @@ def find_clusters(
     prior = vae.model.prior
     if not isinstance(prior, MixturePrior):
         raise UserError(
-            "expected a model whose prior is a mixture, got one whose prior is N(0, I): choose another method, or "
+            "expected a model whose prior is a mixture, got one with another prior: choose another method, or "
             "train with model.prior.kind=mixture model.prior.components=10"
         )
     # In float64 on the host, because some devices have no float64.

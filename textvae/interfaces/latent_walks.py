@@ -15,7 +15,11 @@ from textvae.support.errors import UserError
 
 
 class LatentWalks(SentenceEncoder, SentenceDecoder):
-    """A model with methods to move through its latent space from sentence to sentence."""
+    """A model with methods to move through its latent space from sentence to sentence.
+
+    The vector of a model with classes is [E z, q(y)]. A path or an analogy moves both parts, and each sentence is
+    decoded from its z and its likeliest class. A traversal moves one dimension of z and keeps the class.
+    """
 
     def interpolate(
         self, a: str, b: str, steps: int = 7, path: Literal["linear", "spherical"] = "linear", **options: Any
@@ -53,7 +57,11 @@ class LatentWalks(SentenceEncoder, SentenceDecoder):
         if path not in PATHS:
             raise UserError(f"expected path to be one of {', '.join(PATHS)}, got {path!r}")
         first, last = self._means([a, b], 2, show_progress_bar=False).cpu()
-        return PATHS[path](first, last, steps)
+        size = self.model.config.latent_size
+        if not self.model.config.classes:
+            return PATHS[path](first, last, steps)
+        shares = PATHS["linear"](first[size:], last[size:], steps)
+        return np.hstack([PATHS[path](first[:size], last[:size], steps), shares])
 
     def analogy(self, a: str, b: str, c: str, **options: Any) -> str:
         """The sentence that is to ``c`` as ``a`` is to ``b``, decoded from a - b + c of the posterior means.
@@ -84,6 +92,12 @@ class LatentWalks(SentenceEncoder, SentenceDecoder):
         Raises:
             UserError: if the dimension does not exist, or the model has no latent code.
         """
+        size = self.model.config.latent_size
+        if self.model.config.classes and dimension >= size:
+            raise UserError(
+                f"expected a dimension of z from 0 to {size - 1}, got {dimension}, which is a class: sample(label=...) "
+                "draws sentences of a class"
+            )
         z = self._means([text], 1, show_progress_bar=False)
         with torch.no_grad():
             prior = self.model.prior(1, z)

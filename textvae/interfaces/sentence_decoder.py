@@ -12,6 +12,7 @@ from torch import Tensor
 from textvae.inference.mode import evaluating
 from textvae.interfaces.batching import at_once, decoding, progress
 from textvae.interfaces.interface import Interface
+from textvae.modules.classes import with_likeliest_class
 from textvae.support.errors import UserError
 from textvae.support.randomness import generator_of
 from textvae.support.seeds import check_seed
@@ -82,7 +83,7 @@ class SentenceDecoder(Interface):
         return texts
 
     def _vectors(self, z: NDArray[np.floating] | Tensor) -> Tensor:
-        """``z`` as (n, Z), in the model's precision and on its device."""
+        """``z`` as (n, Z), in the model's precision and on its device; with classes, each with its likeliest class."""
         # A copy, because torch warns about read-only arrays such as memory-mapped ones.
         given = z if isinstance(z, Tensor) else torch.from_numpy(np.array(z))
         vectors = given.to(self.model.device, self.model.dtype)
@@ -92,4 +93,5 @@ class SentenceDecoder(Interface):
             raise UserError(
                 f"expected vectors of shape (n, {size}), got {tuple(np.shape(z))}: take them from this model's encode"
             )
-        return vectors
+        classes = self.model.config.classes
+        return with_likeliest_class(vectors, len(classes)) if classes else vectors

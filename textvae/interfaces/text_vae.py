@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, Literal
 
 import numpy as np
@@ -26,6 +26,9 @@ from textvae.support.seeds import check_seed
 from textvae.text.blanks import pattern, spellings
 from textvae.text.chunks import chunks
 from textvae.text.given import as_list
+
+LONGEST = 2**16
+"""Maximum tokens of a text that is scored or filled. Memory grows with the length; `encode` reads chunks instead."""
 
 
 class TextVAE(LatentWalks):
@@ -250,6 +253,7 @@ class TextVAE(LatentWalks):
             )
         with evaluating(self.model), seeded(generator_of(seed)):
             known = pattern(as_list([text])[0], self.tokenizer, blank)
+            _check_lengths([len(known)])
             drawn = filled_by_particles(self.model, known, spellings(self.tokenizer), particles)
         likeliest = drawn.shares().most_common(n)
         found = Fillings(
@@ -265,6 +269,7 @@ class TextVAE(LatentWalks):
     def _rows(self, texts: list[str]) -> list[dict[str, Any]]:
         """The texts as rows of token ids and lengths, as `Fields.prepare` makes them."""
         found = [ids for document in chunks(texts, self.tokenizer, None) for ids in document]
+        _check_lengths(map(len, found))
         return [{"ids": ids, "length": len(ids) + 1} for ids in found]
 
     def _class_vector(self, label: str, like: Tensor) -> Tensor:
@@ -274,6 +279,20 @@ class TextVAE(LatentWalks):
             known = ", ".join(classes) or "none, because the model has no classes"
             raise UserError(f"expected label to be one of {known}, got {label!r}")
         return torch.eye(len(classes), dtype=like.dtype, device=like.device)[classes.index(label)]
+
+
+def _check_lengths(lengths: Iterable[int]) -> None:
+    """Refuse texts whose log-probability would need more memory than there is room for; it cannot be read in chunks.
+
+    Raises:
+        UserError: if a text has more than `LONGEST` tokens.
+    """
+    longest = max(lengths, default=0)
+    if longest > LONGEST:
+        raise UserError(
+            f"expected texts of at most {LONGEST:,} tokens, as log p(x) is that of a whole text, got one of "
+            f"{longest:,}: cut it, or give its parts"
+        )
 
 
 def _filled(text: str, blank: str, words: Sequence[str]) -> str:

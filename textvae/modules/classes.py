@@ -125,6 +125,17 @@ class ClassGaussian(Distribution):
         return torch.cat([(onehot[..., None] * z).sum(-2), onehot], -1)
 
 
+def with_likeliest_class(vectors: Tensor, classes: int) -> Tensor:
+    """Vectors [z, w] with the onehot of the largest of w in place of w, as decoders know only single classes.
+
+    Args:
+        vectors: (N, Z + C), such as means [E z, q(y)], or sums and differences of these.
+        classes: C.
+    """
+    z, weights = vectors.split([vectors.shape[-1] - classes, classes], -1)
+    return torch.cat([z, functional.one_hot(weights.argmax(-1), classes).to(z.dtype)], -1)
+
+
 @register_kl(ClassGaussian, ClassGaussian)
 def _kl_with_classes(posterior: ClassGaussian, prior: ClassGaussian) -> Tensor:
     return _kl_parts(posterior, prior).sum(-1)
