@@ -40,18 +40,19 @@ def main(folder: Path, kind: str, rank: str) -> None:
         trainer = tiny.trainer(folder, **(options | KINDS[kind]))
         if kind in SHARDS:
             trainer.train_dataset = trainer.train_dataset.to_iterable_dataset(SHARDS[kind])
-        rows, collate = [], trainer.data_collator
+        rows, draws, collate = [], [], trainer.data_collator
 
         def remembered(examples):
+            with torch.random.fork_rng():
+                draws.append(torch.rand(()).item())
             rows.extend(example["ids"] for example in examples)
             return collate(examples)
 
         trainer.data_collator = remembered
-        draw = torch.rand(()).item()
         trainer.train(resume_from_checkpoint=str(folder / "checkpoint-2") if kind == "resumed" else None)
     seen = {
         "logs": trainer.state.log_history,
-        "draw": draw,
+        "draw": draws[0],  # what the noise of the first batch begins with
         "processes": trainer.args.world_size,
         "rows": rows,
     }
