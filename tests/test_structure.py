@@ -1,4 +1,4 @@
-"""Only tables know the kinds of model, and functions, classes and files are short enough to read."""
+"""Only tables know the kinds of model, and functions and classes are short enough to read."""
 
 import ast
 import re

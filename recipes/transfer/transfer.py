@@ -1,7 +1,7 @@
 """Run the document VAE with its defaults on any corpora, beside fast linear baselines.
 
 python recipes/transfer/transfer.py agnews r8 --tuned agnews -o results    # folders with train.jsonl and test.jsonl
-python recipes/transfer/transfer.py reviews.csv --seeds 3 -o results       # a file: a fifth of its texts is the test split
+python recipes/transfer/transfer.py reviews.csv --seeds 3 -o results       # a file: a fifth of it is the test split
 
 Every method is fitted on the train split and scored on the test split: unsupervised clusters by the accuracy of the
 best matching, NMI and ARI; logistic regression on few labels by accuracy. The table is written to results/transfer.md,

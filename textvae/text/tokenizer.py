@@ -35,7 +35,7 @@ CUT = "\x01"  # no piece may cross this mark
 UNTRAINABLE = re.compile(
     "[\x00\x01\t\n\r\u2581\u2585]"
 )  # SentencePiece reserves these, so they are spelt in bytes
-PART = 1_000  # characters: SentencePiece overflows on much longer words, and takes hours for long repeated lines
+PART = 1_000  # characters: SentencePiece overflows on much longer words, and long repeated lines take hours
 
 VocabularySize = Annotated[int, Ge(SMALLEST), Lt(2**31)]
 """A number of tokens, including the special ones and at least one other."""
