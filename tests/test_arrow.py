@@ -1,4 +1,4 @@
-"""Text flows one way: each folder imports only from those above it, each file only from files above it."""
+"""Imports go one way: each folder imports only from folders above it, each file only from files above it."""
 
 import ast
 from pathlib import Path
@@ -8,7 +8,7 @@ import pytest
 import textvae
 
 ROOT = Path(textvae.__file__).parent
-# Folders in the order of CONTRIBUTING.md, the files of each in theirs. A new file is put in its place here.
+# The folders in the order of CONTRIBUTING.md, with their files in order. Add each new file at its place.
 ORDER = """
 support.display support.errors support.auto_models support.options support.randomness support.yaml support.seeds
 support.files support.program support.processes support.precision support.finite support.held
@@ -56,18 +56,18 @@ def name_of(path):
 
 
 def imported(source):
-    """What a file imports of the package, inside its functions and for type checks too."""
+    """The package's modules that a file imports, including imports inside functions and for type checks."""
     for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.Import):
             names = [alias.name for alias in node.names]
         elif isinstance(node, ast.ImportFrom):
-            # "from textvae.text import batches" imports a file just as "from textvae.text.batches import x" does.
+            # "from textvae.text import batches" imports a file, just like "from textvae.text.batches import x".
             module = "." * node.level + (node.module or "")
             names = [module, *(f"{module}.{alias.name}" for alias in node.names)]
         else:
             continue
         inside = [name.removeprefix("textvae.") for name in names if name.startswith("textvae.")]
-        # A relative import says less about where it points, so there are none.
+        # Relative imports do not name their package, so they are not allowed.
         yield from [name for name in inside if name in ORDER] + [
             name for name in names if name.startswith(".")
         ]
@@ -101,7 +101,7 @@ def test_imports_that_point_downwards_are_found(name, source):
 
 @pytest.mark.parametrize("path", sorted(ROOT.glob("*/__init__.py")), ids=lambda path: path.parent.name)
 def test_folders_import_nothing(path):
-    """Or importing one file of a folder would import files below it."""
+    """Otherwise, importing one file of a folder would import files below it."""
     assert not [
         node
         for node in ast.walk(ast.parse(path.read_text()))

@@ -1,6 +1,6 @@
-"""A new kind of model and a new part of each kind, from outside the package: one class and one line each.
+"""Add a new kind of model, and a new part of each kind, from outside the package: one class and one line each.
 
-They are trained by ``textvae train`` through a recipe, measured, saved, and loaded again.
+Each is trained from a recipe by ``textvae train``, measured, saved and loaded again.
 """
 
 import json
@@ -36,7 +36,7 @@ from textvae.text.fields import Field
 
 
 class ShapeField(Field):
-    """A vector that says how long a text is and how many of its characters are vowels."""
+    """A vector with the length of a text and its number of vowels."""
 
     columns = ("text",)
 
@@ -61,7 +61,7 @@ class GaussianVectorConfig(VAEConfig):
 
 
 class GaussianVectors(VAEModel):
-    """z ~ N(0, 1), v ~ N(W z + b, I); the posterior is the exact one, so that the bound is log p(v)."""
+    """z ~ N(0, 1), v ~ N(W z + b, I); the posterior is exact, so the bound equals log p(v)."""
 
     config_class = GaussianVectorConfig
     main_input_name = "vectors"
@@ -105,7 +105,7 @@ class LastWordEncoder(nn.Module):
 
 
 class BigramDecoder(nn.Module):
-    """A state of the last word and z alone."""
+    """A decoder whose state depends only on the last word and z."""
 
     def __init__(self, *, vocabulary_size: Size, embedding_size: Size, latent_size: Count):
         super().__init__()

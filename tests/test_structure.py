@@ -1,4 +1,4 @@
-"""The kinds of model are known to their tables alone, and no room of the package is larger than can be read."""
+"""Only tables know the kinds of model, and functions and classes are short enough to read."""
 
 import ast
 import re

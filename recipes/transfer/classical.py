@@ -1,4 +1,4 @@
-"""What vectors of documents must beat: linear algebra on TF-IDF, and topic models."""
+"""Baselines for document vectors: linear algebra on TF-IDF, and topic models."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -30,7 +30,7 @@ class Split:
 
 
 def directions(seed: int) -> Pipeline:
-    """Texts become the directions of their first singular components."""
+    """A pipeline: TF-IDF, SVD, and scaling to length 1."""
     words = TfidfVectorizer(sublinear_tf=True, **WORDS)
     return make_pipeline(words, TruncatedSVD(COMPONENTS, random_state=seed), Normalizer())
 
@@ -51,7 +51,7 @@ def mixture(train: Texts, test: Texts, clusters: int, seed: int) -> Any:
 
 
 def nmf(train: Texts, test: Texts, clusters: int, seed: int) -> Any:
-    """The strongest component of a non-negative factorisation of TF-IDF."""
+    """The strongest component of a non-negative matrix factorisation of TF-IDF."""
     words = TfidfVectorizer(sublinear_tf=True, **WORDS)
     topics = make_pipeline(words, NMF(clusters, init="nndsvda", random_state=seed, max_iter=400))
     return topics.fit(train).transform(test).argmax(1)
@@ -72,13 +72,13 @@ CLUSTERINGS: dict[str, Callable[..., Any]] = {
 
 
 def tfidf(train: Texts, test: Texts) -> tuple[Any, Any]:
-    """TF-IDF of the texts, the vocabulary that of the train split; stop words stay, as a classifier weighs them."""
+    """TF-IDF with the vocabulary of the train split; stop words are kept, since a classifier learns their weights."""
     words = TfidfVectorizer(sublinear_tf=True, min_df=3)
     return words.fit_transform(train).tocsr(), words.transform(test).tocsr()
 
 
 def labelled(labels: NDArray[Any], count: int, seed: int) -> NDArray[np.intp]:
-    """Places of so many texts whose labels are given, drawn at random, two classes among them at least."""
+    """Indices of this many random texts whose labels are used, with at least two classes if there are two."""
     draw = np.random.default_rng(seed)
     while True:
         chosen = draw.choice(len(labels), count, replace=False)
@@ -87,5 +87,5 @@ def labelled(labels: NDArray[Any], count: int, seed: int) -> NDArray[np.intp]:
 
 
 def logistic_regression(train: Any, labels: NDArray[Any], test: Any) -> NDArray[Any]:
-    """The labels that a logistic regression with little regularisation finds."""
+    """The labels that a weakly regularised logistic regression predicts."""
     return LogisticRegression(C=10.0, max_iter=1_000).fit(train, labels).predict(test)

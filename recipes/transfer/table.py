@@ -1,4 +1,4 @@
-"""Results become a table."""
+"""Results and their table."""
 
 from collections.abc import Collection
 from dataclasses import dataclass
@@ -8,18 +8,18 @@ import numpy as np
 
 @dataclass(frozen=True)
 class Result:
-    """What a method reached on a corpus with a seed.
+    """The result of a method on a corpus with a seed.
 
     Attributes:
-        corpus: its name.
-        train: number of texts that the method was fitted to.
-        test: number of texts that it was scored on.
+        corpus: name of the corpus.
+        train: number of texts on which the method was fitted.
+        test: number of texts on which it was scored.
         classes: number of classes.
-        task: "clusters", or how many labels there were.
-        method: its name.
-        seed: of all that is random.
+        task: "clusters", or the number of labels.
+        method: name of the method.
+        seed: seed of all random choices.
         numbers: the scores, by name.
-        seconds: of the fit and the prediction; ours with training and its evaluation.
+        seconds: time for fit and prediction; for ours, including training and its evaluation.
     """
 
     corpus: str
@@ -33,16 +33,16 @@ class Result:
     seconds: float
 
     def line(self) -> str:
-        """All of it in one line."""
+        """The result in one line."""
         scores = ", ".join(f"{name} {100 * number:.1f}" for name, number in self.numbers.items())
         return f"{self.corpus}, {self.task}, {self.method}, seed {self.seed}: {scores}, {self.seconds:.0f} s"
 
 
 def markdown(results: list[Result], tuned: Collection[str]) -> str:
-    """A table of clusterings and one of classifications, the means over the seeds in per cent.
+    """A table of clusterings and a table of classifications, with means over the seeds in per cent.
 
     Args:
-        results: of all corpora, methods and seeds.
+        results: results of all corpora, methods and seeds.
         tuned: names of the corpora on which the defaults were chosen.
     """
     corpora = list(dict.fromkeys(result.corpus for result in results))
@@ -61,7 +61,7 @@ def markdown(results: list[Result], tuned: Collection[str]) -> str:
 
 
 def _titles(results: list[Result]) -> dict[str, list[tuple[str, str]]]:
-    """The rows of each table: task and method."""
+    """The task and method of each row, for each table."""
     rows = list(dict.fromkeys((result.task, result.method) for result in results))
     return {
         "accuracy / NMI of clusters, seconds": [row for row in rows if row[0] == "clusters"],
@@ -70,7 +70,7 @@ def _titles(results: list[Result]) -> dict[str, list[tuple[str, str]]]:
 
 
 def _cell(found: list[Result]) -> str:
-    """The means of the scores, and of the seconds of a clustering."""
+    """The mean scores and, for a clustering, the mean seconds."""
     if not found:
         return "-"
     scores = [f"{100 * np.mean([r.numbers[n] for r in found]):.1f}" for n in found[0].numbers if n != "ari"]

@@ -1,12 +1,12 @@
-"""Run the defaults of the document VAE on any corpora, beside what a second of linear algebra finds.
+"""Run the document VAE with its defaults on any corpora, beside fast linear baselines.
 
 python recipes/transfer/transfer.py agnews r8 --tuned agnews -o results    # folders with train.jsonl and test.jsonl
-python recipes/transfer/transfer.py reviews.csv --seeds 3 -o results       # a file: a fifth of it is held out
+python recipes/transfer/transfer.py reviews.csv --seeds 3 -o results       # a file: a fifth of it is the test split
 
-Every method is fitted to the train split and scored on the test split: clusters without labels by accuracy of the best
-matching, NMI and ARI; and a logistic regression on few labels by accuracy. The table is written to results/transfer.md,
-the numbers to results/transfer.json, from which a call that is repeated goes on. A corpus is anything that
-`load_corpus` reads, with a column of labels.
+Every method is fitted on the train split and scored on the test split: unsupervised clusters by the accuracy of the
+best matching, NMI and ARI; logistic regression on few labels by accuracy. The table is written to results/transfer.md,
+the numbers to results/transfer.json. If the script is called again, it continues from these numbers. A corpus is
+anything that `load_corpus` reads, with a column of labels.
 """
 
 import argparse
@@ -37,11 +37,11 @@ RECIPE = Path(__file__).parents[1] / "clustering" / "documents.yaml"
 LABELS = (50, 200, 2_000)
 
 RESTARTS = 10
-"""Of k-means, ours and that of the baselines."""
+"""Restarts of k-means, for our vectors and for the baselines."""
 
 
 def main() -> None:
-    """Measure every corpus with every seed that is not in the folder's results yet, and write the table each time."""
+    """Measure each corpus with each seed if the folder has no results for it, and write the table each time."""
     arguments = read_arguments()
     check_folder(arguments.output)
     results = known(arguments.output / "transfer.json")
@@ -54,7 +54,7 @@ def main() -> None:
 
 
 def read_arguments() -> argparse.Namespace:
-    """The arguments; overrides of the recipe come last."""
+    """Parse the command line, and separate the overrides from the corpora."""
     parser = argparse.ArgumentParser(
         description="Run the document VAE's defaults on corpora beside baselines."
     )
@@ -76,7 +76,7 @@ def read_arguments() -> argparse.Namespace:
 
 
 def corpus_section(corpus: str, label: str, limit: int | None) -> dict[str, Any]:
-    """The arguments of `load_corpus`; what has no test split gives a fifth of its texts for one."""
+    """The arguments of `load_corpus`; if there is no test split, it gets a fifth of the texts."""
     section: dict[str, Any] = {
         "train": corpus,
         "columns": {"label": "topic" if corpus == "grammar" else label},
@@ -89,7 +89,7 @@ def corpus_section(corpus: str, label: str, limit: int | None) -> dict[str, Any]
 
 
 def measured(corpus: str, seed: int, arguments: argparse.Namespace) -> list[Result]:
-    """The results of all methods on a corpus with a seed."""
+    """Run all methods on a corpus with a seed."""
     section = corpus_section(corpus, arguments.label, arguments.limit)
     splits = load_corpus(**section)
     if "label" not in splits["train"].column_names:
@@ -117,7 +117,7 @@ def measured(corpus: str, seed: int, arguments: argparse.Namespace) -> list[Resu
 
 @dataclass
 class Measured:
-    """The results on a corpus with a seed, as they come in."""
+    """Collects the results on a corpus with a seed."""
 
     corpus: str
     seed: int
@@ -128,7 +128,7 @@ class Measured:
         self.found: list[Result] = []
 
     def cluster(self, method: str, cluster: Callable[..., Any], begin: float | None = None) -> None:
-        """Add the scores of a clustering into as many clusters as there are classes."""
+        """Add the scores of a clustering; there are as many clusters as classes."""
         begin = time.monotonic() if begin is None else begin
         clusters = cluster(self.train.texts, self.test.texts, len(set(self.train.labels)), self.seed)
         seconds = time.monotonic() - begin
@@ -151,7 +151,7 @@ class Measured:
 
 
 def ours(vae: DocumentVAE, train: list[str], test: list[str], clusters: int, seed: int) -> Any:
-    """Clusters of the directions of the posterior means."""
+    """Cluster the directions of the posterior means."""
     fitted, scored = (
         vae.encode(texts, normalize_embeddings=True, show_progress_bar=False) for texts in (train, test)
     )
@@ -173,7 +173,7 @@ def few_labels(results: Measured, vae: DocumentVAE) -> None:
 
 
 def known(path: Path) -> list[Result]:
-    """What an earlier call has measured with the same output folder."""
+    """The results of an earlier call with the same output folder."""
     return [Result(**row) for row in json.loads(path.read_text(encoding="utf-8"))] if path.exists() else []
 
 

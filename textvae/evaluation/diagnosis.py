@@ -1,4 +1,4 @@
-"""Whether a model uses its latent, in one word and one sentence, and what to try where something can be better."""
+"""Diagnose whether a model uses its latent, and advise what to try if something can be better."""
 
 from __future__ import annotations
 
@@ -10,36 +10,36 @@ from typing import Any, Literal
 from textvae.evaluation.quantities import Evaluation
 
 UNUSED = 0.5
-"""Nats per sentence of KL, of information, or lost by the decoder when it gets another sentence's z, below which the
-latent does nothing that a reader of samples would notice."""
+"""Nats per sentence: if the KL, the information, or what the decoder loses with another sentence's z is smaller, a
+reader of samples would notice no effect of the latent."""
 
 LITTLE = 2.0
-"""Nats of information below which z tells about seven sentences apart: hardly one choice of topic or type."""
+"""Nats of information: with less, z distinguishes about seven sentences at most, hardly one choice of topic."""
 
 NEAR_BOUND = 0.8
-"""Share of log N from which on the information in N posteriors is as good as all that N sentences can show."""
+"""Share of log N: the information in N posteriors can hardly be measured above it."""
 
 FEW_SENTENCES, FEW_STEPS = 20, 600
-"""Sentences below which an evaluation is hardly more than chance, and steps below which a model has hardly begun."""
+"""With fewer sentences an evaluation is mostly chance; with fewer steps a model has learnt little."""
 
 MISSED = 0.1
-"""Share of a target rate by which the KL may be off without a word."""
+"""A KL that misses the target rate by less than this share is not mentioned."""
 
 MANY_UNKNOWN = 0.2
-"""Share of the tokens that are UNK from which on a model learns to write little else."""
+"""If a larger share of the tokens is UNK, a model learns to generate little else."""
 
 GAINED = 0.01
-"""Share by which the last evaluation must differ from the one before to show that training ended too soon or late."""
+"""If the last two evaluations differ by a larger share, training ended too soon or too late."""
 
 
 @dataclass(frozen=True)
 class Diagnosis:
-    """How a latent is doing.
+    """The diagnosis of a latent.
 
     Attributes:
         state: "healthy", "weak" or "collapsed".
-        finding: what was found, a sentence.
-        advice: what to try, in sentences; "" where nothing is to be tried.
+        finding: a sentence that says what was found.
+        advice: sentences that say what to try; "" if there is nothing to try.
     """
 
     state: Literal["healthy", "weak", "collapsed"]
@@ -48,23 +48,23 @@ class Diagnosis:
 
     @property
     def sentence(self) -> str:
-        """What was found, and what to try."""
+        """The finding and the advice."""
         return f"{self.finding} {self.advice}".rstrip()
 
 
 def diagnose(e: Evaluation) -> Diagnosis | None:
-    """The `Diagnosis` of a model with a latent; None without one.
+    """Diagnose a model with a latent; None if it has no latent.
 
-    A latent is used if the posteriors pay for it (KL), if they tell sentences apart (mutual information), and if the
-    decoder listens (it does worse with another sentence's z). Each can be had without the others: free bits keep a KL
-    that the decoder need not hear, and a posterior may carry what the decoder never reads. If the information is not
-    known, as for a model with a condition, the other two decide; so they do if it is all that N sentences can show.
+    A latent is used if the KL is large enough, if the posteriors distinguish sentences (mutual information), and if the
+    decoder uses z (it does worse with another sentence's z). Each can hold without the others: free bits keep a KL even
+    if the decoder ignores z, and a posterior may carry information that the decoder never uses. If the information is
+    unknown, as for a model with a condition, or as large as N sentences can show, the other two decide.
 
-    The advice goes by what is known of the training, and proposes nothing that the model has.
+    The advice depends on what is known about the training, and never suggests what the model already has.
     """
     if "kl" not in e:
         return None
-    # Never "-0.00".
+    # Adding 0.0 avoids "-0.00".
     heard = round(e.reconstruction_shuffled_z - e.reconstruction, 2) + 0.0
     information = e.get("mutual_information")
     known = "" if information is None else f"mutual information {information:.2f}, "
@@ -90,14 +90,14 @@ def diagnose(e: Evaluation) -> Diagnosis | None:
 
 
 def described(evaluation: Evaluation) -> dict[str, Any]:
-    """The quantities by name and, for a model with a latent, the ``verdict`` on it in one sentence."""
+    """The quantities by name and, for a model with a latent, the diagnosis as ``verdict``."""
     diagnosis = diagnose(evaluation)
     verdict = {"verdict": f"{diagnosis.state}: {diagnosis.sentence}"} if diagnosis else {}
     return evaluation.to_dict() | verdict
 
 
 def _advice(e: Evaluation, cures: list[str]) -> str:
-    """What explains the finding; what to try, the likeliest to help first."""
+    """What explains the finding, and what to try, starting with what is likeliest to help."""
     if e.sentences < FEW_SENTENCES:
         return (
             f"This was measured on {e.sentences} sentences, which show little: give more texts, or hold more of them "
@@ -108,7 +108,7 @@ def _advice(e: Evaluation, cures: list[str]) -> str:
 
 
 def _cures(e: Evaluation) -> list[str]:
-    """What may bring a latent into use that is not used."""
+    """What may help if the latent is not used."""
     training = e.training
     if training is None:
         return ["objective.target_rate in place of kl_weight, or a higher one", *e.cures]
@@ -122,7 +122,7 @@ def _cures(e: Evaluation) -> list[str]:
 
 
 def _remarks(e: Evaluation) -> Iterator[str]:
-    """What else explains the numbers, whatever the state."""
+    """Other explanations of the numbers, for any state."""
     training = e.training
     if (unknown := e.get("unknown_tokens") or 0) > MANY_UNKNOWN:
         yield (

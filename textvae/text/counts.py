@@ -1,4 +1,4 @@
-"""Documents as bags of words: how often each has which word."""
+"""Documents as bags of words: how often each word occurs in a document."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from textvae.text.vocabulary import Vocabulary
 
 
 class CountsField(Field):
-    """The numbers of the words of a document, and how often it has each.
+    """The numbers of the words in a document, and how often each occurs.
 
-    Words outside the vocabulary are left out. A document without a word of it stays, as an empty one.
+    Words outside the vocabulary are left out. A document without any word of the vocabulary is kept, as an empty one.
 
     Args:
-        tokenizer: the vocabulary, under the name that other fields have for what splits their text.
+        tokenizer: the vocabulary; the argument has the same name as in other fields.
 
     Example:
         >>> from textvae.text.vocabulary import CountOptions
@@ -42,12 +42,12 @@ class CountsField(Field):
 
     @classmethod
     def of(cls, tokenizer: Vocabulary) -> Self:
-        """The field of a vocabulary."""
+        """Make the field with a vocabulary."""
         return cls(tokenizer)
 
     @classmethod
     def learn(cls, rows: Dataset | IterableDataset, options: FieldOptions) -> Self:
-        """The field with a vocabulary that is learnt from its column, see `Vocabulary.learn`."""
+        """Make the field and learn its vocabulary from its column, see `Vocabulary.learn`."""
         (column,) = cls.columns
         tokenizer = None
         if options.counts.units == "tokens":
@@ -56,11 +56,11 @@ class CountsField(Field):
 
     @classmethod
     def load(cls, run: str) -> Self:
-        """The field with the vocabulary in a run."""
+        """Load the vocabulary of a run."""
         return cls(Vocabulary.load(run, lambda: load_tokenizer(run)))
 
     def save(self, folder: Path) -> None:
-        """Write the vocabulary and, if it is one of tokens, the tokenizer."""
+        """Write the vocabulary and, if its units are tokens, the tokenizer."""
         if self.tokenizer.tokenizer is not None:
             with replacing_files_in(folder, "tokenizer.json") as partial:
                 self.tokenizer.tokenizer.save_pretrained(partial)
@@ -75,7 +75,7 @@ class CountsField(Field):
         return isinstance(other, CountsField) and self.tokenizer == other.tokenizer
 
     def prepare(self, rows: Mapping[str, list[Any]]) -> dict[str, list[Any]]:
-        """The columns ``words``, their numbers in rising order, ``counts``, and ``unseen``, how many were left out."""
+        """The columns ``words`` (numbers, ascending), ``counts`` and ``unseen`` (number of words never seen)."""
         (column,) = self.columns
         found = [self.tokenizer.counts(text) for text in rows[column]]
         return {
@@ -85,7 +85,7 @@ class CountsField(Field):
         }
 
     def collate(self, examples: Sequence[Mapping[str, Any]]) -> dict[str, Tensor]:
-        """``words``, ``counts`` and ``mask`` (B, T), ``lengths``, the words that are counted, and ``unseen`` (B,)."""
+        """``words``, ``counts`` and ``mask`` (B, T), ``lengths`` (the sums of the counts) and ``unseen`` (B,)."""
         different = torch.tensor([len(example["words"]) for example in examples])
         mask = torch.arange(max(1, int(different.max()))) < different[:, None]
         words, counts = torch.zeros(mask.shape, dtype=torch.long), torch.zeros(mask.shape)
@@ -101,12 +101,12 @@ class CountsField(Field):
 
 
 def _texts(rows: Dataset | IterableDataset, column: str) -> Iterator[str]:
-    """The texts of a column, of a stream the first million; read in batches, as row by row takes far longer."""
+    """The texts of a column (for a stream, the first million), read in batches because that is much faster."""
     chosen = rows.take(STREAMED) if isinstance(rows, IterableDataset) else rows
     for batch in chosen.select_columns([column]).iter(1_000):
         yield from batch[column]
 
 
 def _flat(examples: Sequence[Mapping[str, Any]], column: str) -> Tensor:
-    """The numbers of a column, one example behind the other."""
+    """The numbers of a column, all examples concatenated."""
     return torch.tensor([number for example in examples for number in example[column]], dtype=torch.long)

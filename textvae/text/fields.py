@@ -1,8 +1,8 @@
-"""Fields: what a model reads of a corpus, from strings in columns to tensors in a batch.
+"""Fields: what a model reads from a corpus, from strings in columns to tensors in a batch.
 
-A kind of model names its fields. Each field reads columns of the corpus, prepares them once (ids of tokens, cached by
-`datasets`), makes tensors of them, and tells the model's configuration the sizes that follow from it. So neither the
-trainer nor the evaluation knows what a model reads.
+A kind of model names its fields. Each field reads columns of the corpus, prepares them once (token ids, cached by
+`datasets`), turns them into tensors, and gives the model's configuration the sizes that it determines. So neither the
+trainer nor the evaluation needs to know what a model reads.
 """
 
 from __future__ import annotations
@@ -37,13 +37,13 @@ from textvae.text.tokenizer import (
 from textvae.text.vocabulary import CountOptions
 
 STREAMED = 1_000_000
-"""Texts of a stream, which may have no end, from which a tokenizer is learnt."""
+"""Number of texts from which a tokenizer is learnt if the corpus is a stream, which may have no end."""
 
 Length = Annotated[int, Ge(2)]
-"""A number of tokens, EOS counted, so that one more has room."""
+"""A number of tokens including EOS, so at least one other token fits."""
 
 READ = 1_000
-"""Texts that are read at once: one by one they take a hundred times as long."""
+"""Texts that are read at once: reading them one by one takes a hundred times as long."""
 
 
 @dataclass(frozen=True)
@@ -51,15 +51,15 @@ class FieldOptions:
     """The ``tokenizer`` section of a recipe: how text becomes tokens, and where long texts are cut.
 
     Attributes:
-        kind: "sentencepiece" for raw text, "words" for text that is already split by blanks.
+        kind: "sentencepiece" for raw text, "words" for text that is already tokenised.
         vocabulary_size: number of tokens; None: all words, or 8,000 pieces.
         algorithm: how SentencePiece learns its pieces.
-        minimum_count: a word that is rarer becomes UNK.
-        character_coverage: share of the characters that get a piece of their own; the rest are spelt in bytes.
+        minimum_count: words that occur less often become UNK.
+        character_coverage: share of the characters that get their own piece; the rest are spelt in bytes.
         lower: whether text is lower-cased.
-        maximum_length: texts are cut to this many tokens, EOS counted; None: never.
+        maximum_length: texts are cut to this many tokens, including EOS; None: never.
         joint: whether source and target share one vocabulary.
-        counts: which words a model of bags of words counts.
+        counts: which words a bag-of-words model counts.
     """
 
     kind: Literal["sentencepiece", "words"] = "sentencepiece"
@@ -82,13 +82,13 @@ class FieldOptions:
 
 
 class Field(ABC):
-    """Columns of a corpus that become tensors of a batch.
+    """Columns of a corpus that become tensors in a batch.
 
     Attributes:
-        columns: the columns of the corpus that it reads.
-        lengths: the prepared columns by which examples of like length are grouped.
-        folder: the folder, in that of a run, where its files are; "" is the run's own.
-        is_condition: whether the model is given it, c, rather than a model of it, x.
+        columns: the columns of the corpus that the field reads.
+        lengths: the prepared columns that hold lengths, used to group examples of similar length.
+        folder: the subfolder of a run that holds the field's files; "": the run folder itself.
+        is_condition: whether the field is a condition c rather than the data x.
     """
 
     columns: tuple[str, ...] = ()
@@ -99,43 +99,43 @@ class Field(ABC):
     @classmethod
     @abstractmethod
     def learn(cls, rows: Dataset | IterableDataset, options: FieldOptions) -> Self:
-        """The field of a new model, with what it learns from the train split."""
+        """Make the field of a new model and learn what it needs from the train split."""
 
     @classmethod
     @abstractmethod
     def load(cls, run: str) -> Self:
-        """The field that `save` wrote to a run, a folder or a name on the Hub."""
+        """Load the field from a run, which is a folder or a name on the Hub."""
 
     def save(self, folder: Path) -> None:  # noqa: B027
-        """Write what the field has learnt to ``folder``; by default there is nothing to write."""
+        """Write what the field has learnt to ``folder``; by default, nothing."""
 
     def sizes(self) -> dict[str, Any]:
-        """Values of the model's configuration that follow from the field."""
+        """Values of the model's configuration that the field determines."""
         return {}
 
     def align(self, rows: Any) -> Any:
-        """A split of a corpus as the field expects it, before it is prepared."""
+        """Adapt a split of a corpus to the field before it is prepared."""
         return rows
 
     def agrees(self, other: Field) -> bool:
-        """Whether the tensors of another field mean the same."""
+        """Whether the tensors of the other field have the same meaning."""
         return self.sizes() == other.sizes()
 
     @abstractmethod
     def prepare(self, rows: Mapping[str, list[Any]]) -> dict[str, list[Any]]:
-        """The prepared columns of a batch of rows, each a list."""
+        """Prepare a batch of rows: each new column is a list."""
 
     @abstractmethod
     def collate(self, examples: Sequence[Mapping[str, Any]]) -> dict[str, Tensor]:
-        """Tensors, by the names of the model's arguments, of prepared examples."""
+        """Turn prepared examples into tensors, by the names of the model's arguments."""
 
 
 class _Tokens(Field):
-    """Text that becomes ids of tokens.
+    """Text that becomes token ids.
 
     Args:
-        tokenizer: what splits the text.
-        maximum_length: texts are cut to this many tokens, EOS counted; None: never.
+        tokenizer: splits the text.
+        maximum_length: texts are cut to this many tokens, including EOS; None: never.
     """
 
     prefix = ""
@@ -145,27 +145,27 @@ class _Tokens(Field):
 
     @classmethod
     def learn(cls, rows: Dataset | IterableDataset, options: FieldOptions) -> Self:
-        """The field with a tokenizer that is learnt from its column."""
+        """Make the field and learn its tokenizer from its column."""
         return cls.with_tokenizer(
             train_tokenizer(texts_of(rows, *cls.columns), **options.learning()), options
         )
 
     @classmethod
     def with_tokenizer(cls, tokenizer: PreTrainedTokenizerBase, options: FieldOptions) -> Self:
-        """The field with a tokenizer, which remembers where texts were cut in training."""
+        """Make the field with a tokenizer, and store the maximum length in the tokenizer."""
         if options.maximum_length is not None:
-            # It goes with the model, so that longer documents can be read in chunks of the length that it knows.
+            # The tokenizer is saved with the model, which can then read longer documents in chunks of this length.
             tokenizer.model_max_length = options.maximum_length
         return cls(tokenizer, options.maximum_length)
 
     @classmethod
     def load(cls, run: str) -> Self:
-        """The field with the tokenizer in a run; a checkpoint's may be in the run around it."""
+        """Load the tokenizer of a run; for a checkpoint, it may be in the folder of the run."""
         return cls.of(load_tokenizer(cls._place(run)))
 
     @classmethod
     def of(cls, tokenizer: PreTrainedTokenizerBase) -> Self:
-        """The field of a tokenizer, which cuts texts where the tokenizer says that they were cut in training."""
+        """Make the field with a tokenizer, and cut texts at the length that was used in training."""
         length = tokenizer.model_max_length
         return cls(tokenizer, None if length >= VERY_LARGE_INTEGER else length)
 
@@ -177,7 +177,7 @@ class _Tokens(Field):
         return next((place for place in places if place.is_dir()), places[0])
 
     def agrees(self, other: Field) -> bool:
-        """Whether the other field has the same tokens."""
+        """Whether the other field has the same vocabulary of tokens."""
         return isinstance(other, _Tokens) and self.tokenizer.get_vocab() == other.tokenizer.get_vocab()
 
     def save(self, folder: Path) -> None:
@@ -186,13 +186,13 @@ class _Tokens(Field):
             self.tokenizer.save_pretrained(partial)
 
     def prepare(self, rows: Mapping[str, list[Any]]) -> dict[str, list[Any]]:
-        """The columns ``ids``, without BOS and EOS, ``length``, EOS counted, and ``cut``, each behind the prefix.
+        """The columns ``ids`` (without BOS and EOS), ``length`` (including EOS) and ``cut`` (tokens cut off).
 
-        The last is the number of tokens that are left out.
+        The field's prefix is put before each name.
         """
         limit = None if self.maximum_length is None else self.maximum_length - 1
         (column,) = self.columns
-        # Not verbose, or the tokenizer would warn of what is cut here.
+        # verbose=True would warn of long texts, which are cut here.
         found = self.tokenizer(rows[column], add_special_tokens=False, verbose=False)["input_ids"]
         ids = [sentence[:limit] for sentence in found]
         prepared = {
@@ -203,7 +203,7 @@ class _Tokens(Field):
         return {f"{self.prefix}{name}": values for name, values in prepared.items()}
 
     def loss(self, prepared: Dataset) -> str:
-        """How many texts and tokens of a prepared split the maximum length cuts, in a sentence; "" if none."""
+        """A sentence about the texts and tokens of a prepared split that the maximum length cuts; "" if none."""
         cut, kept = (np.asarray(prepared[f"{self.prefix}{name}"]) for name in ("cut", "length"))
         if not cut.any():
             return ""
@@ -217,7 +217,7 @@ class _Tokens(Field):
 
 
 class TextField(_Tokens):
-    """The text that a model writes, as decoder inputs and targets.
+    """The text that a model generates, as decoder inputs and targets.
 
     Example:
         >>> from textvae.text.tokenizer import train_tokenizer
@@ -237,7 +237,7 @@ class TextField(_Tokens):
     lengths = ("length",)
 
     def sizes(self) -> dict[str, Any]:
-        """The vocabulary's size and the special ids."""
+        """The vocabulary size and the ids of the special tokens."""
         tokens = {
             f"{name}_token_id": getattr(self.tokenizer, f"{name}_token_id")
             for name in ("pad", "bos", "eos", "unk")
@@ -245,7 +245,7 @@ class TextField(_Tokens):
         return {"vocab_size": len(self.tokenizer), **tokens}
 
     def collate(self, examples: Sequence[Mapping[str, Any]]) -> dict[str, Tensor]:
-        """``inputs``, ``targets``, ``mask`` (B, T) and ``lengths`` (B,) of examples with ``ids``."""
+        """``inputs``, ``targets``, ``mask`` (B, T) and ``lengths`` (B,) from examples with ``ids``."""
         special = self.tokenizer
         sentences = [list(example["ids"]) for example in examples]
         inputs, _ = padded([[special.bos_token_id, *ids] for ids in sentences], special.pad_token_id)
@@ -254,13 +254,13 @@ class TextField(_Tokens):
 
 
 class TargetField(TextField):
-    """The text that a model writes given a source."""
+    """The text that a model generates from a source."""
 
     columns = ("target",)
 
 
 class SourceField(_Tokens):
-    """The text that a model is given."""
+    """The source text, a condition of the model."""
 
     columns = ("source",)
     lengths = ("source_length",)
@@ -269,21 +269,21 @@ class SourceField(_Tokens):
     folder = "source"
 
     def sizes(self) -> dict[str, Any]:
-        """The size of the sources' vocabulary."""
+        """The size of the source vocabulary."""
         return {"source_vocab_size": len(self.tokenizer)}
 
     def collate(self, examples: Sequence[Mapping[str, Any]]) -> dict[str, Tensor]:
-        """``source`` and ``source_mask`` (B, S) of examples with ``source_ids``."""
+        """``source`` and ``source_mask`` (B, S) from examples with ``source_ids``."""
         end, pad = self.tokenizer.eos_token_id, self.tokenizer.pad_token_id
         source, mask = padded([[*example["source_ids"], end] for example in examples], pad)
         return {"source": source, "source_mask": mask}
 
 
 class LabelField(Field):
-    """The class of each text, where it is known.
+    """The class of each text, if it is known.
 
     Args:
-        names: of the classes, in the order of their numbers.
+        names: names of the classes, in the order of their numbers.
     """
 
     def __init__(self, names: Sequence[str]) -> None:
@@ -291,10 +291,10 @@ class LabelField(Field):
 
     @classmethod
     def learn(cls, rows: Dataset | IterableDataset, options: FieldOptions) -> Self:
-        """The classes of the corpus.
+        """Make the field with the classes of the corpus.
 
         Raises:
-            UserError: if it has none.
+            UserError: if the corpus has no classes.
         """
         label = (rows.features or {}).get("label")
         if not isinstance(label, ClassLabel):
@@ -306,7 +306,7 @@ class LabelField(Field):
 
     @classmethod
     def load(cls, run: str) -> Self:
-        """The field with the classes in a run's configuration."""
+        """Load the classes from a run's configuration."""
         return cls(PretrainedConfig.get_config_dict(run)[0].get("classes") or ())
 
     def sizes(self) -> dict[str, Any]:
@@ -314,7 +314,7 @@ class LabelField(Field):
         return {"classes": list(self.names)}
 
     def align(self, rows: Any) -> Any:
-        """The rows with labels numbered as the model's classes are, by their names.
+        """Renumber the labels of the rows, by class name, as in the model.
 
         Raises:
             UserError: if the rows have a class that the model does not know.
@@ -337,11 +337,11 @@ class LabelField(Field):
         return rows.map(renumbered, features=features)
 
     def prepare(self, rows: Mapping[str, list[Any]]) -> dict[str, list[Any]]:
-        """Nothing: the labels of the corpus are numbers already."""
+        """Nothing: the labels of the corpus are already numbers."""
         return {}
 
     def collate(self, examples: Sequence[Mapping[str, Any]]) -> dict[str, Tensor]:
-        """``labels`` (B,) of examples with a ``label``; -1 where it is missing or None."""
+        """``labels`` (B,) from examples with a ``label``; -1 if it is missing or None."""
         labels = [example.get("label") for example in examples]
         return {"labels": torch.tensor([-1 if label is None else label for label in labels])}
 
@@ -353,10 +353,10 @@ class Fields(tuple[Field, ...]):
     def learn(
         cls, kinds: Iterable[type[Field]], rows: Dataset | IterableDataset, options: FieldOptions
     ) -> Self:
-        """The fields of a new model; those of tokens may share one vocabulary.
+        """Make the fields of a new model; token fields may share one vocabulary.
 
         Raises:
-            UserError: if the corpus lacks a column.
+            UserError: if a column is missing from the corpus.
         """
         kinds = list(kinds)
         _check_columns(rows, [name for kind in kinds for name in kind.columns])
@@ -371,36 +371,36 @@ class Fields(tuple[Field, ...]):
 
     @classmethod
     def load(cls, kinds: Iterable[type[Field]], run: str) -> Self:
-        """The fields of a run, of one of its checkpoints, or of a model on the Hub."""
+        """Load the fields of a run, one of its checkpoints, or a model on the Hub."""
         return cls(kind.load(run) for kind in kinds)
 
     def save_pretrained(self, folder: str | Path, **_: Any) -> None:
-        """Write what the fields have learnt; the first, whose files stand in the folder itself, is written last."""
+        """Write what the fields have learnt; the first field, whose files are in the folder itself, is written last."""
         for field in reversed(self):
             field.save(Path(folder))
 
     def sizes(self) -> dict[str, Any]:
-        """Values of the model's configuration that follow from the fields."""
+        """Values of the model's configuration that the fields determine."""
         return {name: value for field in self for name, value in field.sizes().items()}
 
     def of_kind(self, kind: type[Field]) -> Any:
-        """The field of a class, or None."""
+        """The field of this class, or None."""
         return next((field for field in self if isinstance(field, kind)), None)
 
     @property
     def tokenizer(self) -> Any:
-        """The tokenizer of the text that the model writes; None if it writes none."""
+        """The tokenizer of the text that the model generates; None if it generates none."""
         text = self.of_kind(TextField)
         return None if text is None else text.tokenizer
 
     def agrees(self, others: Iterable[Field]) -> bool:
-        """Whether other fields mean the same."""
+        """Whether the other fields have the same meaning."""
         return all(own.agrees(other) for own, other in zip(self, others, strict=True))
 
     def prepare(self, corpus: Any) -> Any:
-        """The data set, or a dict of them, with prepared columns in place of those that fields read.
+        """Replace the columns that the fields read by prepared columns, in a data set or a dict of data sets.
 
-        The result is memory-mapped and cached by `datasets`; a stream is prepared as it is read.
+        The result is memory-mapped and cached by `datasets`; a stream is prepared while it is read.
         """
 
         def prepared(rows: dict[str, list[Any]]) -> dict[str, list[Any]]:
@@ -414,21 +414,21 @@ class Fields(tuple[Field, ...]):
         return corpus.map(prepared, batched=True, remove_columns=read)
 
     def collate(self, examples: Sequence[Mapping[str, Any]]) -> Batch:
-        """The batch of prepared examples."""
+        """Make a batch from prepared examples."""
         return Batch({name: tensor for field in self for name, tensor in field.collate(examples).items()})
 
     def cuts(self, prepared: Any) -> bool:
-        """Whether texts of a prepared split were cut; of a stream it is not known, and so assumed."""
+        """Whether texts of a prepared split were cut; for a stream this is not known, and True is returned."""
         limited = [field for field in self if isinstance(field, _Tokens) and field.maximum_length is not None]
         if not isinstance(prepared, Dataset):
             return bool(limited)
         return any(any(prepared[f"{field.prefix}cut"]) for field in limited)
 
     def losses(self, prepared: Any) -> list[str]:
-        """What the maximum length cuts off a prepared split, a sentence for each field that loses something.
+        """What the maximum length cuts off a prepared split: a sentence for each field that loses tokens.
 
         Args:
-            prepared: a split; of a stream nothing is known.
+            prepared: a split; for a stream nothing is known.
         """
         if not isinstance(prepared, Dataset):
             return []
@@ -437,12 +437,12 @@ class Fields(tuple[Field, ...]):
 
     @property
     def length_columns(self) -> list[str]:
-        """The prepared columns by which examples of like length are grouped."""
+        """The prepared columns that hold lengths, used to group examples of similar length."""
         return [name for field in self for name in field.lengths]
 
 
 def texts_of(rows: Dataset | IterableDataset, column: str) -> Texts:
-    """The texts of a column, read in batches as often as is wanted; of a stream the first million."""
+    """The texts of a column, which can be read more than once; for a stream, the first million."""
     limit = STREAMED if isinstance(rows, IterableDataset) else None
 
     def read() -> Iterator[str]:
@@ -453,7 +453,7 @@ def texts_of(rows: Dataset | IterableDataset, column: str) -> Texts:
 
 
 def _check_columns(rows: Dataset | IterableDataset, wanted: Sequence[str]) -> None:
-    """Refuse a corpus without the columns that a model reads."""
+    """Raise an error if the corpus lacks a column that the model reads."""
     found = rows.column_names or []
     if not {*wanted} <= {*found}:
         raise UserError(

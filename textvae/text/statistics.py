@@ -1,4 +1,4 @@
-"""What a corpus is like: how much text, how long, in which kind of language, and how many tokens it supports."""
+"""Statistics of a corpus: amount and lengths of its texts, kind of language, and the vocabulary it supports."""
 
 from __future__ import annotations
 
@@ -19,22 +19,22 @@ from textvae.support.errors import UserError
 from textvae.text.tokenizer import SPECIAL_TOKENS, UNK, train_sentencepiece
 
 SAMPLE = 20_000
-"""Texts that are looked at closely, at most."""
+"""Maximum number of texts in the sample."""
 
 SAMPLED_CHARACTERS = 10_000_000
-"""Characters that are looked at closely, at most: a sample of long documents is one of fewer texts."""
+"""Maximum number of characters in the sample, so a sample of long documents has fewer texts."""
 
 TRIAL_CHARACTERS = 500_000
-"""Characters on which SentencePiece is tried, at most: it takes a second for these, and allows more pieces for more."""
+"""Maximum number of characters for the trial of SentencePiece, which takes a second for this many."""
 
 PAIRS = 10
-"""How often a pair of characters occurs that is taken for a word: of neighbours in a sentence few are one."""
+"""A pair of characters counts as a word if it occurs at least this often: few pairs of neighbours are words."""
 
 ALWAYS = 256 + len(SPECIAL_TOKENS)
-"""Pieces that every vocabulary has: the bytes that spell rare characters, and the special tokens."""
+"""Number of pieces in every vocabulary: the bytes that spell rare characters, and the special tokens."""
 
 COVERAGE = 0.9995
-"""SentencePiece's share of the characters that have a piece of their own."""
+"""SentencePiece's default character coverage: the share of the characters that have their own piece."""
 
 WORD = re.compile(r"\w+|[^\w\s]")
 ATTACHED = re.compile(
@@ -46,8 +46,7 @@ UNSPACED = re.compile(
     "[\u0e00-\u0eff\u0f00-\u0fff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff"
     "\U00020000-\U0003134f]"
 )
-"""A character of a script that is written without blanks between words: Thai, Lao, Tibetan, Burmese, Khmer, Japanese,
-Chinese."""
+"""A character of a script without blanks between words: Thai, Lao, Tibetan, Burmese, Khmer, Japanese, Chinese."""
 
 
 @dataclass(frozen=True)
@@ -55,14 +54,14 @@ class Lengths:
     """The lengths of texts, in words or in characters.
 
     Attributes:
-        ordered: one length a text, the smallest first.
+        ordered: one length for each text, in ascending order.
     """
 
     ordered: tuple[int, ...]
 
     @classmethod
     def of(cls, lengths: Iterable[int]) -> Lengths:
-        """From lengths in any order."""
+        """Make a `Lengths` from lengths in any order."""
         return cls(tuple(sorted(lengths)))
 
     @cached_property
@@ -81,7 +80,7 @@ class Lengths:
         return self.total / len(self.ordered)
 
     def quantile(self, share: float) -> int:
-        """The smallest length that at least ``share`` of the texts do not pass, 0 <= share <= 1."""
+        """The smallest length that at least ``share`` of the texts do not exceed, 0 <= share <= 1."""
         position = int(np.ceil(share * len(self.ordered) - 1e-9)) - 1
         return self.ordered[max(0, position)]
 
@@ -98,18 +97,18 @@ class Lengths:
 
 @dataclass(frozen=True)
 class TokenLengths:
-    """Lengths of texts in tokens, EOS counted, as if all tokens were of one length.
+    """Lengths of texts in tokens, including EOS, if all tokens had the same length.
 
     Attributes:
-        lengths: of the texts, in words or in characters.
-        of_token: words or characters of a token.
+        lengths: lengths of the texts in words or characters.
+        of_token: words or characters in a token.
     """
 
     lengths: Lengths
     of_token: float
 
     def quantile(self, share: float) -> float:
-        """The length that at least ``share`` of the texts do not pass."""
+        """The length that at least ``share`` of the texts do not exceed."""
         return self.lengths.quantile(share) / self.of_token + 1
 
     def mean(self, maximum: float = math.inf) -> float:
@@ -118,34 +117,34 @@ class TokenLengths:
         return kept / self.of_token + 1
 
     def cut(self, maximum: float) -> tuple[float, float]:
-        """The share of the texts that are longer than ``maximum``, and the share of the tokens that lie beyond it."""
+        """The share of the texts that are longer than ``maximum``, and the share of all tokens beyond it."""
         return self.lengths.longer((maximum - 1) * self.of_token), 1 - self.mean(maximum) / self.mean()
 
 
 @dataclass(frozen=True)
 class Statistics:
-    """What a corpus is like. Everything but the first three is measured on a sample and, if it counts, scaled up.
+    """Statistics of a corpus. All but the first three are measured on a sample; counts are scaled up to the corpus.
 
-    A unit is a word or a mark; in a language without blanks, a pair of neighbouring characters.
+    A unit is a word or a punctuation mark; in a language without blanks, a pair of neighbouring characters.
 
     Attributes:
         texts: number of texts.
         distinct: number of different texts.
-        total_characters: characters of all texts.
-        words: lengths of the sampled texts in words, which blanks divide.
+        total_characters: number of characters in all texts.
+        words: lengths of the sampled texts in words, split at blanks.
         characters: lengths of the same texts in characters.
-        growth: how the vocabulary grows: after this many units this many different ones, over the sample.
+        growth: how the vocabulary grows over the sample: pairs of units read and different units among them.
         blanks: share of the texts that have a blank between words.
         unspaced: share of the characters that belong to scripts without blanks between words.
-        attached: share of the words with a mark stuck to them; near 0 in text that is tokenised already.
+        attached: share of the words with a mark attached; near 0 in text that is already tokenised.
         marked: share of the texts in which ``<unk>`` stands for a word.
-        unseen: share of the words of one half of the sample that the other half does not have twice.
-        repeated_words: number of different words, which blanks divide, that the corpus has at least twice.
-        repeated_units: number of different units that the corpus has at least twice; for pairs, few of which are words,
-            at least `PAIRS` times.
+        unseen: share of the words in one half of the sample that occur less than twice in the other half.
+        repeated_words: number of different words, split at blanks, that occur at least twice in the corpus.
+        repeated_units: number of different units that occur at least twice in the corpus; for pairs of characters, few
+            of which are words, at least `PAIRS` times.
         alphabet: how often each character occurs in the sample, the most frequent first.
-        most_pieces: the largest vocabulary that SentencePiece's BPE can make of the texts, `PIECES` at most.
-        compression: for some sizes of such a vocabulary, the smallest first, the mean number of characters of a piece.
+        most_pieces: the largest vocabulary that SentencePiece's BPE can learn from the texts, at most `PIECES`.
+        compression: pairs of a size of such a vocabulary, ascending, and the mean number of characters per piece.
     """
 
     texts: int
@@ -172,7 +171,7 @@ class Statistics:
 
     @property
     def has_blanks(self) -> bool:
-        """Whether blanks divide the words, by the language's custom or because a tokenizer has put them there."""
+        """Whether blanks divide the words, because the language has them or a tokenizer has added them."""
         return blanks_divide(self.unspaced, self.blanks, self.words.total / self.characters.total)
 
     def tokens(self, kind: str, vocabulary_size: int) -> TokenLengths:
@@ -182,13 +181,13 @@ class Statistics:
         return TokenLengths(self.characters, self.characters_per_piece(vocabulary_size))
 
     def characters_per_piece(self, vocabulary_size: int) -> float:
-        """The characters that a piece has on the mean, interpolated between the sizes that were tried."""
+        """The mean number of characters per piece, interpolated between the sizes that were tried."""
         sizes, found = zip(*self.compression, strict=True)
         return float(np.interp(np.log(vocabulary_size), np.log(sizes), found))
 
     @property
     def repeated_characters(self) -> int:
-        """Number of different characters that the sample has at least twice."""
+        """Number of different characters that occur at least twice in the sample."""
         return sum(count > 1 for count in self.alphabet)
 
     def coverage(self, characters: int) -> float:
@@ -201,15 +200,15 @@ class Statistics:
 
 
 def statistics_of(texts: Iterable[str] | Dataset, *, sample: int = SAMPLE, seed: int = 0) -> Statistics:
-    """The `Statistics` of texts, which are read once.
+    """Compute the `Statistics` of texts, which are read once.
 
-    All texts are counted, with their characters and duplicates; a random sample is looked at closely. Memory holds the
-    sample and eight bytes a text.
+    Texts, characters and duplicates are counted over all texts; all else is measured on a random sample. Memory holds
+    the sample and eight bytes for each text.
 
     Args:
-        texts: anything that yields strings, or a data set with a column ``text``. Blank ones are left out.
-        sample: how many texts are looked at closely, at most.
-        seed: of the choice.
+        texts: anything that yields strings, or a data set with a column ``text``. Blank texts are left out.
+        sample: maximum number of texts in the sample.
+        seed: seed for drawing the sample.
 
     Raises:
         UserError: if there is no text.
@@ -256,20 +255,20 @@ def statistics_of(texts: Iterable[str] | Dataset, *, sample: int = SAMPLE, seed:
 
 
 def _strings(rows: Dataset) -> Iterator[str]:
-    """The texts, read in batches: row by row takes a hundred times as long."""
+    """The texts, read in batches: reading row by row takes a hundred times as long."""
     for batch in rows.select_columns(["text"]).iter(1_000):
         yield from batch["text"]
 
 
 def _drawn(texts: Iterable[str], sample: int, draw: random.Random) -> tuple[list[str], int, int, int]:
-    """A random sample in random order; and of all texts the number, the number of different ones, the characters."""
+    """A random sample in random order, and the numbers of texts, of different texts and of characters."""
     chosen: list[str] = []
     hashes: list[int] = []
     characters = 0
     for text in texts:
         if not (text := text.strip()):
             continue
-        # Reservoir sampling: each text is in the sample with the same probability, however many there are.
+        # Reservoir sampling: each text is equally likely to be in the sample, however many there are.
         place = len(chosen) if len(chosen) < sample else int(draw.random() * (len(hashes) + 1))
         if place < sample:
             chosen[place : place + 1] = [text]
@@ -281,30 +280,30 @@ def _drawn(texts: Iterable[str], sample: int, draw: random.Random) -> tuple[list
 
 
 def _at_most(texts: Sequence[str], characters: int) -> list[str]:
-    """The first texts that have this many characters together, at least one."""
+    """The first texts with at most this many characters in total, but at least one text."""
     ends = np.cumsum([len(text) for text in texts])
     return list(texts[: max(1, int(np.searchsorted(ends, characters, side="right")))])
 
 
 def blanks_divide(unspaced: float, blanks: float, words: float) -> bool:
-    """Whether blanks divide words: not if the script has none, unless a tokenizer has put many into most texts.
+    """Whether blanks divide words: not if the script has none, unless a tokenizer has added many to most texts.
 
     Args:
-        unspaced: share of the characters that belong to scripts without blanks.
+        unspaced: share of the characters in scripts without blanks.
         blanks: share of the texts that have a blank.
-        words: stretches between blanks, for each character.
+        words: number of stretches between blanks, divided by the number of characters.
     """
     return unspaced < 0.3 or (blanks > 0.5 and words > 0.25)
 
 
 def _units(text: str, pairs: bool) -> list[str]:
-    """The words and marks of a text; with ``pairs`` its pairs of neighbouring characters instead."""
+    """The words and marks of a text; with ``pairs``, its pairs of neighbouring characters instead."""
     found = WORD.findall(text)
     return list(map("".join, pairwise("".join(found)))) if pairs else found
 
 
 def _growth(units: Sequence[Sequence[str]], points: int = 8) -> tuple[tuple[int, int], ...]:
-    """Units read and different units among them, after each of ``points`` equal parts of the texts."""
+    """The units read and the different units among them, after each of ``points`` equal parts of the texts."""
     known: set[str] = set()
     read, found = 0, []
     marks = {len(units) * point // points for point in range(1, points + 1)}
@@ -317,7 +316,7 @@ def _growth(units: Sequence[Sequence[str]], points: int = 8) -> tuple[tuple[int,
 
 
 def _unseen(split: Sequence[Sequence[str]]) -> float:
-    """Share of the words of the second half of the texts that the first half does not have twice; 1 of one text."""
+    """Share of the words in the second half of the texts that occur less than twice in the first; 1 for one text."""
     half = len(split) // 2
     known = Counter(word for text in split[:half] for word in text)
     rest = Counter(word for text in split[half:] for word in text)
@@ -330,9 +329,9 @@ def _repeated(counts: Counter[str], times: float) -> int:
 
 
 def _trial(texts: Sequence[str]) -> tuple[int, tuple[tuple[int, float], ...]]:
-    """What BPE makes of the texts: the most pieces, and for some vocabularies the characters that a piece has.
+    """Try BPE: the largest number of pieces, and the characters per piece for some vocabulary sizes.
 
-    It learns from four fifths and is measured on the rest, since a run trains on a part of its corpus, too.
+    It learns from four fifths of the texts and is measured on the rest, since a run also trains on only a part.
     """
     texts = _at_most(texts, TRIAL_CHARACTERS)
     learnt = texts[: max(1, len(texts) * 4 // 5)]

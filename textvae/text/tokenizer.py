@@ -1,7 +1,7 @@
-"""Tokenizers: SentencePiece for raw text, a word list for text that is tokenised already.
+"""Tokenizers: SentencePiece for raw text, a word list for text that is already tokenised.
 
 Both are ordinary Hugging Face tokenizers (one `tokenizer.json`, no code of ours needed to load it), with the
-special tokens `<pad>` 0, `<s>` 1, `</s>` 2, `<unk>` 3. They add none of them to a text: `batches.py` does.
+special tokens `<pad>` 0, `<s>` 1, `</s>` 2, `<unk>` 3. They do not add these to a text: `batches.py` does.
 """
 
 import io
@@ -27,29 +27,29 @@ from textvae.text.given import each_text
 SPECIAL_TOKENS = {"pad_token": "<pad>", "bos_token": "<s>", "eos_token": "</s>", "unk_token": "<unk>"}
 UNK = SPECIAL_TOKENS["unk_token"]
 
-PIECES = 8_000  # vocabulary size when none is asked for: enough for sentences, small enough for a soft-max
-SMALLEST = len(SPECIAL_TOKENS) + 1  # of a vocabulary with something in it
-SENTENCES = 2_000_000  # the trainer holds its text in memory: of a larger corpus it takes a random sample
+PIECES = 8_000  # default vocabulary size: enough for sentences, small enough for a softmax
+SMALLEST = len(SPECIAL_TOKENS) + 1  # the smallest vocabulary that holds a token of the text
+SENTENCES = 2_000_000  # the trainer holds its text in memory, so it samples this many from a larger corpus
 SPACE = "\u2581"  # how SentencePiece writes a space inside its pieces
-CUT = "\x01"  # tells SentencePiece where no piece may cross
+CUT = "\x01"  # no piece may cross this mark
 UNTRAINABLE = re.compile(
     "[\x00\x01\t\n\r\u2581\u2585]"
-)  # SentencePiece keeps these for itself: spelt in bytes
-PART = 1_000  # characters: SentencePiece's sums overflow on much longer words, and long repeated lines take it hours
+)  # SentencePiece reserves these, so they are spelt in bytes
+PART = 1_000  # characters: SentencePiece overflows on much longer words, and long repeated lines take hours
 
 VocabularySize = Annotated[int, Ge(SMALLEST), Lt(2**31)]
-"""A number of tokens, the special ones counted, that leaves room for others."""
+"""A number of tokens, including the special ones and at least one other."""
 Coverage = Annotated[float, Ge(0.98), Le(1)]
-"""A share of the characters, as SentencePiece takes it."""
+"""A fraction of the characters that SentencePiece accepts."""
 
 logger = logging.getLogger(__name__)
 
 
 class Texts(Iterable[str]):
-    """Texts that can be read again, made anew for each reading.
+    """Texts that can be read more than once.
 
     Args:
-        read: gives an iterator over all of them.
+        read: returns a new iterator over all texts.
     """
 
     def __init__(self, read: Callable[[], Iterator[str]]) -> None:
@@ -60,11 +60,11 @@ class Texts(Iterable[str]):
 
 
 class TooSmallError(UserError):
-    """A vocabulary size that does not have room for bytes, special tokens and characters.
+    """The vocabulary size has no room for bytes, special tokens and characters.
 
     Args:
-        message: for the user.
-        least: the smallest size that has room.
+        message: the message for the user.
+        least: the smallest size that has enough room.
     """
 
     def __init__(self, message: str, least: int) -> None:
@@ -82,22 +82,22 @@ def train_tokenizer(
     character_coverage: Coverage = 0.9995,
     lower: bool = False,
 ) -> PreTrainedTokenizerFast:
-    """Learn a tokenizer from `texts`. They are read once, or twice if they do not allow the vocabulary size.
+    """Learn a tokenizer from `texts`. They are read once, or twice if the vocabulary size does not fit them.
 
     Args:
         texts: the training sentences, in anything that `given.as_list` takes.
-        kind: "sentencepiece" cuts raw text into pieces, and decoding restores the text exactly, any Unicode; "words"
-            cuts at white space, and decoding joins the words by single spaces.
-        vocabulary_size: number of tokens, including special tokens. Pieces: exactly this many, or as near to it as the
-            text allows, with a warning; None: 8,000, or fewer if the text has fewer. Words: at most this many; None:
+        kind: "sentencepiece" cuts raw text into pieces, and decoding restores any Unicode text exactly; "words" cuts
+            at white space, and decoding joins the words by single spaces.
+        vocabulary_size: number of tokens, including special tokens. Pieces: exactly this many, or, with a warning, as
+            near to it as the text allows; None: 8,000, or fewer if the text has fewer. Words: at most this many; None:
             all.
         algorithm: "unigram" or "bpe" (pieces only).
-        minimum_count: a word must occur this often to get an id (words only).
+        minimum_count: a word gets an id if it occurs at least this often (words only).
         character_coverage: fraction of the characters that get a piece; the rest are spelt in bytes (pieces only).
         lower: lower-case all text, in training and in use; decoding then restores the text except for case.
 
     Raises:
-        UserError: if an option is out of its range, there is no text, or no word in the vocabulary.
+        UserError: if an option is out of range, there is no text, or the vocabulary has no word.
 
     Example:
         >>> tokenizer = train_tokenizer(["a man walks", "a dog walks", "a man"], "words", minimum_count=2)
@@ -124,7 +124,7 @@ def train_tokenizer(
         backend = _piece_tokenizer(normalised, vocabulary_size, algorithm, character_coverage)
     if normalizer:
         backend.normalizer = normalizers.Sequence([normalizer, backend.normalizer])
-    # split_special_tokens: a "</s>" written in a text is text, it does not end the sentence.
+    # split_special_tokens: a "</s>" written in a text is text and does not end the sentence.
     return PreTrainedTokenizerFast(
         tokenizer_object=backend,
         **SPECIAL_TOKENS,
@@ -137,16 +137,16 @@ def train_tokenizer(
 def train_tokenizers(
     *sides: Iterable[str], joint: bool = True, **options: Any
 ) -> tuple[PreTrainedTokenizerBase, ...]:
-    """Learn the tokenizers of all sides of a parallel corpus, such as source and target.
+    """Learn a tokenizer for each side of a parallel corpus, such as source and target.
 
     Args:
         *sides: the training sentences of each side.
-        joint: whether the sides share one vocabulary, learnt on all of them, so that names and numbers, which are
-            written alike, are the same tokens on all sides; the tokenizers are then one.
-        **options: of `train_tokenizer`; without ``joint`` each vocabulary has the ``vocabulary_size``.
+        joint: learn one tokenizer from all sides, so that words with the same spelling, such as names and numbers,
+            are the same tokens on all sides.
+        **options: those of `train_tokenizer`; without ``joint``, ``vocabulary_size`` is the size of each vocabulary.
 
     Raises:
-        UserError: as `train_tokenizer`.
+        UserError: as in `train_tokenizer`.
 
     Example:
         >>> source, target = train_tokenizers(["a dog"], ["ein Hund"], kind="words")
@@ -167,10 +167,10 @@ PARTS = ("tokenizer.json", "tokenizer_config.json")
 
 
 def load_tokenizer(path: str | os.PathLike[str]) -> PreTrainedTokenizerBase:
-    """Load the tokenizer saved in the folder `path` (or that of a model on the Hub).
+    """Load the tokenizer saved in the folder `path`, or that of a model on the Hub.
 
     Raises:
-        UserError: if there is none, or it cannot be read.
+        UserError: if there is no tokenizer, or it cannot be read.
     """
     folder = Path(path)
     if folder.is_dir() and not any(folder.glob("tokenizer*")) and not any(folder.glob("vocab*")):
@@ -178,7 +178,7 @@ def load_tokenizer(path: str | os.PathLike[str]) -> PreTrainedTokenizerBase:
             f"expected a tokenizer in {folder}, found no tokenizer.json: give the folder of a trained model"
         )
     for name, other in (PARTS, PARTS[::-1]):
-        # With one of both, the libraries guess the other: wrong special tokens, or none.
+        # If one file is missing, the libraries guess it, and the special tokens are wrong or missing.
         if (folder / other).is_file() and not (folder / name).is_file():
             raise UserError(
                 f"expected {name} beside {other} in {folder}, found none: copy the whole folder again"
@@ -196,10 +196,10 @@ def load_tokenizer(path: str | os.PathLike[str]) -> PreTrainedTokenizerBase:
 
 
 def decode_rows(tokenizer: PreTrainedTokenizerBase, rows: Iterable[Sequence[int]]) -> list[str]:
-    """Return the text of each row of ids: up to its first `</s>`, without `<s>` and `<pad>`.
+    """Return the text of each row of ids, up to its first `</s>` and without `<s>` and `<pad>`.
 
-    `tokenizer.decode(ids, skip_special_tokens=True)` does the same for pieces, but it counts `<unk>` as
-    special, and so drops words from a sentence of words; here they stay.
+    `tokenizer.decode(ids, skip_special_tokens=True)` does the same for pieces, but for words it also drops `<unk>`;
+    this function keeps it.
 
     Example:
         >>> tokenizer = train_tokenizer(["a man walks", "a dog walks", "a man"], "words", minimum_count=2)
@@ -222,7 +222,7 @@ def _first_line(error: Exception) -> str:
 
 
 def _word_tokenizer(texts: Iterable[str], vocabulary_size: int | None, minimum_count: int) -> Tokenizer:
-    """List words by falling frequency, equals by alphabet, after the special tokens."""
+    """List the words after the special tokens: most frequent first, ties in alphabetical order."""
     counts: Counter[str] = Counter()
     for text in _progress(texts, "counting words"):
         counts.update(text.split())
@@ -243,8 +243,8 @@ def _word_tokenizer(texts: Iterable[str], vocabulary_size: int | None, minimum_c
             f"minimum_count={minimum_count}: raise the first or lower the second"
         )
     backend = Tokenizer(models.WordLevel({word: i for i, word in enumerate(specials + words)}, unk_token=UNK))
-    # Corpora such as PTB have "<unk>" for their rare words, and it is that token. The other special tokens
-    # written in a text are not: left alone, they would be found in the vocabulary and end the sentence.
+    # Corpora such as PTB write "<unk>" for rare words, which becomes our UNK. Other special tokens written in a text
+    # are replaced by UNK: otherwise "</s>" would end the sentence.
     backend.normalizer = normalizers.Replace(Regex(r"(?<!\S)(?:<pad>|<s>|</s>)(?!\S)"), UNK)
     backend.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
     return backend
@@ -256,14 +256,14 @@ def _word_tokenizer(texts: Iterable[str], vocabulary_size: int | None, minimum_c
 def _piece_tokenizer(
     texts: Iterable[str], vocabulary_size: int | None, algorithm: str, character_coverage: float
 ) -> Tokenizer:
-    """Put SentencePiece's model inside a pipeline of `tokenizers` that loses nothing.
+    """Put SentencePiece's model into a lossless pipeline of the library `tokenizers`.
 
-    The library's own conversion writes a space as U+2581, so a text that holds this character comes back with
-    spaces. Here pieces hold real spaces, and U+2581 is a character like any other:
+    The library's own conversion writes a space as U+2581, so decoding turns a real U+2581 into a space. Here pieces
+    contain real spaces, and U+2581 is an ordinary character:
 
-    1. a space is put before the text, so that its first word looks like the others; decoding takes it off;
-    2. the text is cut before every space and after every "<": no piece can then match "</s>" or "<0x41>",
-       the names of special tokens and bytes, which stand in the same vocabulary;
+    1. a space is put before the text, so that the first word looks like the others; decoding removes it;
+    2. the text is cut before every space and after every "<", so that no piece can match "</s>" or "<0x41>", the
+       names of special tokens and bytes in the same vocabulary;
     3. characters without a piece are spelt in bytes.
     """
     size = vocabulary_size
@@ -298,12 +298,12 @@ def _piece_tokenizer(
 
 
 def _bpe(vocabulary: list[tuple[str, float]]) -> models.BPE:
-    """Recover the merges behind the pieces: every way to make a piece of two others, earlier pieces first."""
+    """Recover the merges: every way to join two pieces into a third, in the order of the results."""
     ids = {piece: i for i, (piece, _) in enumerate(vocabulary)}
     merges = [
         (piece[:cut], piece[cut:])
         for piece in ids
-        if not piece.startswith("<")  # special tokens and bytes are no merges
+        if not piece.startswith("<")  # special tokens and bytes are not merges
         for cut in range(1, len(piece))
         if piece[:cut] in ids and piece[cut:] in ids
     ]
@@ -313,9 +313,9 @@ def _bpe(vocabulary: list[tuple[str, float]]) -> models.BPE:
 def train_sentencepiece(
     texts: Iterable[str], vocabulary_size: int | None, algorithm: str, character_coverage: float
 ) -> sentencepiece.SentencePieceProcessor:
-    """SentencePiece's own model, which `train_tokenizer` makes a tokenizer of, and which tells what texts allow.
+    """Train SentencePiece's own model, from which `train_tokenizer` makes a tokenizer.
 
-    Its random choices (only for very large corpora) come from a fixed seed.
+    Its random choices, which only very large corpora need, come from a fixed seed.
 
     Args:
         texts: the training sentences.
@@ -343,7 +343,7 @@ def train_sentencepiece(
             pretokenization_delimiter=CUT,
             input_sentence_size=SENTENCES,
             max_sentence_length=2**30,
-            num_threads=4,  # part of the result: sums are made thread by thread
+            num_threads=4,  # affects the result: each thread makes its own sums
             minloglevel=2,
             pad_id=0,
             bos_id=1,
@@ -360,7 +360,7 @@ def train_sentencepiece(
 
 
 def _trainable(texts: Iterable[str]) -> Iterator[str]:
-    """Yield the stretches of text SentencePiece can learn from, marked as the pre-tokenizer will cut them."""
+    """Yield the stretches of text that SentencePiece can learn from, marked where the pre-tokenizer will cut."""
     for text in texts:
         for stretch in UNTRAINABLE.split(text):
             for part in _parts(stretch):
@@ -369,9 +369,9 @@ def _trainable(texts: Iterable[str]) -> Iterator[str]:
 
 
 def _parts(stretch: str) -> Iterator[str]:
-    """Yield a stretch in parts of at most `PART` characters, cut at blanks, or inside of longer words.
+    """Yield parts of at most `PART` characters, cut at blanks, or inside words that are longer.
 
-    SentencePiece puts a blank before each part, as the pre-tokenizer leaves one before each word.
+    SentencePiece puts a blank before each part, just as the pre-tokenizer leaves one before each word.
     """
     start = 0
     while len(stretch) - start > PART:
@@ -399,7 +399,7 @@ def _training_error(message: str, vocabulary_size: int | None) -> UserError:
 
 
 def _repeatable(texts: Iterable[str]) -> Iterable[str]:
-    """The texts such that they can be read twice."""
+    """The texts in a form that can be read twice."""
     return list(texts) if isinstance(texts, Iterator) else texts
 
 

@@ -1,4 +1,4 @@
-"""Which words of a corpus are counted, in any language: found without a list of stop words."""
+"""Choose which words of a corpus are counted, in any language and without a list of stop words."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ from textvae.support.options import Share, Size, check_fields
 from textvae.text.statistics import UNSPACED, blanks_divide
 
 FILE = "vocabulary.json"
-"""The file of a vocabulary in the folder of a run."""
+"""Name of the vocabulary file in a run folder."""
 
 LOOKED_AT = 1_000
-"""Texts by which it is decided whether blanks divide the words."""
+"""Number of texts used to decide whether blanks divide the words."""
 
 FEW = 50
-"""A word must occur in one document of this many at most, however high ``minimum_documents`` is."""
+"""A word that occurs in one of this many documents is frequent enough, whatever ``minimum_documents`` is."""
 
 
 def _pattern(pattern: str) -> str:
@@ -42,18 +42,18 @@ def _pattern(pattern: str) -> str:
 
 @dataclass(frozen=True)
 class CountOptions:
-    r"""The ``counts`` of a recipe's section ``tokenizer``: which words a bag of words has.
+    r"""The ``counts`` in a recipe's ``tokenizer`` section: which words a bag of words has.
 
     Attributes:
         units: "words" are the matches of ``pattern``; "characters" are runs of ``length`` characters without blanks,
-            for languages that put no blanks between words; "tokens" are those of the run's tokenizer, which is learnt
-            as the rest of the section says. None: characters if the script of the corpus has no blanks, or else words.
+            for languages without blanks between words; "tokens" are those of the run's tokenizer, which the rest of
+            the section describes. None: characters if the script of the corpus has no blanks, words otherwise.
         pattern: a regular expression.
-        length: of the runs of characters.
+        length: length of the runs of characters.
         lower: whether text is lower-cased first.
-        minimum_documents: a word that fewer documents have is left out; of small corpora one document in 50 is enough.
+        minimum_documents: words in fewer documents are left out; in small corpora, one document in 50 is enough.
         maximum_share: a word that is spread over a larger share of the documents is a stop word and is left out.
-        vocabulary_size: at most this many words are counted, those that most documents have.
+        vocabulary_size: at most this many words are counted: those that occur in the most documents.
     """
 
     units: Literal["words", "characters", "tokens"] | None = None
@@ -70,15 +70,15 @@ class CountOptions:
 
 @dataclass(frozen=True)
 class Vocabulary:
-    """The words that are counted, and in how many documents each was found.
+    """The words that are counted, and the number of documents with each.
 
     Attributes:
-        documents: of each word, how many documents of the train split have it; the words have the numbers of their
-            places, those that most documents have first.
-        stop_words: the words that were left out because they are in too many documents.
+        documents: number of documents in the train split that have each word, most first; a word's position is its
+            number.
+        stop_words: words that were left out because too many documents have them.
         total: number of documents of the train split.
-        options: with the ``units`` that were chosen.
-        tokenizer: what finds the units if they are tokens.
+        options: the options, with the ``units`` that were chosen.
+        tokenizer: finds the units if they are tokens.
 
     Example:
         >>> texts = ["the dog barks", "the dog sleeps", "the bank pays", "the bank lends"]
@@ -99,16 +99,16 @@ class Vocabulary:
     def learn(
         cls, texts: Iterable[str], options: CountOptions, tokenizer: PreTrainedTokenizerBase | None = None
     ) -> Vocabulary:
-        """The vocabulary of texts, which are read once.
+        """Learn the vocabulary of texts, which are read once.
 
         A word's share of the documents is exp(H) / n, where H is the entropy of the distribution of its occurrences
-        over the n documents. That is the share of documents that have the word if each has it equally often, and less
-        for a word that a few documents repeat, because such a word is what these documents are about.
+        over the n documents. If all documents with the word have it equally often, this is their share of all
+        documents. It is smaller if a few documents repeat the word: such a word is what these documents are about.
 
         Args:
             texts: the train split.
             options: which words are counted.
-            tokenizer: what finds the units if they are tokens.
+            tokenizer: finds the units if they are tokens.
 
         Raises:
             UserError: if no text has a word.
@@ -125,14 +125,14 @@ class Vocabulary:
 
     @classmethod
     def load(cls, folder: str | Path, tokenizer: Callable[[], PreTrainedTokenizerBase]) -> Vocabulary:
-        """Read what `save` has written.
+        """Read what `save` wrote.
 
         Args:
-            folder: of a run.
-            tokenizer: loads the run's, if the units are tokens.
+            folder: the folder of a run.
+            tokenizer: loads the run's tokenizer if the units are tokens.
 
         Raises:
-            UserError: if there is none, or a damaged one.
+            UserError: if the file is missing or damaged.
         """
         path = Path(folder) / FILE
         try:
@@ -146,22 +146,22 @@ class Vocabulary:
 
     @classmethod
     def from_json(cls, text: str, tokenizer: PreTrainedTokenizerBase | None = None) -> Vocabulary:
-        """What `to_json` has written."""
+        """Make a vocabulary from what `to_json` returned."""
         stored: dict[str, Any] = json.loads(text)
         options = CountOptions(**stored["options"])
         return cls(stored["documents"], frozenset(stored["stop_words"]), stored["total"], options, tokenizer)
 
     def __reduce__(self) -> Any:
-        """As one string: `datasets` hashes what prepares its rows, for which a dict of words takes seconds."""
+        """Pickle as one string: `datasets` hashes what prepares its rows, which takes seconds for a dict of words."""
         return Vocabulary.from_json, (self.to_json(), self.tokenizer)
 
     def save(self, folder: str | Path) -> None:
-        """Write all but the tokenizer to a folder."""
+        """Write everything but the tokenizer to a folder."""
         with replacing(Path(folder) / FILE) as partial:
             partial.write_text(self.to_json(), encoding="utf-8")
 
     def to_json(self) -> str:
-        """All but the tokenizer."""
+        """Everything but the tokenizer, as JSON."""
         stored = {
             "options": asdict(self.options),
             "total": self.total,
@@ -180,7 +180,7 @@ class Vocabulary:
         return len(self.documents)
 
     def counts(self, text: str) -> tuple[dict[int, int], int]:
-        """How often a text has each word, by number; and how many of its words were never seen in training."""
+        """The count of each word of a text, by word number; and how many of its words were never seen in training."""
         found: Counter[int] = Counter()
         unseen = 0
         for unit in self.units(text):
@@ -193,7 +193,7 @@ class Vocabulary:
 
     @cached_property
     def units(self) -> Callable[[str], Sequence[str]]:
-        """Finds all words of a text, counted or not."""
+        """The function that finds all words of a text, counted or not."""
         return _finder(self.options, self.tokenizer)
 
     def vectorizer(self) -> CountVectorizer:
@@ -206,7 +206,7 @@ class Vocabulary:
 
 
 class _Spread:
-    """How the occurrences of each word are spread over documents."""
+    """How the occurrences of each word are spread over the documents."""
 
     def __init__(self) -> None:
         self.total = 0
@@ -215,7 +215,7 @@ class _Spread:
         self.logarithms: dict[str, float] = {}
 
     def add(self, counts: Counter[str]) -> None:
-        """Take in the counts of a document."""
+        """Add the counts of a document."""
         self.total += 1
         self.documents.update(counts.keys())
         self.occurrences.update(counts)
@@ -224,14 +224,14 @@ class _Spread:
                 self.logarithms[word] = self.logarithms.get(word, 0.0) + count * math.log(count)
 
     def share(self, word: str) -> float:
-        """exp(H) / n with H = log N - sum_d c_d log c_d / N, for the counts c_d of a word with N occurrences."""
+        """exp(H) / n with H = log N - sum_d c_d log c_d / N, where c_d are the counts of a word with N occurrences."""
         occurrences = self.occurrences[word]
         return occurrences * math.exp(-self.logarithms.get(word, 0.0) / occurrences) / self.total
 
     def chosen(self, options: CountOptions) -> tuple[dict[str, int], frozenset[str]]:
-        """The documents of each word that is counted, and the stop words.
+        """The number of documents with each counted word, and the stop words.
 
-        Where every word would be a stop word, none is: the corpus is too small or too uniform to tell them apart.
+        If every word would be a stop word, none is: the corpus is too small or too uniform to find stop words.
         """
         if not self.documents:
             raise UserError(
@@ -250,7 +250,7 @@ class _Spread:
 
 
 def _decided(options: CountOptions, texts: Sequence[str]) -> CountOptions:
-    """The options with the units that the texts call for, unless they say which."""
+    """The options, with ``units`` chosen from the texts if it is None."""
     if options.units is not None:
         return options
     units: Literal["words", "characters"] = "words" if _have_blanks(texts) else "characters"
@@ -271,7 +271,7 @@ def _have_blanks(texts: Sequence[str]) -> bool:
 def _finder(
     options: CountOptions, tokenizer: PreTrainedTokenizerBase | None
 ) -> Callable[[str], Sequence[str]]:
-    """Finds the units of a text."""
+    """Return a function that finds the units of a text."""
     find: Callable[[str], Sequence[str]]
     if options.units == "tokens":
         assert tokenizer is not None
@@ -286,12 +286,12 @@ def _finder(
 
 @dataclass(frozen=True)
 class _Runs:
-    """Finds the runs of so many neighbouring characters within what blanks and marks divide."""
+    """Finds runs of this many neighbouring characters that contain no blanks or marks."""
 
     length: int
 
     def __call__(self, text: str) -> list[str]:
-        """All runs; a stretch that is shorter is one itself."""
+        """All runs; a stretch that is shorter counts as a run."""
         return [run for stretch in re.findall(r"\w+", text) for run in self._of(stretch)]
 
     def _of(self, stretch: str) -> Iterator[str]:

@@ -1,4 +1,4 @@
-"""The values of a recipe that say ``auto``, and those that a recipe for a bare corpus lacks, chosen by the planner."""
+"""Let the planner choose the values of a recipe that are ``auto``, or all that a bare corpus needs."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ from textvae.training.trial import calibrated_speed
 AUTO = "auto"
 
 MINUTES = 10.0
-"""How long training may take where nobody has said it."""
+"""How long training may take by default."""
 
 Source = dict[str, Any]
-"""The sections of a recipe, as they stand in a file."""
+"""The sections of a recipe, as in a file."""
 
 
 def automatic(source: Mapping[str, Any]) -> list[str]:
@@ -37,7 +37,7 @@ def automatic(source: Mapping[str, Any]) -> list[str]:
 
 
 def without(source: Source, keys: Collection[str], place: str = "") -> Source:
-    """The sections without some keys."""
+    """The sections without these keys."""
     return {
         key: without(value, keys, f"{place}{key}.") if isinstance(value, dict) else value
         for key, value in source.items()
@@ -53,20 +53,20 @@ def filled(
     since: float | None = None,
     resume: bool = False,
 ) -> tuple[Source, Plan | None]:
-    """The sections with chosen values, and the plan that chose them, or None if they are those of an earlier run.
+    """The sections with chosen values, and the plan, which is None if the values are those of an earlier run.
 
-    Values that the source gives are kept, and the others are chosen to go with them.
+    Other values in the source are kept, and the chosen ones fit them.
 
     Args:
-        source: the sections, whose corpus is valid.
-        wanted: keys to choose, whatever they say now; None: all that the planner chooses and the source lacks.
-        minutes: how long all may take.
-        since: when the time began, by `time.monotonic`; None: now.
+        source: the sections, with a valid corpus.
+        wanted: keys to choose, whatever their values; None: all that the planner chooses and the source lacks.
+        minutes: time for everything.
+        since: start of that time, by `time.monotonic`; None: now.
         resume: take the values of the run in ``training.output_dir``, if there is one.
 
     Raises:
-        UserError: if a key is none that can be chosen, if the corpus is a stream or has no single text, or as
-            `planner.plan` says.
+        UserError: if a key cannot be chosen, if the corpus is a stream or does not have one text column, or as in
+            `planner.plan`.
     """
     since = time.monotonic() if since is None else since
     given = without(source, wanted or ())
@@ -88,7 +88,7 @@ def filled(
 
 
 def flat(source: Mapping[str, Any], place: str = "") -> dict[str, Any]:
-    """Values by ``section.key``; of a part of the model ``model.part.key``."""
+    """Values by ``section.key``, or ``model.part.key`` for a part of the model."""
     values: dict[str, Any] = {}
     for key, value in source.items():
         name = f"{place}{key}"
@@ -97,15 +97,15 @@ def flat(source: Mapping[str, Any], place: str = "") -> dict[str, Any]:
 
 
 def timed_plan(statistics: Statistics, minutes: float, spent: float, given: dict[str, Any]) -> Plan:
-    """The plan by the speed of a model like the one that the estimated speed would allow.
+    """Plan with an estimated speed, then measure the speed of such a model and plan again.
 
-    Of several processes each must come to the same plan, so theirs goes by a speed that is not measured.
+    Several processes must all find the same plan, so they use a speed that is not measured.
 
     Args:
-        statistics: of the corpus.
-        minutes: how long all may take.
-        spent: seconds of these that have passed.
-        given: values that stand, by key.
+        statistics: statistics of the corpus.
+        minutes: time for everything.
+        spent: seconds of that time that have passed.
+        given: values to keep, by key.
     """
     if (processes := started()) > 1:
         return plan(statistics, minutes, lambda sizes: processes * nominal_speed(sizes), given)
@@ -126,7 +126,7 @@ def timed_plan(statistics: Statistics, minutes: float, spent: float, given: dict
 
 
 def put_missing(source: Source, values: Mapping[str, Any]) -> Source:
-    """The sections with values, by ``section.key``, that they lack; none of a part that is set to null.
+    """Add values, by ``section.key``, that the sections lack; a part that is null gets none.
 
     Example:
         >>> put_missing({"model": {"latent_size": 8}}, {"model.latent_size": 16, "model.hidden_size": 128})
@@ -144,13 +144,13 @@ def put_missing(source: Source, values: Mapping[str, Any]) -> Source:
 
 
 def _decided(source: Source, wanted: Collection[str]) -> dict[str, Any]:
-    """What the planner must go by: all values but the corpus itself, and no epochs where steps are to be chosen."""
+    """The values that the planner must keep: all but the corpus, and no epochs if steps are to be chosen."""
     left_out = {"corpus.train", *(["training.num_train_epochs"] if "training.max_steps" in wanted else [])}
     return {key: value for key, value in flat(source).items() if key not in left_out}
 
 
 def _statistics(corpus: Mapping[str, Any]) -> Statistics:
-    """The statistics of all texts from which a run draws its splits."""
+    """Statistics of all texts from which a run draws its splits."""
     splits = load_corpus(**corpus)
     drawn = [
         splits[name] for name in ("train", "validation", "test") if name == "train" or not corpus.get(name)

@@ -1,4 +1,4 @@
-"""Options that would have no effect: each is refused by its name instead of being ignored."""
+"""Options that would have no effect: they raise an error that names them, instead of being ignored."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ class Need(NamedTuple):
     """What a model must have for an option to have an effect.
 
     Attributes:
-        expected: the kind of model, as a message names it.
+        expected: the kind of model, for messages.
         fix: how to get such a model.
-        is_met: function of the class of the model and its configuration (or the section ``model`` as an object).
+        is_met: takes the class of the model and its configuration (or the section ``model`` as an object).
     """
 
     expected: str
@@ -39,7 +39,7 @@ NEEDS = {
 
 
 def idle_weights(objective: Mapping[str, Any], kind: type[VAEModel], config: Any) -> list[str]:
-    """A fault for each option of the objective that the model has no use for.
+    """A fault for each option of the objective that has no effect on this model.
 
     Args:
         objective: the options that the user set, by name.

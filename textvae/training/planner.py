@@ -1,4 +1,4 @@
-"""Settings for a corpus that nobody has tuned for, chosen from what it is like and the time there is, with reasons."""
+"""Choose settings, with reasons, for a new corpus, from its statistics and the available time."""
 
 from __future__ import annotations
 
@@ -16,38 +16,37 @@ from textvae.training.rules import Choice, Tier, percent
 from textvae.training.speed import Sizes, Speed, estimated_speed
 
 FEWEST_TEXTS = 20
-"""Different texts below which there is nothing to learn from, and too little to measure on."""
+"""With fewer different texts there is too little to learn from and to measure on."""
 
 OF_TRAINER = 0.9
-"""Speed of training by that of bare steps: batches are made and padded, and the loop has work of its own."""
+"""Speed of training divided by the speed of bare steps: batching, padding and the loop take time, too."""
 
 OF_STEPS, OF_MEASURING, OF_PREPARING = 0.8, 0.1, 0.25
-"""Shares of the time: about what steps get, and at most what validation, the test, and preparing the texts get."""
+"""Shares of the time: for steps, about; for validation and for the test, at most; for preparing texts, at most."""
 
 PREPARING = 1.5e-6
-"""Seconds a character: a tokenizer is learnt from it, and it is tokenised."""
+"""Seconds per character to learn the tokenizer and to tokenise."""
 
 LONGER = 10.0
-"""How many times the stated time the fewest steps that learn anything may take; it is said."""
+"""The fewest useful steps may take at most this many times the stated time, with a remark."""
 
 SCORING, BESIDE = 0.4, 2.0
-"""Cost of a token that is measured, in tokens that are trained on: for each draw of z, and for all else once."""
+"""Cost of measuring a token, in tokens of training: for each draw of z, and once for everything else."""
 
 REFERENCE = 32
-"""Texts of a batch for which speeds are compared."""
+"""Batch size at which speeds are compared."""
 
 SECTIONS = ("corpus", "tokenizer", "model", "objective", "training", "evaluation")
 
 
 @dataclass(frozen=True)
 class Plan:
-    """What was chosen for a corpus.
+    """The choices for a corpus.
 
     Attributes:
-        choices: in the order of a recipe.
-        remarks: sentences about what the user should know.
-        seconds: how long all will take, by the speed that was given: what was spent before, preparing, training and
-            measuring.
+        choices: the choices, in the order of a recipe.
+        remarks: sentences that the user should read.
+        seconds: predicted total time at the given speed: time already spent, preparing, training and measuring.
     """
 
     choices: tuple[Choice, ...]
@@ -55,15 +54,15 @@ class Plan:
     seconds: float
 
     def __getitem__(self, key: str) -> Any:
-        """The value of a key."""
+        """The value for a key."""
         return self.values()[key]
 
     def values(self) -> dict[str, Any]:
-        """The values by their keys."""
+        """The values by key."""
         return {choice.key: choice.value for choice in self.choices}
 
     def sections(self) -> dict[str, Any]:
-        """The values as the nested sections of a recipe."""
+        """The values as nested sections of a recipe."""
         sections: dict[str, Any] = {}
         for key, value, _ in self.choices:
             *parents, name = key.split(".")
@@ -74,7 +73,7 @@ class Plan:
         return sections
 
     def __str__(self) -> str:
-        """A line for each choice, ``key: value  # reason``, and the remarks below."""
+        """A line ``key: value  # reason`` for each choice, then the remarks."""
         said = [f"{key}: {'null' if value is None else value}" for key, value, _ in self.choices]
         width = max(map(len, said))
         lines = [
@@ -85,7 +84,7 @@ class Plan:
 
 @dataclass
 class _Draft:
-    """A plan in the making. A key that the user has set keeps that value, and the others are chosen to go with it."""
+    """An unfinished plan. Values that the user has set are kept, and the others are chosen to fit them."""
 
     statistics: Statistics
     minutes: float
@@ -95,24 +94,24 @@ class _Draft:
     choices: dict[str, Choice] = field(default_factory=dict)
 
     def take(self, choice: Choice) -> Any:
-        """Add a choice; returns the value that stands."""
+        """Add a choice; return the user's value if there is one, otherwise the chosen one."""
         if choice.key in self.given:
             choice = Choice(choice.key, self.given[choice.key], "as you set it")
         self.choices[choice.key] = choice
         return choice.value
 
     def __getitem__(self, key: str) -> Any:
-        """The value of a choice, or what the user has set; None if there is neither."""
+        """The chosen value, or else the user's; None if there is neither."""
         return self.choices[key].value if key in self.choices else self.given.get(key)
 
     @property
     def seconds(self) -> float:
-        """The time there is; whatever has passed already, half of what was given, or nothing would be learnt."""
+        """The time that is left, but at least half of the given time, so that something is learnt."""
         return max(60 * self.minutes - self.spent, 30 * self.minutes)
 
     @property
     def vocabulary_size(self) -> int:
-        """As chosen; where the user wants no limit, what is chosen at most."""
+        """The vocabulary size; if it has no limit, the largest that is ever chosen."""
         return self["tokenizer.vocabulary_size"] or self.most_tokens
 
     @property
@@ -127,49 +126,49 @@ class _Draft:
 
     @property
     def maximum_length(self) -> float:
-        """Tokens of the longest text that is read."""
+        """Number of tokens that are read of the longest text."""
         return self["tokenizer.maximum_length"] or self.tokens.quantile(1)
 
     @property
     def length(self) -> float:
-        """Mean tokens of a text, as far as it is read."""
+        """Mean number of tokens that are read of a text."""
         return self.tokens.mean(self.maximum_length)
 
     @property
     def texts(self) -> int:
-        """Different texts to train on."""
+        """Number of different texts to train on."""
         of_all = self.statistics.texts
         held_out = sum(self[f"corpus.{split}_size"] or 0 for split in ("validation", "test"))
-        # A user may set a size as a share.
+        # The user may give a size as a share.
         kept = 1 - (held_out if held_out < 1 else held_out / of_all)
         rest = max(1, round(self.statistics.distinct * kept))
         return min(rest, self["corpus.maximum_train"] or rest)
 
     @property
     def few(self) -> bool:
-        """Whether the texts are so few that they can only be learnt by heart."""
+        """Whether there are so few texts that a model can only memorise them."""
         return self.statistics.distinct < rules.FEW_TEXTS
 
     @property
     def steps(self) -> int:
-        """Steps of the run."""
+        """Number of steps in the run."""
         of_pass = math.ceil(self.texts / self["training.per_device_train_batch_size"])
         return self["training.max_steps"] or math.ceil(self["training.num_train_epochs"] * of_pass)
 
     @property
     def passes(self) -> float:
-        """How often each text is seen."""
+        """Number of passes over the texts."""
         return self.steps * self["training.per_device_train_batch_size"] / self.texts
 
     def rate(
         self, embedding: int, hidden: int, latent: int, *, vocabulary: int, batch: int, length: float
     ) -> float:
-        """Tokens that a model of these sizes is trained on in a second."""
+        """Training speed of a model of these sizes, in tokens per second."""
         sizes = Sizes(vocabulary, embedding, hidden, latent, batch, length)
         return OF_TRAINER * self.speed(sizes)
 
     def chosen_rate(self, batch: int) -> float:
-        """The same for the chosen sizes and some number of texts in a batch."""
+        """Training speed for the chosen sizes and this batch size, in tokens per second."""
         sizes = (self[f"model.{name}_size"] for name in ("embedding", "hidden", "latent"))
         return self.rate(*sizes, vocabulary=self.vocabulary_size, batch=batch, length=self.length)
 
@@ -184,14 +183,14 @@ def plan(
     """Choose the settings of a text VAE for a corpus.
 
     Args:
-        statistics: what the corpus is like.
-        minutes: how long all may take. It takes less if more training would only overfit.
-        speed: tokens a second that a model of some sizes learns here; asked for two to five sizes.
-        given: what the user has set, by key. These values are kept, and the others are chosen to go with them.
-        spent: seconds of the time that have passed already.
+        statistics: statistics of the corpus.
+        minutes: time for everything. The plan takes less if more training would only overfit.
+        speed: returns the training speed for some sizes in tokens per second; called for two to five sizes.
+        given: values that the user has set, by key. They are kept, and the others are chosen to fit them.
+        spent: seconds of the time that have already passed.
 
     Raises:
-        UserError: if the corpus is too small, or the time far too short, for anything useful.
+        UserError: if the corpus is too small or the time far too short for anything useful.
 
     Example:
         >>> from textvae.text.statistics import statistics_of
@@ -220,7 +219,7 @@ def plan(
 
 
 def _check(statistics: Statistics, minutes: float) -> None:
-    """Refuse what no setting can make useful."""
+    """Raise an error if no setting can give a useful model."""
     if not 0 < minutes < math.inf:
         raise UserError(f"expected minutes over 0, got {minutes}: say how long training may take")
     if statistics.distinct < FEWEST_TEXTS:
@@ -231,7 +230,7 @@ def _check(statistics: Statistics, minutes: float) -> None:
 
 
 def _choose_tokenizer(draft: _Draft) -> None:
-    """How text becomes tokens."""
+    """Choose how text becomes tokens."""
     statistics = draft.statistics
     if draft.take(rules.tokenizer_kind(statistics)) == "words":
         draft.take(rules.word_vocabulary(statistics))
@@ -242,12 +241,12 @@ def _choose_tokenizer(draft: _Draft) -> None:
 
 
 def _choose_sizes(draft: _Draft) -> tuple[Tier, float]:
-    """Sizes of the model and the length of texts; returns the tier, and the tokens that there is time for, about."""
+    """Choose model sizes and maximum length; return the tier and about how many tokens fit in the training time."""
     mean = draft.tokens.mean(rules.LENGTHS[0])
     corpus = mean * draft.statistics.distinct
 
     def seen(*sizes: int) -> float:
-        # For the largest vocabulary: a larger corpus, which has a larger one, must not get a smaller model for that.
+        # Assume the largest vocabulary, so that a larger corpus does not get a smaller model for its larger one.
         rate = draft.rate(*sizes, vocabulary=draft.most_tokens, batch=REFERENCE, length=mean)
         return OF_STEPS * draft.seconds * rate
 
@@ -259,16 +258,16 @@ def _choose_sizes(draft: _Draft) -> tuple[Tier, float]:
 
 
 def _choose_corpus(draft: _Draft, seen: float) -> None:
-    """Which texts are held out and, if there are more than there is time for, how many are trained on.
+    """Choose which texts are held out and, if time is too short for all, how many are trained on.
 
     Args:
-        draft: with the sizes.
-        seen: tokens that there is time to train on, about.
+        draft: the draft, with sizes chosen.
+        seen: about how many tokens fit in the training time.
     """
     in_time = seen / draft.length
     measured = in_time * OF_MEASURING / OF_STEPS
     for split, cost in (("validation", rules.EVALUATIONS * _cost(1)), ("test", _cost(10))):
-        # Texts of a file of their own are not drawn from the corpus.
+        # A split with its own file is not drawn from the corpus.
         if f"corpus.{split}" not in draft.given:
             draft.take(rules.held_out(split, draft.statistics.distinct, measured / cost))
     characters = draft.statistics.characters.mean
@@ -285,11 +284,11 @@ def _preparing(draft: _Draft) -> float:
 
 
 def _choose_measuring(draft: _Draft, seen: float) -> float:
-    """How the model is measured; returns the seconds that this takes, in training and at the end.
+    """Choose how the model is measured; return the seconds that this takes, in training and at the end.
 
     Args:
-        draft: with the splits.
-        seen: tokens that there is time to train on, about.
+        draft: the draft, with splits chosen.
+        seen: about how many tokens fit in the training time.
     """
     rate = seen / (OF_STEPS * draft.seconds)
     validation, test = (
@@ -303,19 +302,19 @@ def _choose_measuring(draft: _Draft, seen: float) -> float:
 
 
 def _cost(draws: int) -> float:
-    """Cost of a token that is measured with some draws of z, in tokens that are trained on."""
+    """Cost of measuring a token with this many draws of z, in tokens of training."""
     return draws * SCORING + BESIDE
 
 
 def _choose_steps(draft: _Draft, seconds: float) -> float:
-    """Batches and the number of steps; returns the seconds that the steps take.
+    """Choose the batch size and the number of steps; return the seconds that the steps take.
 
     Args:
-        draft: with the splits and sizes.
-        seconds: that there are for it.
+        draft: the draft, with splits and sizes chosen.
+        seconds: time for the steps.
 
     Raises:
-        UserError: if the fewest steps that learn anything take much longer.
+        UserError: if the fewest useful steps take much longer.
     """
     rate = draft.chosen_rate(REFERENCE)
     size = draft.take(rules.batch_size(draft.texts, lambda size: seconds * rate / (size * draft.length)))
@@ -328,14 +327,14 @@ def _choose_steps(draft: _Draft, seconds: float) -> float:
 
 
 def _check_time(draft: _Draft, seconds: float, fewest: float) -> None:
-    """Refuse a time in which far from anything is learnt.
+    """Raise an error if the time is far too short to learn anything.
 
     Args:
-        draft: with the sizes.
-        seconds: that there are for steps.
-        fewest: seconds of the fewest steps that learn anything.
+        draft: the draft, with sizes chosen.
+        seconds: time for the steps.
+        fewest: seconds that the fewest useful steps take.
     """
-    # A quarter more, since with more time more is measured.
+    # Add a quarter, since measuring takes longer if there is more time.
     needed = 1.25 * (draft.spent + draft.seconds - seconds + fewest) / 60
     if seconds < fewest and needed > LONGER * draft.minutes:
         raise UserError(
@@ -345,7 +344,7 @@ def _check_time(draft: _Draft, seconds: float, fewest: float) -> None:
 
 
 def _choose_model(draft: _Draft) -> None:
-    """The parts of the model, and what keeps it from learning by heart; without z there is no encoder."""
+    """Choose the parts of the model and its dropout; without z there is no encoder."""
     latent = draft["model.latent_size"]
     for choice in rules.parts():
         if latent or not choice.key.startswith("model.encoder"):
@@ -355,7 +354,7 @@ def _choose_model(draft: _Draft) -> None:
 
 
 def _choose_objective(draft: _Draft) -> None:
-    """What z is to say, unless there is no z or the user weighs the KL; a bag of words, unless the user wants none."""
+    """Choose the target rate, unless there is no z or the user sets the KL weight, and the bag of words if allowed."""
     if draft["model.latent_size"] and "model.bag_of_words" not in draft.given:
         for choice in rules.bag_of_words(draft.length):
             draft.take(choice)
@@ -364,7 +363,7 @@ def _choose_objective(draft: _Draft) -> None:
 
 
 def _remarks(draft: _Draft, seconds: float) -> Iterator[str]:
-    """What the user should know."""
+    """Remarks that the user should read."""
     statistics, minutes = draft.statistics, draft.minutes
     if draft.few:
         yield (

@@ -1,4 +1,4 @@
-"""A recipe is a YAML file; reading it gives a checked `Recipe`, and running that gives a run folder."""
+"""Read a recipe, a YAML file, and check it; running it creates a run folder."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ SECTIONS = ("corpus", "tokenizer", "model", "objective", "training", "evaluation
 REQUIRED = (("corpus", "train"), ("training", "output_dir"))
 
 AUTO_ENCODER = {"metric_for_best_model": "reconstruction", "decay_on_plateau": None}
-"""What training does otherwise in a first stage, whose bound at KL weight 1 means nothing."""
+"""Training options of a first stage, whose bound at KL weight 1 is meaningless."""
 
 
 @dataclass(frozen=True)
@@ -40,16 +40,16 @@ class Recipe:
     """A checked recipe.
 
     Attributes:
-        corpus: arguments of `load_corpus`.
+        corpus: the arguments of `load_corpus`.
         tokenizer: how text becomes tokens.
         model: the kind of model and its options.
         objective: the loss.
-        training: arguments of `TextVAETrainingArguments`.
+        training: the arguments of `TextVAETrainingArguments`.
         evaluation: how the result is measured.
         source: the sections as they were read, with the overrides.
-        pretraining: a recipe that is run first, whose inference network this one starts with; None: nothing.
-        keep_decoder: whether this one starts with its decoder too, and with the KL weight of its target rate.
-        plan: why those values were chosen that nobody had set; None: there was nothing to choose.
+        pretraining: the recipe of a first stage, whose inference network this one starts with; None: no first stage.
+        keep_decoder: whether to keep the first stage's decoder, too, and the KL weight that its target rate reached.
+        plan: the values that were chosen automatically, with reasons; None: nothing was chosen.
     """
 
     corpus: dict[str, Any]
@@ -77,18 +77,18 @@ def read_recipe(
     since: float | None = None,
     resume: bool = False,
 ) -> Recipe:
-    """Read a recipe from a YAML file, put ``overrides`` in it, see `recipe_of`, and choose what is ``auto``.
+    """Read a recipe from a YAML file, apply ``overrides`` (see `recipe_of`) and choose values that are ``auto``.
 
     Args:
         path: a YAML file.
-        overrides: ``section.key=value``, the value in YAML, e.g. ``training.max_steps=100``.
-        minutes: how long training may take, for values that are ``auto``.
-        since: when the time began, by `time.monotonic`; None: now.
-        resume: for values that are ``auto`` take those of the run in the folder, if there is one.
+        overrides: ``section.key=value`` with the value in YAML, e.g. ``training.max_steps=100``.
+        minutes: how long training may take, used for values that are ``auto``.
+        since: start of that time, by `time.monotonic`; None: now.
+        resume: take values that are ``auto`` from the run in the folder, if there is one.
 
     Raises:
-        UserError: naming all faults at once: keys that do not exist (with the nearest that does), values of
-            another type or out of range, a section or key that is missing; or as `automatic.filled` says.
+        UserError: lists all faults at once: unknown keys (with the nearest known one), values of the wrong type or
+            out of range, missing sections or keys; or as in `automatic.filled`.
     """
     source = read_yaml(path, "a recipe", "sections (corpus, model, ...)")
     faults = [fault for override in overrides if (fault := put(source, override))]
@@ -96,7 +96,7 @@ def read_recipe(
         return recipe_of(source, overrides, str(path))
     if faults:
         raise UserError(f"{path}: {len(faults)} to mend: " + "; ".join(faults))
-    # All faults before the corpus is looked at.
+    # Find all faults before reading the corpus.
     recipe_of(without(source, keys), name=str(path))
     chosen, plan = filled(source, keys, minutes, since=since, resume=resume)
     return replace(recipe_of(chosen, name=str(path)), plan=plan)
@@ -110,24 +110,24 @@ def planned_recipe(
     since: float | None = None,
     resume: bool = False,
 ) -> Recipe:
-    """The recipe for a corpus, all of whose values are chosen but those in ``overrides``.
+    """Make a recipe for a corpus: all values but those in ``overrides`` are chosen automatically.
 
     Args:
-        corpus: as `load_corpus` takes it.
-        overrides: as `read_recipe`; one of them names ``training.output_dir``.
+        corpus: the corpus, as in `load_corpus`.
+        overrides: as in `read_recipe`; they must set ``training.output_dir``.
         minutes: how long training may take.
-        since: when the time began, by `time.monotonic`; None: now.
+        since: start of that time, by `time.monotonic`; None: now.
         resume: take the values of the run in the folder, if there is one.
 
     Raises:
-        UserError: as `read_recipe`.
+        UserError: as in `read_recipe`.
     """
     source: dict[str, Any] = {"corpus": {"train": corpus}}
     name = f"the recipe for {corpus}"
     faults = [fault for override in overrides if (fault := put(source, override))]
     if faults:
         raise UserError(f"{name}: {len(faults)} to mend: " + "; ".join(faults))
-    # All faults before the corpus is looked at.
+    # Find all faults before reading the corpus.
     source = without(source, automatic(source))
     recipe_of(source, name=name)
     chosen, plan = filled(source, None, minutes, since=since, resume=resume)
@@ -135,29 +135,29 @@ def planned_recipe(
 
 
 def recipe_of(source: dict[str, Any], overrides: Sequence[str] = (), name: str = "recipe") -> Recipe:
-    """The recipe of sections as they stand in a file.
+    """Make a recipe from the sections of a file.
 
-    The sections are corpus, tokenizer, model, objective, training and evaluation. For two stages there is also
-    pretraining, with an objective of its own and keys of training that differ: first a model is trained with these (an
-    auto-encoder, unless the objective says otherwise), then its encoder and posterior are kept, and the decoder is made
-    anew (Li et al. 2019), or again that of model.start_from, unless the section's key keep_decoder is true; then a
-    target rate goes on with the KL weight that it had. A mixture prior belongs to the second stage; it starts as the
-    mixture that fits the first stage's posteriors. Without a kl_weight or a target_rate the objective's target_rate is
-    `schema.RATE` nats.
+    The sections are corpus, tokenizer, model, objective, training and evaluation. A recipe with two stages also has
+    pretraining, with its own objective and the training keys that differ. The first stage trains a model with these (an
+    auto-encoder, unless the objective says otherwise). The second stage keeps its encoder and posterior, and
+    initialises the decoder again (Li et al. 2019), at random or from model.start_from. If pretraining.keep_decoder is
+    true, the decoder is kept, too, and a target rate continues with its last KL weight. A mixture prior belongs to the
+    second stage; it is first fitted to the first stage's posteriors. If the objective sets neither kl_weight nor
+    target_rate, its target_rate is `schema.RATE` nats.
 
     Args:
-        source: the sections; overrides are put into it.
+        source: the sections; the overrides are written into it.
         overrides: ``section.key=value``.
-        name: of the recipe, in messages.
+        name: name of the recipe in messages.
 
     Raises:
-        UserError: see `read_recipe`.
+        UserError: as in `read_recipe`.
     """
     faults = [fault for override in overrides if (fault := put(source, override))]
     faults += unknown(source, {*SECTIONS, "pretraining"}, "section ")
     recipe, found = _recipe(source)
     pretraining, of_pretraining = _pretraining(source)
-    # What both stages share is said once.
+    # Faults that both stages share are listed once.
     faults += found + [f"pretraining: {fault}" for fault in of_pretraining if fault not in found]
     if faults or recipe is None:
         raise UserError(f"{name}: {len(faults)} to mend: " + "; ".join(faults))
@@ -166,7 +166,7 @@ def recipe_of(source: dict[str, Any], overrides: Sequence[str] = (), name: str =
 
 
 def _recipe(source: dict[str, Any]) -> tuple[Recipe | None, list[str]]:
-    """The recipe of one stage, and the faults."""
+    """The recipe of one stage, and its faults."""
     faults: list[str] = []
     given: dict[str, Mapping[str, Any]] = {}
     for section in SECTIONS:
@@ -193,7 +193,7 @@ def _recipe(source: dict[str, Any]) -> tuple[Recipe | None, list[str]]:
 
 
 def _pretraining(source: dict[str, Any]) -> tuple[Recipe | None, list[str]]:
-    """The recipe of the first stage, if there is one, and the faults."""
+    """The recipe of the first stage, if there is one, and its faults."""
     section = source.get("pretraining")
     if section is None:
         return None, []
@@ -206,7 +206,7 @@ def _pretraining(source: dict[str, Any]) -> tuple[Recipe | None, list[str]]:
     folder = {"output_dir": f"{training.get('output_dir')}/pretraining"}
     stage = {
         **source,
-        # A learnt prior starts with the second stage.
+        # A learnt prior belongs to the second stage only.
         "model": {key: value for key, value in model.items() if key != "prior" or not _is_learnt(value)},
         "objective": section.get("objective", {"kl_weight": {"end": 0.0}}),
         "training": {**training, **AUTO_ENCODER, **(section.get("training") or {}), **folder},
@@ -216,5 +216,5 @@ def _pretraining(source: dict[str, Any]) -> tuple[Recipe | None, list[str]]:
 
 
 def _is_learnt(prior: Any) -> bool:
-    """Whether the section of a prior names one that starts from the posteriors of an earlier stage."""
+    """Whether this section describes a prior that is initialised from the first stage's posteriors."""
     return isinstance(prior, Mapping) and hasattr(PRIORS.get(str(prior.get("kind"))), "start_from")

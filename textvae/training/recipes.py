@@ -29,7 +29,7 @@ class Named:
 
 
 def shipped() -> list[Named]:
-    """All recipes with a name."""
+    """List all named recipes."""
     root = _root()
     files = [file for place in PLACES for file in sorted((root / place).glob("*.yaml"))]
     stems = [file.stem for file in files]
@@ -44,7 +44,7 @@ def shipped() -> list[Named]:
 
 
 def recipe_file(what: str) -> Path | None:
-    """The YAML file with this path or name; None if ``what`` is neither and so must be a corpus.
+    """The YAML file with this path or name; None if ``what`` is neither, so it must be a corpus.
 
     Raises:
         UserError: if ``what`` is the path of a YAML file that does not exist.
@@ -70,7 +70,7 @@ def _root() -> Path:
 
 
 def _summary(file: Path) -> str:
-    """The first sentence of the header, without the # signs."""
+    """The first sentence of the file's header, without the # signs."""
     lines = []
     for line in file.read_text(encoding="utf-8").splitlines():
         if not line.startswith("#") or line.strip() == "#":

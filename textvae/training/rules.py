@@ -1,7 +1,7 @@
-"""How a setting follows from a corpus and the time there is: one function for each, with the reason.
+"""One function for each setting: choose it, with the reason, from the corpus and the available time.
 
-The rules stand on what the measured recipes have in common (recipes/RESULTS.md), and on short runs on parts of
-captions, reviews and Japanese, compared on validation texts alone.
+The rules are based on what the measured recipes have in common (recipes/RESULTS.md), and on short runs on parts of
+captions, reviews and Japanese text, compared on validation texts only.
 """
 
 from __future__ import annotations
@@ -14,55 +14,54 @@ from textvae.text.statistics import ALWAYS, COVERAGE, Statistics, TokenLengths
 from textvae.text.tokenizer import PIECES, SPECIAL_TOKENS
 
 FEW_TEXTS = 100
-"""Different texts below which a model learns the texts by heart rather than their language."""
+"""With fewer different texts, a model memorises them instead of learning their language."""
 
 WORDS = 10_000
-"""Most words of a vocabulary, as many as Penn Treebank has; more would slow every step for the sake of rare words."""
+"""Largest vocabulary of words, that of Penn Treebank; more would slow every step for a few rare words."""
 
 LEAST_COVERAGE = 0.98
-"""The smallest share of the characters that SentencePiece agrees to have pieces for."""
+"""The smallest character coverage that SentencePiece accepts."""
 
 COMMON = 400
-"""Units that have a piece even if they occur once, so that the words of a small corpus are not spelt."""
+"""Pieces for units that occur once, so that the words of a small corpus are not spelt out."""
 
 LENGTHS = (200, 150, 100, 70, 50)
-"""Most tokens of a text that are read, by the time there is: an LSTM reads one after the other."""
+"""Maximum lengths, of which the available time decides: an LSTM reads tokens one after the other."""
 
 FEWEST_STEPS, STEPS = 600, 2_000
-"""Steps below which the rate has hardly come to its target, and steps that a small model makes good use of."""
+"""The fewest steps in which the rate comes near its target, and steps that help even a small model."""
 
 PASSES = 50
-"""Passes over the texts after which more only overfit, even with much dropout."""
+"""After this many passes over the texts, more passes only overfit, even with much dropout."""
 
 BATCHES = (64, 32, 16, 8)
-"""Texts of a batch: those of the measured recipes, and fewer where the texts or the time are few. With as many captions
-in all, 2,000 steps of 8 came to 65 nats, 1,000 of 16 to 68, and 500 of 32 to 73."""
+"""Batch sizes: those of the measured recipes, and smaller ones for few texts or little time. For the same total number
+of captions, 2,000 steps of 8 reached 65 nats, 1,000 of 16 reached 68, and 500 of 32 reached 73."""
 
 HELD_OUT = 1_000
-"""Most texts for validation, and for the test: enough to see differences of a nat."""
+"""Largest validation split and test split: enough texts to see differences of a nat."""
 
 ENOUGH_TEXTS, ENOUGH_CHARACTERS = 20_000, 5_000_000
-"""What is prepared for training however little time there is, so that the tokenizer knows the language: the less of
-both."""
+"""At least this much text is prepared for training, so that the tokenizer knows the language: the smaller of both."""
 
 EVALUATIONS = 5
-"""Evaluations during training."""
+"""Number of evaluations during training."""
 
 DRAWS = (100, 50, 20, 10, 5, 2, 1)
-"""Draws of z for the bound on a text's log p(x), by the time there is; with more draws it is tighter."""
+"""Numbers of draws of z for the bound on log p(x), of which the time decides; more draws make it tighter."""
 
 LONG, DOCUMENT = 40, 100
-"""Mean tokens of a text from which on the words before tell a decoder much of its topic, and from which on what a text
-says lies in which words it has more than in their order."""
+"""Mean numbers of tokens: in texts longer than the first, previous words tell the decoder much of the topic; in texts
+longer than the second, the words matter more than their order."""
 
 
 class Choice(NamedTuple):
-    """A value of a recipe and the reason for it.
+    """A value in a recipe and its reason.
 
     Attributes:
-        key: of the recipe, ``section.key``.
+        key: the key in the recipe, ``section.key``.
         value: plain data, as YAML has it.
-        reason: in plain English, without a full stop.
+        reason: the reason in plain English, without a full stop.
     """
 
     key: str
@@ -71,15 +70,15 @@ class Choice(NamedTuple):
 
 
 class Tier(NamedTuple):
-    """Sizes of a model and what they need.
+    """Sizes of a model and the data and time that they need.
 
     Attributes:
         embedding: size of the word vectors.
-        hidden: units of encoder and decoder.
+        hidden: units of the encoder and decoder.
         latent: dimensions of z.
         rate: learning rate.
-        corpus: tokens that the different texts must have together, or the model soon knows them by heart.
-        seen: tokens that there must be time to train on, or a smaller model comes further.
+        corpus: total tokens that the different texts need; with fewer, the model soon memorises them.
+        seen: tokens that must fit in the training time; with fewer, a smaller model does better.
     """
 
     embedding: int
@@ -95,20 +94,20 @@ TIERS = (
     Tier(128, 256, 32, 3e-3, corpus=5e4, seen=1e6),
     Tier(64, 128, 16, 4e-3, corpus=0, seen=0),
 )
-"""Sizes that were measured: of the published models, of captions and the demo, and of the clusters. On 5,000 captions,
-which have 85,000 tokens, the second is 3 nats better than the third after as many steps, which take twice the time."""
+"""Measured sizes: those of the published models, of captions and the demo, and of the clusters. On 5,000 captions
+(85,000 tokens), the second is 3 nats better than the third after the same number of steps, in twice the time."""
 
 
 # ---- tokenizer
 
 
 def tokenizer_kind(statistics: Statistics) -> Choice:
-    """Words if the text is split into them already and few of new text would be unknown, otherwise pieces."""
+    """Words if the text is already tokenised and new text would have few unknown words; otherwise pieces."""
     key = "tokenizer.kind"
     if not statistics.has_blanks:
         return Choice(key, "sentencepiece", "there are no blanks between words")
     if statistics.attached >= 0.05:
-        # As words, "dog." and "dog" would have nothing in common.
+        # With a vocabulary of words, "dog." and "dog" would have nothing in common.
         return Choice(
             key, "sentencepiece", f"raw text: {percent(statistics.attached)} of the words hold a mark"
         )
@@ -121,31 +120,31 @@ def tokenizer_kind(statistics: Statistics) -> Choice:
 
 
 def algorithm() -> Choice:
-    """BPE, whose pieces become whole words.
+    """BPE, because its pieces become whole words.
 
-    The unigram model, which takes only pieces that several words share, cannot make a large vocabulary of a small
-    corpus: half of what is best for 2,000 words. On 5,000 captions the bound is the same.
+    The unigram model keeps only pieces that several words share, so its vocabulary for a small corpus is too small:
+    half of the best size for 2,000 words. On 5,000 captions the bound is the same.
     """
     return Choice("tokenizer.algorithm", "bpe", "makes whole words of small corpora, too")
 
 
 def word_vocabulary(statistics: Statistics) -> Choice:
-    """As many words as occur twice; a word that occurs once could not be learnt, and UNK must occur in training."""
+    """All words that occur twice: a word that occurs once cannot be learnt, and UNK must occur in training."""
     size = min(WORDS, statistics.repeated_words + len(SPECIAL_TOKENS))
     reason = f"{statistics.repeated_words:,} words occur twice or more, and {WORDS:,} are enough"
     return Choice("tokenizer.vocabulary_size", size, reason)
 
 
 def piece_vocabulary(statistics: Statistics) -> Choice:
-    """A piece for each character and each unit that repeats, `PIECES` at most, never more than SentencePiece finds.
+    """A piece for each character and each unit that repeats; at most `PIECES`, and no more than SentencePiece finds.
 
-    For 500 and for 5,000 captions the bound is flat from half to twice that size, and worse for far fewer and far more
-    pieces; for 2,000 Japanese sentences 1,500 pieces have a better one than 2,500 and 4,900.
+    For 500 and 5,000 captions the bound is flat from half to twice that size, and worse for far fewer or far more
+    pieces; for 2,000 Japanese sentences it is better for 1,500 pieces than for 2,500 or 4,900.
     """
     units = max(statistics.repeated_units, min(COMMON, statistics.growth[-1][1]))
     characters = max(statistics.repeated_characters, statistics.characters_of(LEAST_COVERAGE))
     wanted = min(PIECES, ALWAYS + characters + units)
-    # What is held out takes some of the pieces with it, of which bytes and characters are the ones to have.
+    # Without the held-out texts fewer pieces are found; bytes and characters are always needed.
     needed = ALWAYS + len(statistics.alphabet)
     limit = statistics.most_pieces
     if limit < PIECES:
@@ -157,10 +156,10 @@ def piece_vocabulary(statistics: Statistics) -> Choice:
 
 
 def character_coverage(statistics: Statistics, vocabulary_size: int) -> Choice:
-    """Pieces for the characters that occur twice, for half of the vocabulary at most; the others are spelt in bytes."""
+    """Pieces for the characters that occur twice, up to half of the vocabulary; the others are spelt in bytes."""
     repeated = statistics.repeated_characters
     kept = min(repeated, (vocabulary_size - ALWAYS) // 2)
-    # Rounded down, as SentencePiece takes characters until they make up this share.
+    # Rounded down, because SentencePiece adds characters until they reach this share.
     share = math.floor(statistics.coverage(kept) * 1e4) / 1e4
     share = min(COVERAGE, max(LEAST_COVERAGE, share))
     reason = f"{repeated:,} of {len(statistics.alphabet):,} characters occur twice or more"
@@ -168,16 +167,16 @@ def character_coverage(statistics: Statistics, vocabulary_size: int) -> Choice:
 
 
 def maximum_length(tokens: TokenLengths, affordable: float) -> Choice:
-    """The length that all but a few texts have, if there is time to read so much of each.
+    """A length that few texts exceed, or less if there is no time to read that much.
 
     Args:
         tokens: lengths of the texts.
-        affordable: tokens that there is time to train on.
+        affordable: number of tokens that fit in the training time.
     """
-    # Time for half of the steps that a small model makes good use of.
+    # There must be time for half of the steps that help even a small model.
     in_time = [n for n in LENGTHS if BATCHES[-1] * tokens.mean(n) * STEPS / 2 <= affordable]
     most = max(in_time, default=LENGTHS[-1])
-    # A tenth more, as lengths in tokens are estimates. The longest of very many texts are often no texts.
+    # Add a tenth, as lengths in tokens are estimates. In a large corpus, the longest texts are often not real texts.
     usual = 10 * math.ceil(max(tokens.quantile(0.995) * 1.1, 10) / 10)
     length = min(most, usual)
     texts, beyond = tokens.cut(length)
@@ -191,16 +190,16 @@ def maximum_length(tokens: TokenLengths, affordable: float) -> Choice:
 
 
 def held_out(split: str, texts: int, affordable: float) -> Choice:
-    """A share of the texts, at most what is enough and what there is time to measure.
+    """A share of the texts, limited by what is enough and by the time to measure.
 
     Args:
         split: "validation" or "test".
         texts: number of different texts.
-        affordable: texts that there is time to measure.
+        affordable: number of texts that there is time to measure.
     """
     share = 0.1 if texts < HELD_OUT else 0.05
     wanted = max(2, round(share * texts))
-    # Fewer than 50 would tell nothing.
+    # Fewer than 50 would say nothing.
     size = min(wanted, HELD_OUT, max(50, int(affordable)))
     reason = f"{percent(share)} of the texts"
     if size < wanted:
@@ -209,12 +208,12 @@ def held_out(split: str, texts: int, affordable: float) -> Choice:
 
 
 def maximum_train(texts: int, characters: float, affordable: float) -> Choice:
-    """As many texts as there is time to train on; the others need not be prepared.
+    """As many texts as fit in the training time; the others are not prepared.
 
     Args:
-        texts: of the corpus.
-        characters: of a text, on the mean.
-        affordable: texts that there is time to prepare and to train on once, about.
+        texts: number of texts in the corpus.
+        characters: mean number of characters in a text.
+        affordable: about how many texts there is time to prepare and to train on once.
     """
     size = int(max(min(ENOUGH_TEXTS, ENOUGH_CHARACTERS / characters), affordable))
     if size >= texts:
@@ -226,11 +225,11 @@ def maximum_train(texts: int, characters: float, affordable: float) -> Choice:
 
 
 def tier_for(corpus: float, seen: Callable[[Tier], float]) -> Tier:
-    """The largest sizes for which corpus and time are enough.
+    """The largest sizes for which the corpus and the time are enough.
 
     Args:
-        corpus: tokens of the different texts.
-        seen: tokens that there is time to train on with some sizes.
+        corpus: number of tokens in the different texts.
+        seen: returns how many tokens fit in the training time with the given sizes.
     """
     return next(
         tier for tier in TIERS if corpus >= tier.corpus and (not tier.seen or seen(tier) >= tier.seen)
@@ -238,7 +237,7 @@ def tier_for(corpus: float, seen: Callable[[Tier], float]) -> Tier:
 
 
 def sizes(tier: Tier, corpus: float) -> list[Choice]:
-    """The sizes of a tier, that of the units last."""
+    """The sizes of a tier; the hidden size is last."""
     larger = [other for other in TIERS if other.hidden > tier.hidden and corpus >= other.corpus]
     reason = (
         "more would learn less in this time" if larger else f"for {rounded(corpus)} tokens of different texts"
@@ -251,7 +250,7 @@ def sizes(tier: Tier, corpus: float) -> list[Choice]:
 
 
 def parts() -> list[Choice]:
-    """What every sentence model that was measured did best with."""
+    """The parts with which all measured sentence models did best."""
     return [
         Choice("model.encoder.kind", "convolution", "finds what z can say sooner than an LSTM"),
         Choice("model.decoder.kind", "lstm", "writes better sentences than convolutions of the same cost"),
@@ -261,10 +260,10 @@ def parts() -> list[Choice]:
 
 
 def bag_of_words(length: float) -> list[Choice]:
-    """A second decoder, of words in no order, which cannot do without z; in documents rare words count more.
+    """A second decoder, for a bag of words, which depends on z; in documents rare words have more weight.
 
     Args:
-        length: mean tokens of a text.
+        length: mean number of tokens in a text.
     """
     found = [Choice("model.bag_of_words.kind", "softmax", "z must tell which words a text has")]
     if length >= DOCUMENT:
@@ -281,11 +280,11 @@ def bag_of_words(length: float) -> list[Choice]:
 
 
 def dropout(passes: float, few: bool) -> Choice:
-    """More dropout the more often each text is seen.
+    """More dropout if each text is seen more often.
 
     Args:
-        passes: over the texts.
-        few: whether they are so few that they can only be learnt by heart.
+        passes: number of passes over the texts.
+        few: whether there are so few texts that the model can only memorise them.
     """
     key = "model.decoder.dropout"
     if few:
@@ -295,10 +294,10 @@ def dropout(passes: float, few: bool) -> Choice:
 
 
 def word_dropout(length: float) -> Choice:
-    """None for sentences, whose grammar suffers; some for long texts, whose topic the words before would tell.
+    """None for sentences, because it harms grammar; some for long texts, whose previous words reveal the topic.
 
     Args:
-        length: mean tokens of a text.
+        length: mean number of tokens in a text.
     """
     key = "model.word_dropout"
     if length < LONG:
@@ -307,14 +306,14 @@ def word_dropout(length: float) -> Choice:
 
 
 def target_rate(length: float, texts: int) -> Choice:
-    """Nats that z says of a text: a share of what the text says, which falls as texts grow longer.
+    """Nats of information in z about a text. Their share of the text's information falls with its length.
 
-    2 √n nats for n tokens are near what was found best for each corpus by itself: 7 for the embedded corpus (6 to 8
-    there), 9 for search snippets (8), 15 for news (16), 28 for newsgroups (30). To tell N texts apart takes log N nats;
-    twice that is all that can be learnt from N texts.
+    2 √n nats for n tokens are near the best value for each corpus by itself: 7 for the embedded corpus (best: 6 to 8),
+    9 for search snippets (8), 15 for news (16), 28 for newsgroups (30). Distinguishing N texts takes log N nats; twice
+    that is all that can be learnt from N texts.
 
     Args:
-        length: mean tokens of a text.
+        length: mean number of tokens in a text.
         texts: number of different texts to train on.
     """
     wanted, most = min(30.0, max(4.0, 2 * math.sqrt(length))), 2 * math.log(texts)
@@ -328,11 +327,11 @@ def target_rate(length: float, texts: int) -> Choice:
 
 
 def batch_size(texts: int, steps: Callable[[int], float]) -> Choice:
-    """The largest batch that allows enough steps, in the time there is and before the model overfits.
+    """The largest batch that allows enough steps within the time and before the model overfits.
 
     Args:
         texts: number of texts to train on.
-        steps: how many steps of some batch size there is time for.
+        steps: returns how many steps of a given batch size fit in the time.
     """
     key = "training.per_device_train_batch_size"
     for size in BATCHES[:-1]:
@@ -344,10 +343,10 @@ def batch_size(texts: int, steps: Callable[[int], float]) -> Choice:
 
 
 def max_steps(affordable: float, batch_size: int, texts: int) -> Choice:
-    """All steps that there is time for, but not so many that the model only overfits.
+    """All steps that fit in the time, but not so many that the model only overfits.
 
     Args:
-        affordable: steps that there is time for; `FEWEST_STEPS` are taken in any case.
+        affordable: number of steps that fit in the time; at least `FEWEST_STEPS` are taken.
         batch_size: texts in a step.
         texts: number of texts to train on.
     """
@@ -362,7 +361,7 @@ def max_steps(affordable: float, batch_size: int, texts: int) -> Choice:
 
 
 def optimiser(tier: Tier, steps: int) -> list[Choice]:
-    """AdamW, whose rate falls linearly after a short warm-up."""
+    """AdamW with a learning rate that falls linearly after a short warm-up."""
     return [
         Choice("training.optim", "adamw_torch_fused", "comes further in a short time than SGD"),
         Choice("training.learning_rate", tier.rate, f"goes with {tier.hidden} units"),
@@ -373,7 +372,7 @@ def optimiser(tier: Tier, steps: int) -> list[Choice]:
 
 
 def intervals(steps: int) -> list[Choice]:
-    """Log lines and evaluations at shares of the run, so that a short one shows some and a long one not too many."""
+    """Log and evaluate at fixed shares of the run, so that short runs show some lines and long runs not too many."""
     seldom = max(1, steps // EVALUATIONS)
     return [
         Choice("training.logging_steps", max(1, steps // 40), "40 lines in a run"),
@@ -385,29 +384,29 @@ def intervals(steps: int) -> list[Choice]:
 
 
 def kept_model(few: bool) -> Choice:
-    """The best model by validation; of few texts the last, since new texts look best before words are learnt.
+    """The best model by validation; for few texts the last, as validation is best before words are learnt.
 
     Args:
-        few: whether the texts are so few that they can only be learnt by heart.
+        few: whether there are so few texts that the model can only memorise them.
     """
     reason = "new texts look best before words are learnt" if few else "the best by validation is kept"
     return Choice("training.load_best_model_at_end", not few, reason)
 
 
 def evaluation_batch(length: float) -> int:
-    """Texts that are measured at once: a power of two, 128 at most, with about 16,384 tokens at most.
+    """Texts that are measured at once: a power of two, at most 128, with at most about 16,384 tokens.
 
     Args:
-        length: tokens of the longest text.
+        length: number of tokens in the longest text.
     """
     return 2 ** max(0, min(7, math.floor(math.log2(16_384 / length))))
 
 
 def samples(in_time: Callable[[int], bool]) -> Choice:
-    """The most draws of z that there is time for.
+    """The largest number of draws of z that fits in the time.
 
     Args:
-        in_time: whether there is time for some number of draws.
+        in_time: returns whether there is time for a given number of draws.
     """
     draws = next((draws for draws in DRAWS if in_time(draws)), DRAWS[-1])
     return Choice("evaluation.samples", draws, "draws of z for a text's bound, as many as there is time for")
@@ -441,7 +440,7 @@ def times(passes: float) -> str:
 
 
 def rounded(number: float) -> str:
-    """A number with two figures that count.
+    """A number with two significant figures.
 
     Example:
         >>> rounded(1234567), rounded(74.6)

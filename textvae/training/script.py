@@ -1,4 +1,4 @@
-"""The programs that train by a recipe: `textvae train`, and ``train.py`` of the recipes' folders."""
+"""The programs that train from a recipe: `textvae train`, and ``train.py`` in the recipe folders."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from textvae.training.run import run
 
 
 def train(description: str) -> None:
-    """Read the recipe that the command line names, run it and print what it is worth.
+    """Read the recipe named on the command line, run it and print the results.
 
     Args:
-        description: of the program.
+        description: description of the program.
     """
     with program():
         arguments = _arguments(description)
@@ -30,7 +30,7 @@ def train(description: str) -> None:
 
 
 def _arguments(description: str) -> argparse.Namespace:
-    """The arguments of the command line."""
+    """Parse the command line."""
     parser = argparse.ArgumentParser(description=description)
     parser.add_argument("recipe", help="a YAML file")
     parser.add_argument("overrides", nargs="*", metavar="section.key=value", help="replaces a value of it")
@@ -42,16 +42,16 @@ def _arguments(description: str) -> argparse.Namespace:
 
 
 def train_by(recipe: Recipe, *, resume: bool = False, overwrite: bool = False, quiet: bool = False) -> None:
-    """Run a recipe and print what it is worth.
+    """Run a recipe and print the results.
 
     Args:
-        recipe: what to do.
-        resume: go on from the folder's last whole checkpoint.
-        overwrite: delete a run that is in the folder.
+        recipe: the recipe.
+        resume: continue from the last complete checkpoint in the folder.
+        overwrite: delete an existing run in the folder.
         quiet: show no progress.
 
     Raises:
-        UserError: as `run`.
+        UserError: as in `run`.
     """
     instead = "in place of --overwrite" if overwrite else "too"
     advise(f"run the same command with --resume {instead}, which goes on from the last checkpoint")

@@ -1,4 +1,4 @@
-"""How many tokens a second a model of given sizes learns on this machine: measured, or estimated from its products."""
+"""The training speed of a model of given sizes, in tokens per second: measured, or estimated by a formula."""
 
 from __future__ import annotations
 
@@ -12,26 +12,26 @@ import torch
 from textvae.support.precision import bf16_is_fast
 
 OF_PEAK = 0.9
-"""Share of the rate of square products that the products of a model reach."""
+"""Speed of a model's matrix products divided by that of square products."""
 
 OF_STATE, OF_LOGIT = 22_000, 550
-"""What a token costs beside the products, as fp32 operations: for each unit, in the steps of LSTM and convolutions, and
-for each logit, whose exponential is taken. Measured on one AVX-512 core, 128 to 512 units, 400 to 8,000 tokens."""
+"""Cost of a token beside matrix products, in fp32 operations: for each unit (steps of the LSTM and convolutions) and
+for each logit (its exponential). Measured on one AVX-512 core, 128 to 512 units, 400 to 8,000 tokens."""
 
 OF_PARAMETER = 500
-"""The same for each parameter in each step: its gradient is summed, clipped and taken in by AdamW."""
+"""The same for each parameter and step: its gradient is summed and clipped, and AdamW updates it."""
 
 OF_STEP = 0.005
-"""Seconds of each step, however small."""
+"""Fixed cost of a step in seconds."""
 
 
 NOMINAL_RATE = 1e11
-"""Operations a second in products of matrices of a CPU core that is neither new nor old."""
+"""Operations per second of a typical CPU core in matrix products."""
 
 
 @dataclass(frozen=True)
 class Sizes:
-    """What decides how fast a model learns.
+    """The sizes that decide the training speed.
 
     Attributes:
         vocabulary_size: V.
@@ -39,7 +39,7 @@ class Sizes:
         hidden_size: D.
         latent_size: Z.
         batch_size: texts in a step.
-        length: mean number of tokens of a text, EOS counted.
+        length: mean number of tokens in a text, including EOS.
     """
 
     vocabulary_size: int
@@ -51,43 +51,43 @@ class Sizes:
 
     @property
     def tokens(self) -> float:
-        """Tokens in a step."""
+        """Number of tokens in a step."""
         return self.batch_size * self.length
 
     @property
     def parameters(self) -> int:
-        """Parameters of a model with a convolutional encoder, an LSTM decoder, tied word vectors and a bag of words."""
+        """Parameters of a model with a convolutional encoder, LSTM decoder, tied word vectors and a bag of words."""
         vectors = 2 * self.vocabulary_size * self.embedding_size
         bag = self.hidden_size * (self.vocabulary_size + self.latent_size)
         return vectors + bag + self._of_sequence
 
     @property
     def operations(self) -> float:
-        """Operations in products of matrices for each token of a step: two forwards, four backwards a parameter."""
+        """Operations in matrix products for each token: two forward and four backward for each parameter."""
         bag = self.hidden_size * (self.vocabulary_size + self.latent_size) / self.length
         return 6 * (self.vocabulary_size * self.embedding_size + self._of_sequence + bag)
 
     @property
     def _of_sequence(self) -> int:
-        """Parameters that are used for each token: the encoder's convolution, the decoder's LSTM, its projection."""
+        """Parameters that are used for each token: the encoder's convolution, the decoder's LSTM and its projection."""
         e, d, z = self.embedding_size, self.hidden_size, self.latent_size
         return e * d + 3 * d * d + 4 * d * (e + z + d) + d * e
 
 
 Speed = Callable[[Sizes], float]
-"""Tokens that a model of these sizes learns in a second."""
+"""Returns the training speed of a model of these sizes, in tokens per second."""
 
 
 def measured_speed(
     sizes: Sizes, make_step: Callable[[Sizes], Callable[[], object]], seconds: float = 1.0
 ) -> float:
-    """Tokens a second in training steps of a model of these sizes, after a first step that is not timed.
+    """Time training steps of a model of these sizes, after an untimed first step; return tokens per second.
 
     Args:
-        sizes: of the model.
-        make_step: called with the sizes, gives a function that trains on one batch of ``batch_size`` texts of
+        sizes: sizes of the model.
+        make_step: takes the sizes and returns a function that trains on one batch of ``batch_size`` texts of
             ``length`` tokens each.
-        seconds: time to spend, or that of one step if it takes longer.
+        seconds: time to spend; at least one step is timed.
 
     Example:
         >>> sizes = Sizes(1000, 64, 128, 16, batch_size=4, length=25)
@@ -106,32 +106,32 @@ def measured_speed(
 
 
 def estimated_speed(sizes: Sizes) -> float:
-    """Tokens a second by a formula: operations of a step over the rate of products measured here, and what is beside.
+    """Estimate tokens per second from the operations of a step and this machine's measured matrix rate.
 
-    It is right within a factor of two on CPUs, one that is worse on GPUs, where a step of small products waits.
+    It is accurate within a factor of two on CPUs, and less accurate on GPUs, where steps of small products wait.
 
     Args:
-        sizes: of the model.
+        sizes: sizes of the model.
     """
     lower = torch.bfloat16 if bf16_is_fast() else torch.float32
     return _speed(sizes, matrix_rate(lower), matrix_rate(torch.float32))
 
 
 def nominal_speed(sizes: Sizes) -> float:
-    """Tokens a second on one CPU core of `NOMINAL_RATE`, whatever this machine is: plans by it are the same everywhere.
+    """Estimate tokens per second on a CPU core of `NOMINAL_RATE`, so that plans are the same on all machines.
 
     Args:
-        sizes: of the model.
+        sizes: sizes of the model.
     """
     return _speed(sizes, NOMINAL_RATE, NOMINAL_RATE)
 
 
 def _speed(sizes: Sizes, lower: float, full: float) -> float:
-    """Tokens a second.
+    """Estimate tokens per second from two matrix rates.
 
     Args:
-        sizes: of the model.
-        lower: operations a second in products in the precision of training.
+        sizes: sizes of the model.
+        lower: operations per second of matrix products in the precision of training.
         full: the same in fp32.
     """
     products = sizes.operations / (OF_PEAK * lower)
@@ -142,11 +142,11 @@ def _speed(sizes: Sizes, lower: float, full: float) -> float:
 
 @cache
 def matrix_rate(dtype: torch.dtype, size: int = 512, seconds: float = 0.1) -> float:
-    """Operations a second in products of two square matrices, measured once in a process.
+    """Operations per second in products of two square matrices, measured once in each process.
 
     Args:
-        dtype: of the matrices.
-        size: rows and columns.
+        dtype: dtype of the matrices.
+        size: number of rows and columns.
         seconds: time to spend.
     """
     device = (

@@ -1,4 +1,4 @@
-"""A few training steps on made-up tokens, which tell how fast this machine is before anything is decided."""
+"""Measure this machine's speed with a few training steps on random tokens, before anything is chosen."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from textvae.text.batches import Batch
 from textvae.training.speed import Sizes, Speed, estimated_speed, measured_speed
 
 GRADIENT = 5.0
-"""The norm to which gradients are cut."""
+"""The norm to which gradients are clipped."""
 
 
 def calibrated_speed(sizes: Sizes, seconds: float = 1.0) -> Speed:
-    """The estimate of `estimated_speed` times what a real model's speed is to it.
+    """Scale `estimated_speed` so that it agrees with the measured speed of one model.
 
     Args:
-        sizes: of the model that is tried; the estimate is best for those like it.
+        sizes: sizes of the measured model; the result is most accurate for similar sizes.
         seconds: time to spend on steps.
     """
     factor = measured_speed(sizes, training_step, seconds) / estimated_speed(sizes)
@@ -28,12 +28,12 @@ def calibrated_speed(sizes: Sizes, seconds: float = 1.0) -> Speed:
 
 
 def training_step(sizes: Sizes) -> Callable[[], object]:
-    """A function that trains a model of the parts that the planner chooses on one batch of random tokens.
+    """Return a function that trains a model, with the parts that the planner chooses, on one random batch.
 
-    The global random state is as before afterwards.
+    The global random state is restored afterwards.
 
     Args:
-        sizes: of the model and the batch.
+        sizes: sizes of the model and the batch.
     """
     device = torch.accelerator.current_accelerator() or torch.device("cpu")
     with torch.random.fork_rng():
@@ -57,7 +57,7 @@ def training_step(sizes: Sizes) -> Callable[[], object]:
 
 
 def _config(sizes: Sizes) -> TextVAEConfig:
-    """The model that `rules.parts` and `rules.bag_of_words` describe."""
+    """The configuration that `rules.parts` and `rules.bag_of_words` describe."""
     return TextVAEConfig(
         vocab_size=sizes.vocabulary_size,
         latent_size=sizes.latent_size,
@@ -72,7 +72,7 @@ def _config(sizes: Sizes) -> TextVAEConfig:
 
 
 def _batch(sizes: Sizes) -> Batch:
-    """Random tokens, each text of the mean length."""
+    """A batch of random tokens, in which each text has the mean length."""
     length = max(1, round(sizes.length))
     generator = torch.Generator().manual_seed(0)
     ids = torch.randint(4, sizes.vocabulary_size, (sizes.batch_size, length), generator=generator)
