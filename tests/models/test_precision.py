@@ -75,14 +75,25 @@ def train(model, batch):
 
 
 def use(vae):
-    """Every method of the interface that the model has."""
+    """Every method of the interface that the model has; short texts, since writing takes the time."""
+    short = {"max_new_tokens": 3}
     z = vae.encode(TEXTS)
-    found = [vae.sample(2, seed=0), vae.decode(z), vae.decode(z, temperature=1.0, seed=0)]
-    found += [vae.interpolate("a", "b c", 3), vae.score(TEXTS, z), vae.neighbours(TEXTS, TEXTS, 1)]
+    found = [
+        vae.sample(2, seed=0, **short),
+        vae.decode(z, **short),
+        vae.decode(z, temperature=1.0, seed=0, **short),
+    ]
+    found += [vae.interpolate("a", "b c", 3, **short), vae.score(TEXTS, z), vae.neighbours(TEXTS, TEXTS, 1)]
     if vae.model.config.classes is None:
-        found += [vae.analogy("a", "b", "c"), vae.fill("a ___ c", particles=20), vae.traverse("a", 0, 3)]
+        found += [
+            vae.analogy("a", "b", "c", **short),
+            vae.fill("a ___ c", particles=20),
+            vae.traverse("a", 0, 3, **short),
+        ]
         found.append(
-            vae.sample(2, prior=vae.fit_prior(["a b", "c d e", "f", "g h"] * 20, components=1), seed=0)
+            vae.sample(
+                2, prior=vae.fit_prior(["a b", "c d e", "f", "g h"] * 20, components=1), seed=0, **short
+            )
         )
     return found
 

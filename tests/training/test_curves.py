@@ -142,7 +142,10 @@ def test_without_matplotlib_a_line_says_once_how_to_get_it(tmp_path, monkeypatch
 
 
 @pytest.mark.slow
-def test_training_draws_every_evaluation_and_the_end(tmp_path, monkeypatch):
+@pytest.mark.parametrize(("share", "skipped"), [(1.0, []), (1e-9, [[1, 2]])])
+def test_training_draws_after_evaluations_if_there_is_time_and_at_the_end(
+    tmp_path, monkeypatch, share, skipped
+):
     from textvae.training import curves
 
     histories = []
@@ -152,11 +155,12 @@ def test_training_draws_every_evaluation_and_the_end(tmp_path, monkeypatch):
         return draw_curves(history)
 
     monkeypatch.setattr(curves, "draw_curves", remember)
-    trainer = tiny.trainer(tmp_path, max_steps=2, eval_strategy="steps", eval_steps=1)
+    monkeypatch.setattr(curves, "SHARE", share)
+    trainer = tiny.trainer(tmp_path, max_steps=3, eval_strategy="steps", eval_steps=1)
     trainer.add_callback(Curves())
     trainer.train()
     evaluated = [[entry["step"] for entry in history if "eval_neg_elbo" in entry] for history in histories]
-    assert evaluated == [[1], [1, 2], [1, 2]]
+    assert evaluated == [steps for steps in [[1], [1, 2], [1, 2, 3], [1, 2, 3]] if steps not in skipped]
     assert imread(tmp_path / "curves.png").shape[1] == 1050
     assert "matplotlib.pyplot" not in sys.modules or not sys.modules["matplotlib.pyplot"].get_fignums()
 

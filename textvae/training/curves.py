@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import sys
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
@@ -243,10 +244,15 @@ def _draw_spectra(axes: Axes, spectra: Mapping[int, Sequence[float]]) -> None:
     bar.outline.set_visible(False)
 
 
-class Curves(TrainerCallback):
-    """Plots the run after each evaluation and at the end: ``curves.png`` in the run folder, "curves" in TensorBoard.
+SHARE = 0.05
+"""Plots between the first and the last take at most this share of the time of a training."""
 
-    If Matplotlib is missing or the file cannot be written, it prints one line and training continues.
+
+class Curves(TrainerCallback):
+    """Plots the run after an evaluation and at the end: ``curves.png`` in the run folder, "curves" in TensorBoard.
+
+    A run with many quick evaluations is not plotted after each of them (`SHARE`). If Matplotlib is missing or the file
+    cannot be written, it prints one line and training continues.
 
     Args:
         callbacks: the callbacks of the trainer. If they include the TensorBoard callback of `transformers`, the plot
@@ -256,6 +262,7 @@ class Curves(TrainerCallback):
     def __init__(self, callbacks: Sequence[TrainerCallback] = ()) -> None:
         self.callbacks = callbacks
         self.said: set[str] = set()
+        self.next_plot = 0.0
 
     def on_train_begin(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
@@ -267,8 +274,13 @@ class Curves(TrainerCallback):
     def on_evaluate(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
-        """Draw the run so far."""
+        """Draw the run so far, unless the last plot was a moment ago and another follows."""
+        start = time.monotonic()
+        if start < self.next_plot and state.global_step < state.max_steps:
+            return
         self._write(args, state)
+        end = time.monotonic()
+        self.next_plot = end + (end - start) * (1 / SHARE - 1)
 
     def on_train_end(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
