@@ -135,73 +135,44 @@ def finished(driver):
     return int(rows)
 
 
-def first_file_in(folder, driver):
-    """Wait until the folder has a file of vectors; returns the file."""
-    while not (found := list(folder.glob("0*.parquet"))):
-        assert driver.poll() is None
+def files_in(folder, driver, least):
+    """Wait until the folder has this many files of vectors; returns the files."""
+    while len(found := sorted(folder.glob("0*.parquet"))) < least:
+        assert driver.poll() is None, "ended too early to show anything"
         time.sleep(0.05)
     return found
 
 
-@pytest.fixture(scope="module")
-def source(tmp_path_factory):
-    """8,000 texts, which make about fifty pieces."""
-    draw = np.random.default_rng(0).choice
-    path = tmp_path_factory.mktemp("source") / "texts.txt"
-    path.write_text("\n".join(" ".join(draw(list("abcdefgh"), 12)) for _ in range(8000)), encoding="utf-8")
-    return path
-
-
-@pytest.fixture(scope="module")
-def undisturbed(run, source, tmp_path_factory):
-    """The vectors written by a call without interruption."""
-    folder = tmp_path_factory.mktemp("undisturbed")
-    assert finished(started(run, source, folder)) == 8000
-    return folder
-
-
-def same(folder, other):
-    """Whether two folders hold files with the same names and the same tables."""
-    names = [sorted(path.name for path in each.glob("*.parquet")) for each in (folder, other)]
-    return names[0] == names[1] and all(
-        parquet.read_table(folder / name).equals(parquet.read_table(other / name)) for name in names[0]
-    )
+def kill(*processes):
+    for process in processes:
+        process.send_signal(signal.SIGKILL)
 
 
 @pytest.mark.slow
-def test_the_files_hold_all_texts_in_their_order(run, source, undisturbed):
-    table, texts = parquet.read_table(undisturbed), source.read_text().splitlines()
+def test_kills_lose_and_double_nothing(run, tmp_path):
+    """A worker is killed, later the whole call; a second call encodes only what is missing."""
+    draw = np.random.default_rng(0).choice
+    texts = [" ".join(draw(list("abcdefgh"), 12)) for _ in range(6000)]  # about forty pieces
+    source, folder = tmp_path / "texts.txt", tmp_path / "vectors"
+    source.write_text("\n".join(texts), encoding="utf-8")
+    driver = started(run, source, folder)
+    files_in(folder, driver, 1)
+    processes = psutil.Process(driver.pid).children(recursive=True)
+    workers = [process for process in processes if "MapWorker" in " ".join(process.cmdline())]
+    kill(workers[0])
+    kept = files_in(folder, driver, len(files_in(folder, driver, 1)) + 5)
+    written = [path.stat().st_mtime_ns for path in kept]
+    everything = [psutil.Process(driver.pid), *psutil.Process(driver.pid).children(recursive=True)]
+    kill(*everything)
+    driver.communicate()
+    psutil.wait_procs(everything)
+
+    assert finished(started(run, source, folder)) == len(texts)
+    assert [path.stat().st_mtime_ns for path in kept] == written
+    table = parquet.read_table(folder)
     assert table["text"].to_pylist() == texts
     expected = TextVAE.from_pretrained(run).encode(texts)
     np.testing.assert_allclose(np.stack(table["vector"].to_pylist()), expected, atol=1e-6)
-
-
-@pytest.mark.slow
-def test_a_killed_worker_loses_and_doubles_nothing(run, source, undisturbed, tmp_path):
-    driver = started(run, source, tmp_path)
-    first_file_in(tmp_path, driver)
-    children = psutil.Process(driver.pid).children(recursive=True)
-    workers = [child for child in children if "MapWorker" in " ".join(child.cmdline())]
-    workers[0].send_signal(signal.SIGKILL)
-    assert not same(tmp_path, undisturbed), "killed too late to show anything"
-    assert finished(driver) == 8000
-    assert same(tmp_path, undisturbed)
-
-
-@pytest.mark.slow
-def test_a_killed_call_goes_on_where_it_was(run, source, undisturbed, tmp_path):
-    driver = started(run, source, tmp_path)
-    kept = first_file_in(tmp_path, driver)[0]
-    processes = [psutil.Process(driver.pid), *psutil.Process(driver.pid).children(recursive=True)]
-    for process in processes:
-        process.send_signal(signal.SIGKILL)
-    driver.communicate()
-    psutil.wait_procs(processes)
-    written = kept.stat().st_mtime_ns
-    assert not same(tmp_path, undisturbed), "killed too late to show anything"
-    assert finished(started(run, source, tmp_path)) == 8000
-    assert same(tmp_path, undisturbed)
-    assert kept.stat().st_mtime_ns == written
 
 
 def test_vectors_of_another_call_are_refused(tmp_path):
