@@ -24,14 +24,14 @@ models.outputs models.configuration models.refinement models.base models.generat
 models.documents models.kinds models.checkpoint
 objectives.terms objectives.schedules objectives.rate objectives.elbo
 inference.mode inference.bounds inference.proposals inference.vocabulary inference.particles inference.filling
-evaluation.bleu evaluation.translation evaluation.quantities
+latent_space.paths latent_space.clusters latent_space.semi_supervised latent_space.neighbours
+latent_space.fitted_priors latent_space.maps latent_space.linear
+evaluation.bleu evaluation.translation evaluation.clustering evaluation.cluster_quality evaluation.quantities
 evaluation.meters.sums evaluation.meters.likelihood evaluation.meters.entropy evaluation.meters.characters
 evaluation.meters.perplexity evaluation.meters.latent_use evaluation.meters.mutual_information
 evaluation.meters.interventions evaluation.meters.accuracy evaluation.meters.reconstruction
 evaluation.meters.translation evaluation.meters.size evaluation.meters.table
-evaluation.diagnosis evaluation.report evaluation.evaluate evaluation.sample_quality evaluation.clustering
-latent_space.paths latent_space.clusters latent_space.semi_supervised latent_space.neighbours
-latent_space.fitted_priors latent_space.maps
+evaluation.diagnosis evaluation.report evaluation.evaluate evaluation.sample_quality
 training.speed training.rules training.planner training.trial
 training.progress training.clock training.curves training.plateau training.multiplier training.aggressive
 training.prior training.arguments training.idle training.requirements training.trainer training.schema

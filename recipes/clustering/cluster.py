@@ -10,6 +10,7 @@ import argparse
 import json
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, get_args
@@ -18,10 +19,13 @@ import numpy as np
 from datasets import DatasetDict, IterableDatasetDict
 from numpy.typing import ArrayLike
 
+from textvae.evaluation.cluster_quality import BASELINE
 from textvae.evaluation.clustering import clustering_scores
 from textvae.interfaces.clustering import find_clusters
 from textvae.interfaces.table import load_encoder
 from textvae.latent_space import clusters
+from textvae.latent_space.clusters import fit_clusters
+from textvae.latent_space.linear import LinearVectors
 from textvae.support.errors import UserError
 from textvae.support.files import replacing
 from textvae.support.program import program
@@ -50,12 +54,23 @@ def main() -> None:
         "normalize_embeddings": vae.by_direction,
     }
     train, test = (np.asarray(vae.encode(corpus[split]["text"][:], **options)) for split in ("train", "test"))
-    results = []
+    results, k, seed = [], arguments.clusters or classes, recipe.training.get("seed", 0)
+    texts = corpus["train"]["text"][:], corpus["test"]["text"][:]
     for method in arguments.method or [vae.clusters_by]:
-        begin, seed = time.monotonic(), recipe.training.get("seed", 0)
-        found = find_clusters(vae, train, arguments.clusters or classes, method, seed=seed, restarts=RESTARTS)
+        begin = time.monotonic()
+        found = find_clusters(vae, train, k, method, seed=seed, restarts=RESTARTS)
         results.append(scored(method, seed, labels, found.predict(test), begin))
+    begin = time.monotonic()
+    with suppress(UserError):  # the texts have too few words for it
+        results.append(scored(BASELINE, seed, labels, baseline(*texts, k, seed), begin))
     finish(results, recipe.folder / "clustering.json")
+
+
+def baseline(train: list[str], test: list[str], clusters: int, seed: int) -> ArrayLike:
+    """The clusters of the test texts by TF-IDF, SVD and k-means."""
+    linear = LinearVectors(train, seed)
+    fitted, scored = (linear.vectors(linear.tfidf(texts)) for texts in (train, test))
+    return fit_clusters(fitted, clusters, "k-means", random_state=seed, restarts=RESTARTS).predict(scored)
 
 
 def read_arguments() -> argparse.Namespace:

@@ -54,7 +54,7 @@ def test_a_finished_run_is_clustered_but_not_trained_again(script, corpus, tmp_p
         == 0
     )
     results = json.loads((tmp_path / "clustering.json").read_text())
-    assert [result["method"] for result in results] == ["k-means", "diagonal-mixture"]
+    assert [result["method"] for result in results] == ["k-means", "diagonal-mixture", "TF-IDF, SVD, k-means"]
     assert all(0.5 <= result["accuracy"] <= 1 and result["clusters"] <= 2 for result in results)
     trained = (tmp_path / "evaluation.json").stat().st_mtime_ns
     ended = script("clustering/cluster.py", *options, "--method", "k-means", "--clusters", 5)

@@ -61,6 +61,10 @@ Confusion = Annotated[
 Words = Annotated[int, typer.Option(min=0, help="Number of characteristic words of each cluster.")]
 Nearest = Annotated[int, typer.Option(min=0, help="Number of lines nearest to the centre of each cluster.")]
 Draws = Annotated[int, typer.Option(min=0, help="Number of sentences decoded from draws of each cluster.")]
+Compare = Annotated[
+    bool,
+    typer.Option(help="Compare with TF-IDF, SVD and k-means on the same texts, which takes a few seconds."),
+]
 
 
 def cluster(
@@ -77,12 +81,15 @@ def cluster(
     words: Words = 10,
     nearest: Nearest = 3,
     draws: Draws = 3,
+    compare: Compare = True,
     batch_size: BatchSize = None,
     maximum_length: MaximumLength = 100,
     seed: Annotated[int, seed_option("Seeds the fit and the draws.")] = 0,
     as_json: Json = False,
 ) -> None:
     """Cluster the lines of a text, including blank ones, or the rows of a table, and describe each cluster.
+
+    At the end it says how stable the clusters are, beside as many clusters by TF-IDF, SVD and k-means.
 
     If there are classes, it also prints how well the clusters agree with them: accuracy (each cluster is matched with
     at most one class), normalised mutual information and adjusted Rand index. Clustering does not use the classes.
@@ -97,7 +104,8 @@ def cluster(
     from textvae.interfaces.clustering import cluster_texts
 
     options = {"words": words, "nearest": nearest, "draws": draws, "batch_size": batch_size, **context.obj}
-    found = cluster_texts(vae, texts, k, method, seed=seed, maximum_length=maximum_length, **options)
+    options |= {"compare": compare, "classes": kinds, "maximum_length": maximum_length}
+    found = cluster_texts(vae, texts, k, method, seed=seed, **options)
     if output is not None:
         _write_table(output, found, texts)
     scores = None if kinds is None else _scores(found, kinds)

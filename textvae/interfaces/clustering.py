@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
+from textvae.evaluation.cluster_quality import Comparison, compare_clusters
 from textvae.interfaces.sentence_decoder import SentenceDecoder
 from textvae.interfaces.sentence_encoder import SentenceEncoder
 from textvae.latent_space import clusters as latent
@@ -53,24 +55,28 @@ class TextClusters:
         labels: the cluster of each text, (n,).
         probabilities: the probability that each text belongs to each cluster, (n, k).
         fitted: the clusters as Gaussians, which can predict the clusters of other vectors and can be saved.
+        comparison: the clusters beside those of a baseline; None: not compared.
     """
 
     clusters: list[TextCluster]
     labels: NDArray[np.integer]
     probabilities: NDArray[np.floating]
     fitted: Clusters
+    comparison: Comparison | None = None
 
     def to_dict(self) -> dict[str, Any]:
-        """The descriptions, the cluster of each text and its probability, in a form that JSON can hold."""
+        """The descriptions, the cluster of each text, its probability and the comparison, for JSON."""
         return {
             "clusters": [asdict(cluster) for cluster in self.clusters],
             "labels": self.labels.tolist(),
             "probabilities": self.probabilities.max(1).tolist(),
+            "comparison": self.comparison and self.comparison.to_dict(),
         }
 
     def report(self) -> str:
-        """The descriptions of the clusters as text, one paragraph each."""
-        return "\n\n".join(self._paragraph(number, cluster) for number, cluster in enumerate(self.clusters))
+        """The descriptions of the clusters as text, one paragraph each, and the comparison."""
+        paragraphs = [self._paragraph(number, cluster) for number, cluster in enumerate(self.clusters)]
+        return "\n\n".join([*paragraphs, *([self.comparison.report()] if self.comparison else [])])
 
     def _paragraph(self, number: int, cluster: TextCluster) -> str:
         texts = len(self.labels)
@@ -98,13 +104,15 @@ def cluster_texts(
     draws: int = 3,
     batch_size: int | None = None,
     maximum_length: int = 100,
+    compare: bool = True,
+    classes: Sequence[str | None] | None = None,
     show_progress_bar: bool | None = None,
 ) -> TextClusters:
-    """Cluster the posterior means of texts, and describe each cluster.
+    """Cluster the posterior means of texts, describe each cluster, and compare with a baseline.
 
     The description of a cluster has its most characteristic words, the texts nearest to its centre and, if the model
     writes text, sentences decoded greedily from the centre and from samples of the cluster's Gaussian. If the model
-    compares vectors by direction, they are scaled to length 1 first.
+    compares vectors by direction, they are scaled to length 1 first. `compare_clusters` compares with a baseline.
 
     Args:
         vae: a trained model.
@@ -117,35 +125,55 @@ def cluster_texts(
         draws: number of decoded samples for each cluster.
         batch_size: sentences at once; None: a fast number that needs little memory.
         maximum_length: maximum tokens of a decoded sentence.
+        compare: whether to compare with the baseline, which takes a few seconds.
+        classes: the class of each text, None for a text without one; only the comparison uses them.
         show_progress_bar: None: only on a terminal.
 
     Raises:
         UserError: if the model has no latent code; see also `find_clusters`.
-
-    Example:
-        >>> vae = load_encoder("runs/demo")                                     # doctest: +SKIP
-        >>> print(cluster_texts(vae, texts, clusters=None).report())            # doctest: +SKIP
     """
     check_seed(seed)
     texts = as_list(texts)  # so that a Series is indexed by position
     shown: dict[str, Any] = {"batch_size": batch_size, "show_progress_bar": show_progress_bar}
     method = method or ("tied-mixture" if clusters is None else vae.clusters_by)
-    # The components of the prior are in the model's own scale.
-    scaled = vae.by_direction and method != "prior"
-    vectors = np.asarray(vae.encode(texts, normalize_embeddings=scaled, **shown))
+    vectors = np.asarray(vae.encode(texts, normalize_embeddings=_scaled(vae, method), **shown))
     fitted = find_clusters(vae, vectors, clusters, method, seed=seed, show_progress_bar=show_progress_bar)
     probabilities = fitted.probabilities(vectors)
     labels = probabilities.argmax(1)
+    sentences = _written(vae, fitted, draws, seed, maximum_length=maximum_length, **shown)
     keywords = characteristic_words(texts, labels, words, vae.word_counter)
     examples = _nearest_texts(texts, vectors, labels, fitted.centres, nearest)
-    sentences = _written(vae, fitted, draws, seed, maximum_length=maximum_length, **shown)
     described = [
         TextCluster(
             int((labels == c).sum()), keywords.get(c, []), examples[c], own[0] if own else None, own[1:]
         )
         for c, own in enumerate(sentences)
     ]
-    return TextClusters(described, labels, probabilities, fitted)
+    comparison = _compared(vae, texts, vectors, fitted, method, classes, seed) if compare else None
+    return TextClusters(described, labels, probabilities, fitted, comparison)
+
+
+def _scaled(vae: SentenceEncoder, method: Method) -> bool:
+    """Whether vectors are scaled to length 1; the components of a prior are in the model's own scale."""
+    return vae.by_direction and method != "prior"
+
+
+def _compared(
+    vae: SentenceEncoder,
+    texts: list[str],
+    vectors: NDArray[np.floating],
+    fitted: Clusters,
+    method: Method,
+    classes: Sequence[str | None] | None,
+    seed: int,
+) -> Comparison | None:
+    """The clusters beside those of the baseline; the components of a prior were not fitted, so have no stability."""
+
+    def again(part: NDArray[np.floating], another: int) -> Clusters:
+        return find_clusters(vae, part, len(fitted.centres), method, seed=another, show_progress_bar=False)
+
+    fit = None if method == "prior" else again
+    return compare_clusters(texts, vectors, fitted, fit, classes, seed)
 
 
 def _nearest_texts(
