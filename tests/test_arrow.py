@@ -30,7 +30,8 @@ evaluation.bleu evaluation.translation evaluation.clustering evaluation.cluster_
 evaluation.meters.sums evaluation.meters.likelihood evaluation.meters.entropy evaluation.meters.characters
 evaluation.meters.perplexity evaluation.meters.latent_use evaluation.meters.mutual_information
 evaluation.meters.interventions evaluation.meters.accuracy evaluation.meters.reconstruction
-evaluation.meters.translation evaluation.meters.size evaluation.meters.table
+evaluation.meters.translation evaluation.meters.sampled evaluation.meters.probe evaluation.meters.topics
+evaluation.meters.size evaluation.meters.table
 evaluation.diagnosis evaluation.report evaluation.evaluate evaluation.sample_quality
 training.speed training.rules training.planner training.trial
 training.progress training.clock training.curves training.plateau training.multiplier training.aggressive

@@ -60,7 +60,7 @@ def test_a_finished_run_is_clustered_but_not_trained_again(script, corpus, tmp_p
     ended = script("clustering/cluster.py", *options, "--method", "k-means", "--clusters", 5)
     assert (ended.code, ended.out.split()[:2]) == (0, ["method", "seed"])
     assert (tmp_path / "evaluation.json").stat().st_mtime_ns == trained
-    (result,) = json.loads((tmp_path / "clustering.json").read_text())
+    result = json.loads((tmp_path / "clustering.json").read_text())[0]
     assert 2 < result["clusters"] <= 5
     ended = script("clustering/cluster.py", *options, "model.latent_size=5")
     assert (ended.code, ended.err.count("\n")) == (2, 1)

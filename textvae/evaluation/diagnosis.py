@@ -28,6 +28,9 @@ MISSED = 0.1
 MANY_UNKNOWN = 0.2
 """If a larger share of the tokens is UNK, a model learns to generate little else."""
 
+MORE_STABLE = 0.02
+"""A baseline's clusters are called better if their stability is larger by this much."""
+
 GAINED = 0.01
 """If the last two evaluations differ by a larger share, training ended too soon or too late."""
 
@@ -86,7 +89,9 @@ def diagnose(e: Evaluation) -> Diagnosis | None:
         return Diagnosis(
             "weak", finding, _advice(e, ["fewer free_bits", "a lower target_rate", "a larger KL weight"])
         )
-    return Diagnosis("healthy", f"the decoder uses z ({found}).", _advice(e, []))
+    return Diagnosis(
+        "healthy", f"the decoder uses z, which is no statement about topics ({found}).", _advice(e, [])
+    )
 
 
 def described(evaluation: Evaluation) -> dict[str, Any]:
@@ -129,6 +134,13 @@ def _remarks(e: Evaluation) -> Iterator[str]:
             f"{100 * unknown:.0f} % of the tokens are <unk>, which hides what the sentences say: "
             "give a larger tokenizer.vocabulary_size, or tokenizer.kind: sentencepiece."
         )
+    for name, least in (("accuracy", 0.0), ("stability", MORE_STABLE)):
+        ours, linear = (e.get(f"cluster_{name}{side}") for side in ("", "_linear"))
+        if ours is not None and linear is not None and linear > ours + least:
+            yield (
+                f"TF-IDF, SVD and k-means cluster these texts better (cluster_{name} {linear:.2f}, {ours:.2f} for z): "
+                "use them, or try another latent_size or number of clusters."
+            )
     if training is None:
         return
     gained = training.gained or 0

@@ -10,8 +10,10 @@ from textvae.evaluation.meters.latent_use import LatentUse
 from textvae.evaluation.meters.likelihood import Likelihood
 from textvae.evaluation.meters.mutual_information import MutualInformation
 from textvae.evaluation.meters.perplexity import Perplexity
+from textvae.evaluation.meters.probe import Probe
 from textvae.evaluation.meters.reconstruction import Reconstructions
 from textvae.evaluation.meters.size import Size
+from textvae.evaluation.meters.topics import Topics
 from textvae.evaluation.meters.translation import Translation
 from textvae.evaluation.quantities import Description, Meter
 
@@ -26,6 +28,8 @@ METERS: dict[str, type[Meter]] = {
     "accuracy": Accuracy,
     "reconstructions": Reconstructions,
     "translation": Translation,
+    "probe": Probe,
+    "topics": Topics,
     "size": Size,
 }
 """The meters by name; recipes give options under this name."""
