@@ -54,7 +54,7 @@ def train_by(recipe: Recipe, *, resume: bool = False, overwrite: bool = False, q
         UserError: as in `run`.
     """
     instead = "in place of --overwrite" if overwrite else "too"
-    advise(f"run the same command with --resume {instead}, which goes on from the last checkpoint")
+    advise(f"run the same command with --resume {instead}, which continues from the last checkpoint")
     check_run(recipe)
     if recipe.plan and is_first() and not quiet:
         print(visible(str(recipe.plan)), file=sys.stderr)
