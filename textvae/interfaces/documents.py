@@ -160,5 +160,5 @@ class DocumentVAE(SentenceEncoder):
             )
 
     def _spelling(self) -> str:
-        """The vocabulary as JSON."""
+        """The vocabulary as a string, for the fingerprint."""
         return self.vocabulary.to_json()
