@@ -33,11 +33,15 @@ def _arguments(description: str) -> argparse.Namespace:
     """Parse the command line."""
     parser = argparse.ArgumentParser(description=description)
     parser.add_argument("recipe", help="a YAML file")
-    parser.add_argument("overrides", nargs="*", metavar="section.key=value", help="replaces a value of it")
-    parser.add_argument("--minutes", type=float, default=MINUTES, help="for values that are auto")
-    parser.add_argument("--resume", action="store_true", help="go on from the run's last whole checkpoint")
-    parser.add_argument("--overwrite", action="store_true", help="delete a run that is in the run folder")
-    parser.add_argument("--quiet", action="store_true", help="no progress, only the result")
+    parser.add_argument(
+        "overrides", nargs="*", metavar="section.key=value", help="override a value of the recipe"
+    )
+    parser.add_argument(
+        "--minutes", type=float, default=MINUTES, help="training time, for values that are auto"
+    )
+    parser.add_argument("--resume", action="store_true", help="continue from the last complete checkpoint")
+    parser.add_argument("--overwrite", action="store_true", help="delete the run in the run folder")
+    parser.add_argument("--quiet", action="store_true", help="print only the result")
     return parser.parse_intermixed_args()
 
 
