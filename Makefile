@@ -1,4 +1,4 @@
-# One command each: every target does its own set-up from nothing.
+# Each target also does the set-up that it needs.
 PYTHON ?= python3
 BIN := .venv/bin
 export HF_HUB_OFFLINE ?= 1
@@ -24,7 +24,7 @@ lint: setup
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	# Two scripts of one name cannot be checked in one call.
+	# Two scripts with the same name cannot be checked in one call.
 	$(BIN)/mypy recipes/translation/*.py
 
 test: lint

@@ -1,6 +1,6 @@
 import os
 
-# Before any library reads it: no test may ask the network.
+# Set before any library reads it: no test may use the network.
 os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ["TOKENIZERS_PARALLELISM"] = "false"
 
@@ -12,22 +12,22 @@ from scripts import run_script
 
 from textvae.cli import main
 
-# Products this small lose by being split.
+# With more threads, products this small are slower.
 torch.set_num_threads(1)
-# Warnings are errors here, and torch gives many of its own only once a process: which test fails must not
-# hang on the order.
+# Warnings are errors here. By default torch gives many of its warnings only once in a process, so that the order of
+# the tests would decide which one fails.
 torch.set_warn_always(True)
 
 
 @pytest.fixture(autouse=True)
 def seeded():
-    """Every test draws the same numbers, whichever ran before it."""
+    """Every test draws the same numbers, whatever ran before it."""
     torch.manual_seed(0)
 
 
 @pytest.fixture(scope="module", autouse=True)
 def blank_curves():
-    """Runs of tiny models draw nothing, which would take most of their time; where curves are tested, they do."""
+    """Runs of tiny models draw no curves, which would take most of the time; tests of curves override this."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("textvae.training.curves.draw_curves", lambda logs: Figure((1, 1)))
         yield
@@ -35,7 +35,7 @@ def blank_curves():
 
 @pytest.fixture(autouse=True)
 def bars():
-    """The bars of `datasets`, which commands hide for the rest of their process, as they were."""
+    """Restores the progress bars of `datasets`, which commands hide for the rest of the process."""
     hidden = datasets.are_progress_bars_disabled()
     yield
     (datasets.disable_progress_bars if hidden else datasets.enable_progress_bars)()
@@ -43,7 +43,7 @@ def bars():
 
 @pytest.fixture
 def apart(tmp_path, monkeypatch):
-    """A cache and a folder of the test's own."""
+    """Gives the test its own cache and working directory."""
     monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "cache")
     monkeypatch.chdir(tmp_path)
 

@@ -1,4 +1,4 @@
-"""Real corpora: never part of the project, used where they lie beside it."""
+"""Real corpora, which are not part of the project; tests use them if they are in a folder beside it."""
 
 import os
 from pathlib import Path
@@ -9,6 +9,6 @@ DATA = Path(os.environ.get("TEXTVAE_DATA", Path(__file__).parents[2] / "shared" 
 
 
 def needs(*folders: str) -> pytest.MarkDecorator:
-    """Skips a test where one of the folders is not there."""
+    """Skips a test if one of the folders is missing."""
     missing = [folder for folder in folders if not (DATA / folder).is_dir()]
     return pytest.mark.skipif(bool(missing), reason=f"needs {', '.join(missing)} in {DATA}, or TEXTVAE_DATA")

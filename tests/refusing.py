@@ -1,4 +1,4 @@
-"""A device that has no float64, as Apple's GPUs: a mock, whose tensors are on the CPU in truth."""
+"""A mock of a device without float64, such as Apple's GPUs. Its tensors are really on the CPU."""
 
 from contextlib import contextmanager
 
@@ -8,7 +8,7 @@ from torch.overrides import TorchFunctionMode
 
 
 class OnDevice(torch.Tensor):
-    """A tensor on the device. Whatever is computed with it is on the device too, until `cpu` moves it to the host."""
+    """A tensor on the device. Results computed from it are also on the device, until `cpu` moves them to the host."""
 
     @classmethod
     def __torch_function__(cls, function, types, args=(), kwargs=None):
@@ -22,7 +22,7 @@ class OnDevice(torch.Tensor):
 
 
 class _Moving(TorchFunctionMode):
-    """Whatever is made on a device that the code names, or moved there, is on the device."""
+    """Puts each tensor that is created with a ``device``, or moved to one, on the device."""
 
     def __torch_function__(self, function, types, args=(), kwargs=None):
         result = function(*args, **(kwargs or {}))
@@ -38,7 +38,7 @@ class _Moving(TorchFunctionMode):
 
 @contextmanager
 def refusing():
-    """Inside the block, tensors that name their device are `OnDevice`, and models are as `moved` makes them."""
+    """Inside the block, tensors that are created with a ``device``, or moved to one, are `OnDevice`."""
     with _Moving():
         yield
 

@@ -1,4 +1,4 @@
-"""Running a script of the repository in this process, which has imported everything already."""
+"""Runs a script of the repository in this process, which has already imported everything."""
 
 import runpy
 import sys
@@ -10,7 +10,7 @@ ROOT = Path(__file__).parents[1]
 
 @dataclass
 class Ended:
-    """What a script left: its exit code, and what it printed."""
+    """The exit code of a script, and what it printed."""
 
     code: int
     out: str
@@ -18,9 +18,9 @@ class Ended:
 
 
 def run_script(path, arguments, monkeypatch, capsys) -> Ended:
-    """Run the script at a path from the repository's root, with these arguments."""
+    """Run a script with these arguments; its path is relative to the root of the repository."""
     path = ROOT / path
-    # As where a script is run, the files beside it are found.
+    # A script can import the files beside it.
     monkeypatch.syspath_prepend(path.parent)
     monkeypatch.setattr(sys, "argv", [str(path), *map(str, arguments)])
     code = 0

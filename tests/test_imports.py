@@ -1,4 +1,4 @@
-"""What is imported before it is needed: nothing heavy, so that help and mistakes are shown at once."""
+"""No heavy library is imported before it is needed, so that help and errors are shown at once."""
 
 import json
 import subprocess
@@ -18,7 +18,7 @@ HEAVY = {
     "rich",
 }
 
-# What the last line of a program's standard error says was imported.
+# The last line of a program's standard error lists what was imported.
 REPORT = """
 import atexit, json, sys
 atexit.register(lambda: print(json.dumps(sorted(sys.modules)), file=sys.stderr))

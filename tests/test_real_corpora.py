@@ -1,4 +1,4 @@
-"""The main jobs on real input: slow, and skipped where a corpus is not at hand."""
+"""The main jobs on real corpora: slow, and skipped if a corpus is missing."""
 
 import json
 import subprocess

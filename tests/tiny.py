@@ -44,7 +44,7 @@ def model(**options) -> TextVAEModel:
 
 
 def sentences(lengths=(5, 1, 7, 3), vocabulary=VOCABULARY) -> list[dict[str, list[int]]]:
-    """Random sentences with so many words, without special tokens."""
+    """Random sentences of these lengths in words, without special tokens."""
     return [{"ids": torch.randint(4, vocabulary, (length,)).tolist()} for length in lengths]
 
 
@@ -61,7 +61,7 @@ def seq2seq(**options) -> Seq2SeqVAEModel:
 
 
 def pairs(lengths=(5, 1, 7, 3), source_lengths=(2, 6, 4, 1)) -> list[dict[str, list[int]]]:
-    """Random pairs of a target and a source with so many words."""
+    """Random pairs of a target and a source of these lengths in words."""
     sources = sentences(source_lengths, SOURCE_VOCABULARY)
     targets = sentences(lengths)
     return [target | {"source_ids": source["ids"]} for target, source in zip(targets, sources, strict=True)]
@@ -73,12 +73,12 @@ def collate_pairs(rows) -> Batch:
 
 
 def batch(*lengths: int) -> Batch:
-    """A batch of random sentences with so many words."""
+    """A batch of random sentences of these lengths in words."""
     return collate(sentences(lengths or (5, 1, 7, 3)))
 
 
 def padded(given: Batch, columns: int) -> Batch:
-    """The same sentences with more pads behind them; any id does, so they are words here."""
+    """The same sentences with more pads at the end. Any id may stand there, so the pads have ids of words."""
     size = (len(given.inputs), columns)
     words = torch.randint(4, VOCABULARY, size)
     return Batch(
@@ -115,13 +115,13 @@ def pair_fields() -> Fields:
 
 
 def dataset(lengths, vocabulary=VOCABULARY) -> Dataset:
-    """A tokenised data set of random sentences with so many words."""
+    """A tokenised data set of random sentences of these lengths in words."""
     ids = [sentence["ids"] for sentence in sentences(lengths, vocabulary)]
     return Dataset.from_dict({"ids": ids, "length": [len(sentence) + 1 for sentence in ids]})
 
 
 def pair_dataset(count) -> Dataset:
-    """A tokenised data set of so many random pairs with one to eight words on each side."""
+    """A tokenised data set of ``count`` random pairs with one to eight words on each side."""
     rows = pairs(*torch.randint(1, 9, (2, count)).tolist())
     columns = {name: [row[name] for row in rows] for name in ("ids", "source_ids")}
     counts = {
@@ -161,7 +161,7 @@ def weights(of: TextVAEModel) -> dict[str, torch.Tensor]:
 
 
 def recorded(patch, place, name) -> list:
-    """What the function ``name`` of a module will have returned, call by call."""
+    """A list to which each call of the function ``name`` of ``place`` appends its result."""
     function, results = getattr(place, name), []
 
     def recording(*given, **options):
@@ -173,7 +173,7 @@ def recorded(patch, place, name) -> list:
 
 
 def without_noise(patch) -> None:
-    """Let every model take the posterior's mean for z, so that two runs need not draw alike to be alike."""
+    """Make every model use the posterior mean as z, so that two runs can be equal although they draw differently."""
     patch.setattr(
         ELBO, "draw", lambda self, posterior, samples: Draws(posterior.mean.expand(samples, -1, -1))
     )

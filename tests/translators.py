@@ -1,4 +1,4 @@
-"""A tiny translator of capital letters into small ones, which the tests share."""
+"""A tiny translator from capital letters to small letters, which the tests share."""
 
 from string import ascii_uppercase
 
@@ -19,7 +19,7 @@ def sources_tokenizer():
 
 
 def make(**options) -> Translator:
-    """A tiny translator of capital letters into small ones, with weights large enough for everything to matter."""
+    """A tiny translator from capital letters to small letters, with weights large enough for everything to matter."""
     torch.manual_seed(1)
     sizes = {
         "vocab_size": 30,

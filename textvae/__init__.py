@@ -59,7 +59,7 @@ register_on_use("textvae.models.kinds")
 
 
 def __getattr__(name: str) -> Any:
-    """The public names, each imported when it is first used, and the version, which takes time to find."""
+    """The public name, imported when it is first used, or the version, which takes time to find."""
     if name == "__version__":
         return import_module("importlib.metadata").version("textvae")
     if name not in _HOMES:
@@ -68,5 +68,5 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    """The public names beside what is imported."""
+    """The public names, and those that are already imported."""
     return sorted({*globals(), *__all__})

@@ -1,4 +1,4 @@
-"""The program ``textvae``: measure a trained model and play with it."""
+"""The program ``textvae``: train a model, measure it and use it."""
 
 from __future__ import annotations
 
@@ -21,16 +21,16 @@ from textvae.support.program import program
 
 
 class _Commands(TyperGroup):
-    """A group whose help has the whole first sentence of each command, where the parent's cuts it to a line."""
+    """A group whose help shows the whole first sentence of each command; the parent class cuts it to one line."""
 
     def format_commands(self, ctx: Any, formatter: Any) -> None:
-        """Write a list of the commands."""
+        """Write the list of commands."""
         rows = [(name, self.commands[name].get_short_help_str(limit=1_000)) for name in self.commands]
         with formatter.section("Commands"):
             formatter.write_dl(rows)
 
 
-# Plain help: it takes half the time of rich's.
+# Plain help takes half the time of rich's help.
 app = typer.Typer(
     cls=_Commands,
     no_args_is_help=True,
@@ -47,10 +47,10 @@ for operation in (analogy, traverse, fill, neighbours, fit_prior, translate):
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Run the command line, and end the program, as `textvae.support.program.program` says.
+    """Run the command line and end the program, see `textvae.support.program.program`.
 
     Args:
-        arguments: in place of those of the program.
+        arguments: the arguments; None: those of the program.
     """
     with program(), warnings.catch_warnings():
         warnings.simplefilter("ignore")

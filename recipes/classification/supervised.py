@@ -1,4 +1,4 @@
-"""A supervised LSTM, from random weights or from those of a language model, to compare with."""
+"""A supervised LSTM as a baseline; it starts from random weights or from a language model."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ from textvae.text.fields import Fields, TextField
 from textvae.text.samplers import LengthGroupedSampler, alike
 
 LEAST_STEPS = 300
-"""Few labels do not mean fewer steps than this."""
+"""Minimum number of training steps, also with few labels."""
 RANGE = 0.1
-"""First word vectors lie within ± this; those of words that no labelled sentence has stay there, and say little."""
+"""Initial word vectors are within ± this. Words without a labelled sentence keep them, so they must be small."""
 
 
 class Network(nn.Module):
-    """softmax(W s + b), where s joins the last, the mean and the largest of an LSTM's states (Howard & Ruder 2018).
+    """softmax(W s + b), where s concatenates the last, mean and maximum state of an LSTM (Howard & Ruder 2018).
 
     The last state alone was 13 to 15 points worse on AG News with 2,000 labels.
 
@@ -35,7 +35,7 @@ class Network(nn.Module):
         embedding_size: size of the word vectors.
         hidden_size: size of the states.
         classes: C.
-        dropout: on word vectors and summaries.
+        dropout: dropout rate on word vectors and summaries.
     """
 
     def __init__(
@@ -49,7 +49,7 @@ class Network(nn.Module):
         nn.init.uniform_(self.embedding.weight, -RANGE, RANGE)
 
     def start_from(self, language_model: TextVAEModel) -> None:
-        """Read as the decoder of a language model reads."""
+        """Copy the word vectors and the LSTM of a language model's decoder."""
         given = language_model.decoder.state_dict()
         for part, module in (("embedding", self.embedding), ("lstm", self.lstm)):
             module.load_state_dict({name: given[f"{part}.{name}"] for name in module.state_dict()})
@@ -67,20 +67,20 @@ class Network(nn.Module):
 class LSTMClassifier(ClassifierMixin, BaseEstimator):
     """A classifier of texts that learns from labelled texts alone.
 
-    It trains for a fixed number of epochs on all texts: a fifth of 100 labels, held out, is too few to tell a good
-    epoch from a bad one, and with more labels the accuracy stays where it is while the loss on other text rises.
+    It trains for a fixed number of epochs on all texts. A fifth of 100 labels would be too few to choose an epoch by;
+    with more labels, the accuracy on other text no longer changes while its loss rises.
 
     Args:
         tokenizer: splits the texts.
         embedding_size: size of the word vectors.
         hidden_size: size of the states.
-        dropout: on word vectors and summaries.
+        dropout: dropout rate on word vectors and summaries.
         maximum_length: longer texts are cut to this many tokens; None: never.
         start_from: a language model with the same tokenizer and sizes; None: random weights.
-        epochs: the least number of passes over the texts.
-        batch_size: texts at once.
-        learning_rate: Adam's.
-        random_state: seeds the weights, the batches and dropout.
+        epochs: number of passes over the texts; more if they have fewer than `LEAST_STEPS` steps.
+        batch_size: texts in a step.
+        learning_rate: learning rate of Adam.
+        random_state: seed for the weights, the batches and dropout.
 
     Attributes:
         classes_: the labels, (C,).
@@ -136,7 +136,7 @@ class LSTMClassifier(ClassifierMixin, BaseEstimator):
         return self.classes_[found]
 
     def _train(self, examples: list[dict[str, Any]], labels: Tensor) -> None:
-        """Batches of similar length, in an order that each epoch draws anew."""
+        """Train on batches of texts of similar length, in a new random order in each epoch."""
         optimizer = torch.optim.Adam(self.network_.parameters(), self.learning_rate)
         lengths = [example["length"] for example in examples]
         batches = math.ceil(len(examples) / self.batch_size)

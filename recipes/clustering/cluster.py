@@ -2,7 +2,7 @@
 
 python recipes/clustering/cluster.py recipes/clustering/agnews.yaml --method tied-mixture --method k-means
 
-A run that is finished is not trained again. The clusters are fitted to the train split; the scores are written to
+A finished run is not trained again. The clusters are fitted to the train split; the scores are written to
 clustering.json in the run folder.
 """
 
@@ -37,11 +37,11 @@ from textvae.training.run import run_once
 METHODS = (*get_args(clusters.Method), "prior")
 
 RESTARTS = 10
-"""Of a fit, as k-means with 16 clusters is often caught with two in one."""
+"""Restarts of a fit: k-means with 16 clusters often ends with two of them merged."""
 
 
 def main() -> None:
-    """Train if need be, cluster by each method and print the scores."""
+    """Train if there is no finished run, cluster by each method, and print the scores."""
     arguments = read_arguments()
     recipe = read_recipe(arguments.recipe, arguments.overrides)
     check_run(recipe)
@@ -74,20 +74,22 @@ def baseline(train: list[str], test: list[str], clusters: int, seed: int) -> Arr
 
 
 def read_arguments() -> argparse.Namespace:
-    """The arguments; overrides may stand anywhere."""
+    """The arguments; overrides may be at any position."""
     parser = argparse.ArgumentParser(description="Train a VAE, cluster its posterior means and score them.")
     parser.add_argument("recipe", help="a YAML file whose corpus has labels")
-    parser.add_argument("overrides", nargs="*", metavar="section.key=value", help="replaces a value of it")
+    parser.add_argument(
+        "overrides", nargs="*", metavar="section.key=value", help="override a value of the recipe"
+    )
     parser.add_argument(
         "--method",
         action="append",
         choices=METHODS,
-        help="again for more; default: the one that suits the vectors",
+        help="repeat for several methods; default: the one that suits the vectors",
     )
-    parser.add_argument("--clusters", type=int, help="left out: as many as there are classes")
-    parser.add_argument("--resume", action="store_true", help="go on from the run's last whole checkpoint")
-    parser.add_argument("--overwrite", action="store_true", help="delete a run that is in the run folder")
-    parser.add_argument("--quiet", action="store_true", help="no progress, only the result")
+    parser.add_argument("--clusters", type=int, help="number of clusters; default: the number of classes")
+    parser.add_argument("--resume", action="store_true", help="continue from the last complete checkpoint")
+    parser.add_argument("--overwrite", action="store_true", help="delete the run in the run folder")
+    parser.add_argument("--quiet", action="store_true", help="print only the result")
     return parser.parse_intermixed_args()
 
 
@@ -95,7 +97,7 @@ def labels_of(corpus: DatasetDict | IterableDatasetDict) -> tuple[list[str], int
     """The labels of the test split by name, and the number of classes."""
     if isinstance(corpus, IterableDatasetDict) or "label" not in corpus["test"].column_names:
         raise UserError(
-            "expected a corpus with labels that is no stream: set corpus.columns, {text: ..., label: ...}"
+            "expected a corpus with labels, and not a stream: set corpus.columns, {text: ..., label: ...}"
         )
     kind = corpus["test"].features["label"]
     return kind.int2str(corpus["test"]["label"][:]), kind.num_classes
@@ -106,11 +108,11 @@ class Result:
     """The scores of a method.
 
     Attributes:
-        method: what made the clusters.
-        seed: of the fit.
-        clusters: how many hold a text of the test split.
-        accuracy: see `clustering_scores`, as for ``nmi`` and ``ari``.
-        minutes: of the fit; those of training are in the run's evaluation.json.
+        method: method of clustering.
+        seed: seed of the fit.
+        clusters: number of clusters that contain a text of the test split.
+        accuracy: see `clustering_scores`, also for ``nmi`` and ``ari``.
+        minutes: time of the fit; the time of training is in the run's evaluation.json.
     """
 
     method: str
@@ -123,7 +125,7 @@ class Result:
 
 
 def scored(method: str, seed: int, labels: Sequence[str], found: ArrayLike, begin: float) -> Result:
-    """How the clusters of the test split agree with its labels."""
+    """Score the clusters of the test split by its labels."""
     scores = clustering_scores(labels, found)
     minutes = (time.monotonic() - begin) / 60
     return Result(method, seed, len(scores.clusters), scores.accuracy, scores.nmi, scores.ari, minutes)
@@ -143,5 +145,5 @@ def finish(results: Sequence[Result], path: Path) -> None:
 
 
 if __name__ == "__main__":
-    with program("run the same command with --resume, which goes on from the last checkpoint"):
+    with program("run the same command with --resume, which continues from the last checkpoint"):
         main()

@@ -79,7 +79,7 @@ def stripped(file: Path) -> Rows:
     with file.open(encoding="utf-8") as lines:
         for row in map(json.loads, lines):
             text = strip_newsgroup_quoting(strip_newsgroup_header(row["text"]))
-            # Join the lines: a word at the beginning of a line would get other pieces than elsewhere.
+            # Join the lines, because a word at the beginning of a line would be split into other pieces than elsewhere.
             rows.append({"text": " ".join(strip_newsgroup_footer(text).split()), "label": row["label"]})
     return [row for row in rows if row["text"]]
 
@@ -133,7 +133,7 @@ LARGEST = 10
 
 
 def reuters(folder: Path) -> dict[str, Rows]:
-    """The ModApte split of the stories with one topic, of the ten topics that most stories of train have."""
+    """The ModApte split of the stories with exactly one topic, if it is one of the ten most frequent in train."""
     rows: dict[str, Rows] = {"train": [], "test": []}
     for file in sorted(folder.glob("*.sgm")):
         for story in STORY.finditer(file.read_text(encoding="latin-1")):

@@ -41,7 +41,7 @@ RESTARTS = 10
 
 
 def main() -> None:
-    """Measure each corpus with each seed if the folder has no results for it, and write the table each time."""
+    """Measure each corpus with each seed unless the folder already has results, and write the table each time."""
     arguments = read_arguments()
     check_folder(arguments.output)
     results = known(arguments.output / "transfer.json")
@@ -61,13 +61,17 @@ def read_arguments() -> argparse.Namespace:
     parser.add_argument(
         "corpora", nargs="+", help="files, folders, names on the Hub, or grammar; or section.key=value"
     )
-    parser.add_argument("--tuned", nargs="*", default=[], help="which of them the defaults were chosen on")
-    parser.add_argument("--label", default="label", help="the column of labels; of grammar topic is taken")
-    parser.add_argument("--limit", type=int, help="texts to train on, at most; left out: all")
-    parser.add_argument("--seeds", type=int, default=2, metavar="N", help="the seeds 0 to N - 1")
-    parser.add_argument("--methods", nargs="*", help="of the clusterings; left out: all")
     parser.add_argument(
-        "-o", "--output", type=Path, default=Path("transfer"), help="the folder of results and runs"
+        "--tuned", nargs="*", default=[], help="the corpora on which the defaults were chosen"
+    )
+    parser.add_argument(
+        "--label", default="label", help="the column of labels; for grammar it is always topic"
+    )
+    parser.add_argument("--limit", type=int, help="the most texts to train on; default: all")
+    parser.add_argument("--seeds", type=int, default=2, metavar="N", help="the seeds 0 to N - 1")
+    parser.add_argument("--methods", nargs="*", help="baseline clusterings to run; default: all")
+    parser.add_argument(
+        "-o", "--output", type=Path, default=Path("transfer"), help="the folder for results and runs"
     )
     arguments = parser.parse_args()
     arguments.overrides = [each for each in arguments.corpora if "=" in each]
@@ -89,11 +93,11 @@ def corpus_section(corpus: str, label: str, limit: int | None) -> dict[str, Any]
 
 
 def measured(corpus: str, seed: int, arguments: argparse.Namespace) -> list[Result]:
-    """Run all methods on a corpus with a seed."""
+    """Run all methods on a corpus with one seed."""
     section = corpus_section(corpus, arguments.label, arguments.limit)
     splits = load_corpus(**section)
     if "label" not in splits["train"].column_names:
-        raise UserError(f"expected labels in {corpus}, found none: name their column by --label")
+        raise UserError(f"expected labels in {corpus}, found none: name their column with --label")
     names = splits["train"].features["label"].names
     train, test = (
         Split(splits[name]["text"][:], np.array([names[place] for place in splits[name]["label"][:]]))
@@ -117,7 +121,7 @@ def measured(corpus: str, seed: int, arguments: argparse.Namespace) -> list[Resu
 
 @dataclass
 class Measured:
-    """Collects the results on a corpus with a seed."""
+    """Collects the results on a corpus with one seed."""
 
     corpus: str
     seed: int
@@ -186,5 +190,5 @@ def write(results: list[Result], arguments: argparse.Namespace) -> None:
 
 
 if __name__ == "__main__":
-    with program("run the same command again, which goes on behind what is measured"):
+    with program("run the same command again, which skips what is already measured"):
         main()

@@ -73,7 +73,7 @@ def test_few_draws_are_remarked(textvae, trained):
     code, out, err = textvae("fill", trained, "a ___ c", "-n", 1, "--particles", 40)
     assert (code, len(out.splitlines()), len(err.splitlines())) == (0, 1, 1)
     assert "a ___ c: expected an effective sample size of 100 or more, got" in err
-    assert "of 40 particles" in err
+    assert "from 40 particles" in err
 
 
 def test_neighbours(textvae, vae, trained, file, tmp_path, monkeypatch):

@@ -82,7 +82,7 @@ def test_few_sentences_are_not_taken_for_little_information():
 
 
 def test_five_sentences_are_no_ground_for_advice():
-    """Whatever they show."""
+    """The advice is to give more texts, whatever the five show."""
     for found in ({}, {"kl": 0.1}):
         assert diagnose(evaluation(HEALTHY, sentences=5, **found)).advice == (
             "This was measured on 5 sentences, which show little: give more texts, or hold more of them out."

@@ -107,7 +107,7 @@ def test_mutual_information_of_many_is_that_of_a_random_sample(monkeypatch):
     monkeypatch.setattr(model, "encode", encode)
     loader = evaluation_loader(dataset, tiny.fields(), 10)
     whole = evaluate(model, loader, samples=1)
-    assert whole.mutual_information < math.log(100) - 1, "or the bound would hide what is lost"
+    assert whole.mutual_information < math.log(100) - 1, "otherwise the limit log N would hide the loss"
     first = evaluate(model, list(loader)[:10], samples=1)
     monkeypatch.setattr(mutual_information, "MOST_POSTERIORS", 100)
     found = [evaluate(model, loader, samples=1, seed=seed) for seed in range(4)]
@@ -137,7 +137,7 @@ def test_what_does_not_apply_is_left_out(batches):
     assert not {"entropy", "gap", "characters", "bits_per_character"} & plain.keys()
     assert known == plain | {"entropy": 2.5, "gap": pytest.approx(plain["iw_nll"] / 2.5 - 1)}
     assert evaluate(model, batches, samples=1, rows=rows, cut=True).to_dict() == plain, (
-        "what is known of whole sentences says nothing of shorter ones"
+        "the entropy of whole sentences does not apply to cut ones"
     )
 
 

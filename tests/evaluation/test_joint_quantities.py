@@ -17,7 +17,7 @@ N, C, Z = 400, 4, 2
 
 
 def posteriors(sure: bool, apart: bool) -> ClassGaussian:
-    """N of them, which know their class if ``sure``; if ``apart``, the z of each half of them is far away."""
+    """N posteriors. If ``sure``, each is certain of its class; if ``apart``, z differs greatly between two halves."""
     y = torch.arange(N) % C
     logits = (
         torch.full((N, C), -40.0).scatter(1, y[:, None], 0.0) if sure else torch.full((N, C), -math.log(C))

@@ -1,7 +1,7 @@
-"""Golden values: losses, bounds, gradients and texts of every part and option, which a restructuring must not move.
+"""Golden values: losses, bounds, gradients and texts of every part and option, which a restructuring must not change.
 
-The weights are fixed by their names and no random number, so that a test fails only if a computation has changed.
-Record the values anew, after a change that is meant, with ``python tests/golden/test_golden.py``.
+The weights are functions of their names and not random, so a test fails only if a computation has changed. After an
+intended change, record the values again with ``python tests/golden/test_golden.py``.
 """
 
 import json
@@ -25,10 +25,10 @@ from textvae.objectives.schedules import KLWeight
 from textvae.text.fields import Fields, LabelField, SourceField, TargetField, TextField
 from textvae.text.tokenizer import train_tokenizer
 
-# --- Adapter: all that depends on the package's interface. Nothing below this section does. ---
+# --- Adapter: only this section depends on the interface of the package. ---
 
 RENAMED: dict[str, str] = {}
-"""The beginning of a weight's name now -> what it was when the values were recorded, in whole parts of the name."""
+"""Maps the current beginning of a weight's name to the one used in the recorded values; whole parts of names only."""
 
 SIZES = {"vocab_size": 30, "latent_size": 3, "embedding_size": 6, "hidden_size": 8, "dropout": 0.0}
 
@@ -58,13 +58,13 @@ def collated(rows):
 
 
 def bounds_of(model, batch, steps=0):
-    """The bounds of K = 3 by name, after so many steps of refinement."""
+    """The bounds by name, with K = 3, after ``steps`` steps of refinement."""
     found = bounds(model, batch, samples=3, refinement=Refinement(steps=steps) if steps else None)
     return {name: getattr(found, name) for name in ("neg_elbo", "iw_nll", "kl", "kl_per_dimension")}
 
 
 def score_at_mean(model, batch):
-    """log p(x | z) in nats where z is the posterior's mean, (B,): it needs no random number."""
+    """log p(x | z) in nats at the posterior mean z, (B,), which needs no random numbers."""
     reading = model.read(**batch)
     return reading.score(reading.posterior.mean[None])[0]
 
@@ -77,7 +77,7 @@ def terms_of(model, batch, objective, kl_weight, steps=0):
 
 
 def generated(model, z):
-    """Ids that are decoded greedily from z (N, Z)."""
+    """Ids decoded greedily from z (N, Z)."""
     return model.generate(z, max_new_tokens=8)
 
 
@@ -87,26 +87,26 @@ def translated(model, batch, latent):
 
 
 def attention_of(model, batch):
-    """(B, T, S)."""
+    """The attention weights, (B, T, S)."""
     return model.attention(batch)
 
 
 def evaluated(model, batches):
-    """The quantities of an evaluation by name that were recorded, with reconstructions if it is a language model."""
+    """The recorded quantities of an evaluation, by name; for a language model, also those of reconstructions."""
     found = evaluate(model, batches, samples=4, seed=1, fields=fields_of({})).to_dict()
-    found.pop("bleu_signature", None)  # it names sacreBLEU's version
+    found.pop("bleu_signature", None)  # contains the version of sacreBLEU
     return {"mutual_information_sentences": 0} | found
 
 
 def kl_weights(schedule, steps):
-    """The KL weight at some steps of a ramp from 0.1 to 0.8 in 10 steps, or in two cycles."""
+    """The KL weight at some steps of a ramp from 0.1 to 0.8 in 10 steps or, if cyclical, in two cycles."""
     ramp = {} if schedule == "constant" else {"start": 0.1, "steps": 10}
     weight = KLWeight(schedule, end=0.8, **ramp, **({"cycles": 2} if schedule == "cyclical" else {}))
     return [weight(step) for step in steps]
 
 
 def multipliers(kls, target):
-    """The multiplier of a target rate after each of some steps, whose KLs are given."""
+    """The multiplier of a target rate after each step, given the KL of each step."""
     values = [torch.tensor(START, dtype=torch.double)]
     for kl in kls:
         values.append(ascended(values[-1], torch.tensor(kl, dtype=torch.double), target))
@@ -210,7 +210,7 @@ LABELS = (0, 2, None, 1, 0, None)
 
 
 def objectives_of(options):
-    """The arguments of the objectives of a model with these options, each with a KL weight."""
+    """For a model with these options: the objectives, by name, each as its arguments and a KL weight."""
     objectives = {
         "elbo": ({}, 0.3),
         "free bits, sentence": ({"free_bits": 1.2}, 1.0),
@@ -237,7 +237,7 @@ def rows_of(build, options, part=slice(0, 4)):
 
 
 def former(name):
-    """What a weight, or a part, was called when the values were recorded."""
+    """The name of a weight or of a part in the recorded values."""
     for new in sorted(RENAMED, key=len, reverse=True):
         if f"{name}.".startswith(f"{new}."):
             return RENAMED[new] + name[len(new) :]
@@ -245,7 +245,7 @@ def former(name):
 
 
 def weights_of(model):
-    """Parameters and buffers by their former names; a tied one has the first of its names."""
+    """Parameters and buffers by their former names; a tied weight has the first of its names."""
     named = {}
     for name, tensor in model.state_dict(keep_vars=True).items():
         named.setdefault(id(tensor), (tensor, []))[1].append(former(name))
@@ -253,9 +253,9 @@ def weights_of(model):
 
 
 def fixed(name, like):
-    """Values for a weight, a function of its name and its shape; of rank as full as random ones."""
+    """Values for a weight, computed from its name and shape; the matrix has full rank, like a random one."""
     code, k = zlib.crc32(name.encode()) % 1000, torch.arange(like.numel(), dtype=torch.double)
-    if not like.is_floating_point():  # counts: of all documents, and of those that have a word
+    if not like.is_floating_point():  # counts of all documents, and of the documents with each word
         return torch.full_like(like, 9) if like.ndim == 0 else ((k + code) % 7).to(like.dtype).view_as(like)
     values = (code + 0.37 * k**2 + k).sin().view_as(like)
     return 1 + 0.5 * values if name.endswith("running_var") else 0.6 * values
@@ -263,7 +263,7 @@ def fixed(name, like):
 
 @torch.no_grad()
 def fix(model, changed=None):
-    """The model with the fixed weights, of which the one named ``changed`` is 1e-4 larger than it should be."""
+    """Give the model the fixed weights; multiply the weight named ``changed`` by 1 + 1e-4."""
     for name, tensor in weights_of(model).items():
         tensor.copy_(fixed(name, tensor) * (1 + 1e-4 * (name == changed)))
     return model
@@ -292,7 +292,7 @@ def training_step(model, batch, objective, kl_weight, changed=None, **options):
 
 
 def bounds_and_training(model, batch, objectives, changed=None):
-    """What is measured of every model, with its weights, or with one of them changed."""
+    """The values that are recorded for every model, with the fixed weights, or with one of them changed."""
     fix(model.eval(), changed)
     torch.manual_seed(0)
     with torch.no_grad():
@@ -304,7 +304,7 @@ def bounds_and_training(model, batch, objectives, changed=None):
 
 
 def fixed_z(options):
-    """Three latents, (3, Z), with classes each with a class of its own, (3, Z + C)."""
+    """Three vectors z, (3, Z); for a model with classes, each has another class, (3, Z + C)."""
     size = options.get("latent_size", 3)
     z = 1.5 * torch.arange(3 * size, dtype=torch.double).square().sin().view(3, size)
     return torch.cat([z, torch.eye(3, dtype=torch.double)], -1) if "classes" in options else z
@@ -362,7 +362,7 @@ VALUES = {
 
 
 def plain(value):
-    """Tensors as lists, and floats with the digits that are compared."""
+    """The value with tensors as lists, and with floats rounded to the digits that are compared."""
     if isinstance(value, torch.Tensor):
         return plain(value.tolist())
     if isinstance(value, list):
@@ -371,12 +371,12 @@ def plain(value):
 
 
 def measured(group, case):
-    """The values of a case now."""
+    """The current values of a case."""
     return {name: plain(value) for name, value in VALUES[group][0](case).items()}
 
 
 def written(values, indent=""):
-    """JSON with a line for each value of a dictionary; lists are not broken."""
+    """JSON with one line for each value of a dictionary; a list stays on one line."""
     if not isinstance(values, dict):
         return json.dumps(values)
     lines = [f"{indent} {json.dumps(name)}: {written(value, indent + ' ')}" for name, value in values.items()]
@@ -384,7 +384,7 @@ def written(values, indent=""):
 
 
 def record():
-    """Write the values of all cases, a line for each value."""
+    """Write the values of all cases, one line for each value."""
     recorded = {
         group: {case: measured(group, case) for case in cases} for group, (_, cases) in VALUES.items()
     }
@@ -410,7 +410,7 @@ def same(value, golden):
 
 
 def moved(values, golden):
-    """The values that are not as recorded, each with what was."""
+    """The values that differ from the recorded ones, each as a pair (current, recorded)."""
     names = sorted(values.keys() | golden.keys())
     return {
         name: (values.get(name), golden.get(name))
@@ -423,10 +423,10 @@ def moved(values, golden):
 def test_nothing_has_moved(group, case):
     golden = GOLDEN[group][case]
     found = measured(group, case)
-    if group == "evaluated":  # a new metric moves nothing
+    if group == "evaluated":  # a new metric changes no other value
         found = {name: value for name, value in found.items() if name in golden}
     assert moved(found, golden) == {}, (
-        "if a value should move, record them anew: python tests/golden/test_golden.py"
+        "if a value should change, record them again: python tests/golden/test_golden.py"
     )
 
 
@@ -444,7 +444,7 @@ def test_a_renamed_weight_keeps_its_values(monkeypatch):
 
 @pytest.mark.parametrize("group", VALUES)
 def test_every_option_matters(group):
-    """Were two cases recorded alike, the option by which they differ would not be tested."""
+    """If two cases had equal values, the option in which they differ would not be tested."""
     recorded = [json.dumps(case) for case in GOLDEN[group].values()]
     assert len(set(recorded)) == len(recorded)
 

@@ -1,4 +1,4 @@
-"""Missing words against the sum over all fillings and the integral over z."""
+"""The probabilities of missing words, compared with the sum over all fillings and the integral over z."""
 
 import math
 from itertools import pairwise, product
@@ -20,7 +20,7 @@ PIECES = [b""] * 4 + [b" a", b" ", b" (a", b"b", b"(", b").", b".", b"\xc3", b"\
 
 
 def exact(model, pattern, spellings, longest):
-    """log p(x) of all sentences that fit a pattern, by their fillings: all token sequences, z on a fine grid."""
+    """p(x) of all sentences that fit a pattern, by filling: summed over all token sequences and a fine grid of z."""
     found = {}
     z = torch.linspace(-6, 6, 241, dtype=torch.float64)[:, None, None]
     log_prior = model.prior(1, z).log_prob(z).detach() + math.log(12 / 240)
@@ -45,7 +45,7 @@ def exact(model, pattern, spellings, longest):
 
 
 def sequences(blank, spellings, longest):
-    """All token sequences that write one word with what stands beside it."""
+    """All token sequences that spell one word together with the known edges of the blank."""
     tokens = [number for number, spelt in enumerate(spellings) if spelt]
     for length in range(1, longest + 1):
         for found in product(tokens, repeat=length):
@@ -101,14 +101,14 @@ def evidence(found):
 
 
 def distance(one, other):
-    """The total variation between two distributions over fillings."""
+    """The total variation distance between two distributions over fillings."""
     return sum(abs(one.get(words, 0) - other.get(words, 0)) for words in one | other) / 2
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("deviation", [1.0, 0.2, 0.02], ids=["as it is", "narrow", "nearly a point"])
 def test_fillings_come_nearer_to_the_truth_with_more_particles(deviation):
-    """The posteriors of the encoder may be far narrower than the true ones, and lie elsewhere."""
+    """The encoder's posteriors may be much narrower than the true ones and have other means."""
     torch.manual_seed(2)
     model = tiny.model(vocab_size=10, latent_size=1, initial_range=1.0)
     with torch.no_grad():
@@ -125,12 +125,12 @@ def test_fillings_come_nearer_to_the_truth_with_more_particles(deviation):
         unlike[count] = sum(distance(*pair) for pair in pairwise(found)) / 5
     assert wrong[200] < 0.13
     assert unlike[200] < 0.18
-    assert wrong[5_000] < wrong[200] / 2, "1 / sqrt(25) of it, but for chance"
+    assert wrong[5_000] < wrong[200] / 2, "the error falls to 1 / sqrt(25), except for chance"
     assert unlike[5_000] < unlike[200] / 2
 
 
 def test_the_effective_sample_size_tells_how_far_probabilities_are_off():
-    """The squared error of a probability p is p (1 - p) / ESS or so: within a factor of 3 over 60 seeds."""
+    """The mean squared error of a probability p is about p (1 - p) / ESS: within a factor of 3, over 60 runs."""
     torch.manual_seed(2)
     model = tiny.model(vocab_size=10, latent_size=1, initial_range=1.0)
     expected = exact(model, PATTERN, WORDS, 1)
@@ -186,7 +186,7 @@ def test_resampling_keeps_the_mean_of_the_weights_and_drops_what_is_impossible()
     copies = torch.bincount(found.z[:, 0].long(), minlength=1_000)
     assert found.log_weights.logsumexp(0) == pytest.approx(float(before))
     assert ((copies - 1_000 * weights).abs() < 1).all(), (
-        "systematic: each as often as its weight says, or one more"
+        "systematic: the number of copies is the expected one, rounded down or up"
     )
     assert found.weight_evenness() == pytest.approx(1_000)
     assert (found.families == found.z[:, 0]).all()
@@ -194,7 +194,7 @@ def test_resampling_keeps_the_mean_of_the_weights_and_drops_what_is_impossible()
 
 
 def test_importance_weights_are_bounded():
-    """However narrow the posterior, and wherever z lies."""
+    """This holds for a narrow posterior and for any z."""
     posterior = diagonal_gaussian(torch.tensor([[3.0, -1.0]]), torch.tensor([[0.1, 0.2]]))
     prior = diagonal_gaussian(torch.zeros(1, 2), torch.ones(1, 2))
     proposal = proposals.DefensiveMixture(posterior, prior)
@@ -224,13 +224,13 @@ def test_draws_follow_their_probabilities_and_are_never_impossible(monkeypatch):
     options = torch.tensor([[0.1, 0.0, 0.3, 0.2, 0.0]], dtype=torch.float64).log().repeat(20_000, 1)
     options[-1] = -math.inf
     drawn = particles.drawn(options)
-    assert drawn[-1] == 4, "the end, where there is no choice"
+    assert drawn[-1] == 4, "the last column, because all are impossible"
     shares = torch.bincount(drawn[:-1], minlength=5) / 20_000
     assert shares.tolist() == pytest.approx([1 / 6, 0, 1 / 2, 1 / 3, 0], abs=0.015)
     assert set(drawn[:-1].tolist()) == {0, 2, 3}
     monkeypatch.setattr(torch, "rand_like", torch.ones_like)
     assert set(particles.drawn(options[:-1]).tolist()) == {3}, (
-        "the largest number draws the last that is possible"
+        "the largest random number chooses the last possible column"
     )
 
 

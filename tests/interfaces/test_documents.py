@@ -1,4 +1,4 @@
-"""Documents in, vectors, words and bounds out; and the commands on a run of documents, trained as a user trains it."""
+"""`DocumentVAE`: vectors, words and bounds of documents; and the commands on a run trained by the recipe."""
 
 import json
 import logging
@@ -31,7 +31,7 @@ TOPICS = {
 
 
 def texts(count, seed=0):
-    """Documents of one topic each, by turns, with words that all have; and an empty one."""
+    """``count`` documents whose topics alternate, with some words common to all; and one document without words."""
     draw = np.random.default_rng(seed)
     topics = list(TOPICS.values())
     made = [
@@ -54,7 +54,7 @@ def vae():
 
 
 def recipe(folder, **training):
-    """The shipped recipe, on a small corpus."""
+    """The shipped recipe with a small corpus."""
     (file,) = (found.file for found in shipped() if found.name == "documents")
     rows = folder / "rows.jsonl"
     if not rows.exists():
@@ -193,7 +193,7 @@ def test_training_improves_on_the_start(trained):
 
 
 def test_a_run_begins_at_latent_semantic_analysis(tmp_path, monkeypatch):
-    """A step of no size leaves the model where it started: at the SVD of what scikit-learn finds."""
+    """After a step with a tiny learning rate, the vectors are still those of an SVD of scikit-learn's TF-IDF."""
     run(recipe(tmp_path, output_dir=tmp_path / "run", max_steps=1, learning_rate=1e-12), quiet=True)
     vae = DocumentVAE.from_pretrained(tmp_path / "run")
     rows = load_corpus(str(tmp_path / "rows.jsonl"), validation_size=40, test_size=40)["train"]["text"][:]

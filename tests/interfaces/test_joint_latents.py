@@ -1,4 +1,4 @@
-"""What the methods mean for a model whose latent is a class y and a vector z."""
+"""The methods of `TextVAE` for a model whose latent is a class y and a vector z."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""What needs the probability of a whole text refuses texts that are too long for it."""
+"""Methods that need the probability of a whole text refuse texts over the maximum length."""
 
 import numpy as np
 import pytest

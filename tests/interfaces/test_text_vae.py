@@ -425,7 +425,7 @@ def test_blanks_are_filled_with_words(vae):
 
 def test_a_small_effective_sample_size_is_warned_of(vae):
     with pytest.warns(
-        UserWarning, match="effective sample size of 100 or more, got .* of 50 particles"
+        UserWarning, match="effective sample size of 100 or more, got .* from 50 particles"
     ) as caught:
         found = vae.fill("a ___ c", particles=50)
     assert found.effective_sample_size <= 50

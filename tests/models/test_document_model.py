@@ -1,4 +1,4 @@
-"""The VAE of documents: exact at step 0, exact in its score, and only ever better by training."""
+"""The VAE of documents: its start, its score, and what training changes."""
 
 import numpy as np
 import pytest
@@ -31,7 +31,7 @@ EACH = pytest.mark.parametrize("options", OPTIONS.values(), ids=OPTIONS)
 
 
 def rows(count=40, seed=0, words=WORDS):
-    """Prepared documents of random words, the first without any."""
+    """Prepared documents of random words; the first has no words."""
     draw = np.random.default_rng(seed)
     counts = draw.poisson(draw.gamma(0.5, 1.5, (count, words)))
     counts[0] = 0
@@ -54,7 +54,7 @@ def model(latent_size=3, started=True, **options):
 
 
 def moved(made):
-    """The model with every weight away from where it started."""
+    """The model with every weight changed from its initial value."""
     with torch.no_grad():
         for parameter in made.parameters():
             parameter.add_(0.3 * torch.randn_like(parameter))

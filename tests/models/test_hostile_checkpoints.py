@@ -1,4 +1,4 @@
-"""Folders that are no whole run are refused in one line that names what is wrong: tables of damage."""
+"""A folder that is not a complete run is refused in one line that says what is wrong: tables of damage."""
 
 import json
 import shutil
@@ -26,7 +26,7 @@ def whole(tmp_path_factory):
 
 @pytest.fixture
 def run(whole, tmp_path):
-    """A copy that may be spoilt."""
+    """A copy of the run that the test may damage."""
     return shutil.copytree(whole, tmp_path / "run")
 
 

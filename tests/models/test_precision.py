@@ -1,4 +1,4 @@
-"""Every option runs in pure bf16 and on a device without float64, in training, evaluation and use."""
+"""Every option runs in pure bf16 and on a device without float64: training, evaluation and the interface."""
 
 import numpy as np
 import pytest
@@ -75,7 +75,7 @@ def train(model, batch):
 
 
 def use(vae):
-    """Every method of the interface that the model has; short texts, since writing takes the time."""
+    """Call every method of the model's interface, with short texts, because generation takes most of the time."""
     short = {"max_new_tokens": 3}
     z = vae.encode(TEXTS)
     found = [

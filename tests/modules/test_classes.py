@@ -1,4 +1,4 @@
-"""The joint distribution of class and z: by hand, against Monte Carlo, and what a known label changes."""
+"""The joint distribution of class and z, compared with formulas and Monte Carlo, with and without labels."""
 
 import pytest
 import torch
@@ -14,7 +14,7 @@ LABELS = torch.tensor([2, UNLABELLED, 0, UNLABELLED])
 
 @pytest.fixture
 def parts():
-    """log q(y), means and deviations of four sentences, three classes and two dimensions."""
+    """log q(y), means and standard deviations for four sentences, three classes and two dimensions."""
     scores = torch.randn(4, 3).double().log_softmax(-1)
     return scores, torch.randn(4, 3, 2).double(), torch.rand(4, 3, 2).double() + 0.3
 
@@ -47,7 +47,7 @@ def test_kl_is_that_of_monte_carlo(parts, labels):
 
 
 def test_a_known_class_costs_its_probability(parts):
-    """KL(q(z | y) ‖ p(z)) + log C, whatever the classifier says."""
+    """The KL is KL(q(z | y) ‖ p(z)) + log C, whatever the classifier says."""
     scores, mean, scale = parts
     kl = kl_divergence(ClassGaussian(scores, mean, scale, LABELS), prior())
     own = diagonal_gaussian(mean[0, 2], scale[0, 2])
@@ -67,7 +67,7 @@ def test_moments_are_those_of_draws(parts, labels):
 
 
 def test_enumeration_is_the_expectation_over_classes(parts):
-    """Of a function of class and z whose mean is known: (y + 1) z."""
+    """The expectation of (y + 1) z_0, which is known exactly."""
     posterior = ClassGaussian(*parts, LABELS)
     values, weights = posterior.enumerated(50_000)
     assert values.shape == (150_000, 4, 5)
@@ -100,7 +100,7 @@ def test_the_mode_is_that_of_the_likeliest_class(parts):
 
 
 def test_labels_give_no_gradient_that_is_no_number(parts):
-    scores = (100 * parts[0]).requires_grad_()  # so sure that some probabilities are 0
+    scores = (100 * parts[0]).requires_grad_()  # so large that some probabilities are 0
     posterior = ClassGaussian(scores.log_softmax(-1), *parts[1:], LABELS)
     kl_divergence(posterior, prior()).sum().backward()
     assert scores.grad.isfinite().all()

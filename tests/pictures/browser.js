@@ -1,4 +1,4 @@
-// As much of a browser as the page needs: runs the page of argv[2], does what argv[3] (JSON) lists, prints what was seen.
+// A stand-in for a browser: runs the page argv[2], performs the steps in argv[3] (JSON), and prints the results.
 "use strict";
 const fs = require("fs");
 const html = fs.readFileSync(process.argv[2], "utf8");

@@ -1,4 +1,4 @@
-"""What calls leave behind: nothing, even if they overlap or fail."""
+"""Calls leave the global state as it was, even if they overlap or fail."""
 
 import logging
 import random
@@ -36,7 +36,7 @@ TEXTS = ["a b", "c d e", "f g", "h", "i j k", "x y z"] * 4
 
 
 def state():
-    """All that a call could leave behind."""
+    """The global state that a call could change."""
     return {
         "random": random.getstate(),
         "numpy": np.random.get_state()[1].tolist(),
@@ -55,7 +55,7 @@ def state():
 
 
 def overlapping(block):
-    """Begins two blocks and ends the first before the second."""
+    """Begin two blocks, and end the first before the second."""
     first, second = ExitStack(), ExitStack()
     first.enter_context(block())
     second.enter_context(block())

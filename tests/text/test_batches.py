@@ -60,7 +60,7 @@ def test_a_batch_knows_how_much_is_in_it():
     batch = tiny.batch(5, 1, 7)
     assert (batch.size, batch.tokens, batch.width) == (3, 6 + 2 + 8, 3 * 8)
     other = Batch({"pixels": torch.zeros(3, 4)})
-    assert (other.size, other.tokens, other.width) == (3, 3, 3), "of what has no tokens, the examples count"
+    assert (other.size, other.tokens, other.width) == (3, 3, 3), "without lengths, the examples are counted"
 
 
 def test_rows_of_any_length_are_padded():

@@ -1,4 +1,4 @@
-"""Bags of words: which words are counted, in any language, and how often a document has each."""
+"""Bags of words: which words are counted, in any language, and how often each occurs in a document."""
 
 import json
 import math
@@ -44,7 +44,7 @@ def test_the_words_that_are_counted(texts, options, words, stop_words):
 
 
 def test_a_word_that_few_documents_repeat_is_no_stop_word():
-    """exp(H) of counts 9, 1 is far from 2 documents: 10 / (9^.9 · 1^.1)."""
+    """For counts 9 and 1, exp(H) = 10 / (9^.9 · 1^.1), far below 2 documents."""
     texts = ["ball " * 9 + "and", "ball and", "xx", "yy"]
     assert learnt(texts, maximum_share=0.4).stop_words == {"and"}
     share = 10 / 9**0.9 / 4

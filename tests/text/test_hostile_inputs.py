@@ -1,4 +1,4 @@
-"""What people give as text is read right or refused in one line: tables of cases, each with its exact answer."""
+"""Text in any form is read correctly or refused in one line: tables of cases, each with its exact answer."""
 
 import base64
 import csv
@@ -522,7 +522,7 @@ def test_a_changed_table_is_read_again():
 
 
 def test_streamed_files_are_shards():
-    """So that several workers share them, each row once."""
+    """Several workers share the files, and read each row once."""
     files = [write(f"{name}.csv", f"text\n{name}\n") for name in "abc"]
     rows = load_corpus(files, files, files, streaming=True)["train"]
     assert rows.num_shards == 3
@@ -618,7 +618,7 @@ def test_lines_are_those_of_the_file_blank_ones_counted(source, kind):
 @pytest.mark.parametrize("kind", SOURCES)
 @pytest.mark.parametrize("streaming", [False, True])
 def test_a_corpus_comes_from_wherever_lines_do(source, kind, streaming):
-    """Thrice, though a pipe can be read but once."""
+    """Three splits read it, although a pipe can be read only once."""
     file = source(kind)
     corpus = load_corpus(file, file, file, streaming=streaming)
     for split in corpus.values():
@@ -785,7 +785,7 @@ LONG = {
 @pytest.mark.slow
 @pytest.mark.parametrize("name", LONG)
 def test_pieces_are_learnt_from_long_lines(name):
-    """On much longer words SentencePiece's sums overflow, and on lines that repeat it takes hours."""
+    """On much longer words SentencePiece's sums overflow, and on repeated lines it takes hours."""
     text = LONG[name]()
     tokenizer = train_tokenizer(
         [*SENTENCES * 20, text], vocabulary_size=400 if name in ("base64", "Chinese") else None
@@ -838,7 +838,7 @@ def tokenizer(request):
 
 
 def test_segments_have_the_tokens_of_the_whole_text(tokenizer, monkeypatch):
-    """If each segment has a blank that a word follows."""
+    """This holds if each segment has a blank before a word."""
     monkeypatch.setattr(chunking, "SEGMENT", 24)
     monkeypatch.setattr(chunking, "TOGETHER", 100)
     draw = random.Random(0)
@@ -878,7 +878,7 @@ def test_a_blank_can_be_seen(tokenizer, blank):
 
 
 def test_the_library_of_the_stream_is_not_ours():
-    """Why `tables` reads CSV itself: the library's reader takes the labels for texts."""
+    """This is why `tables` reads CSV itself: the library's reader would take the labels for texts."""
     file = write("a.csv", "text,label\nHello, friend,greeting\nbye,parting\n")
     shifted = load_dataset("csv", data_files=file, split="train")
     assert shifted["text"][:] == [" friend", "parting"]

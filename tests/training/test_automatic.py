@@ -1,4 +1,4 @@
-"""Values that a recipe leaves to the planner: which, from what, and what goes with what."""
+"""The values of a recipe that the planner chooses."""
 
 import pytest
 
@@ -21,13 +21,13 @@ training: {output_dir: run, max_steps: auto, num_train_epochs: 3, warmup_steps: 
 
 @pytest.fixture(autouse=True)
 def at_one_speed(monkeypatch):
-    """No steps are tried, so that plans are the same on every machine."""
+    """Measure no speed, so that plans are the same on every machine."""
     monkeypatch.setattr(automatic, "calibrated_speed", lambda sizes: nominal_speed)
 
 
 @pytest.fixture
 def some(apart, tmp_path):
-    """A corpus of 200 sentences in the present folder, and a recipe beside it."""
+    """A corpus of 200 sentences in the working directory, and a recipe beside it."""
     sizes, animals, verbs = (
         ("old", "big", "red", "wet", "sad"),
         "abcdefgh",
@@ -110,10 +110,10 @@ def test_pairs_have_no_single_text(some):
         filled({"corpus": source, "training": {"output_dir": "run"}}, ["training.max_steps"])
 
 
-def test_keys_are_taken_out_wherever_they_stand():
+def test_keys_are_removed_at_any_depth():
     source = {"a": {"b": 1, "c": {"d": 2, "e": 3}}}
     assert without(source, ["a.b", "a.c.e"]) == {"a": {"c": {"d": 2}}}
-    assert source == {"a": {"b": 1, "c": {"d": 2, "e": 3}}}, "a copy"
+    assert source == {"a": {"b": 1, "c": {"d": 2, "e": 3}}}, "the source is not changed"
     assert put_missing({"a": None}, {"a.b": 1}) == {"a": None}
 
 
@@ -125,7 +125,7 @@ def test_a_trial_scales_the_estimate():
 
 
 def test_processes_agree_without_a_trial(some, monkeypatch):
-    """What each would measure would differ."""
+    """Each would measure another speed, so none is measured."""
     monkeypatch.setattr(automatic, "calibrated_speed", None)
     monkeypatch.setenv("WORLD_SIZE", "2")
     assert read_recipe("recipe.yaml", since=-1_000.0).source == read_recipe("recipe.yaml").source

@@ -1,4 +1,4 @@
-"""Options that would do nothing are refused by their names, in recipes and in Python."""
+"""Options that would do nothing are refused by name, in recipes and in Python."""
 
 import pytest
 import tiny

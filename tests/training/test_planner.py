@@ -1,4 +1,4 @@
-"""Plans for corpora of all sizes, kinds and times: what must hold of each, and how they compare."""
+"""Plans for corpora of many sizes and kinds, and for many times: rules that hold for each, and comparisons."""
 
 import math
 import re
@@ -55,7 +55,7 @@ def speed_of(sizes):
 
 
 def trained_tokens(found, statistics):
-    """Tokens that training reads, by the plan."""
+    """The number of tokens that training reads according to the plan."""
     tokens = statistics.tokens(found["tokenizer.kind"], found["tokenizer.vocabulary_size"])
     of_step = found["training.per_device_train_batch_size"] * tokens.mean(found["tokenizer.maximum_length"])
     return found["training.max_steps"] * of_step
@@ -77,7 +77,7 @@ def test_every_corpus_gets_a_plan_that_holds_together(texts, words, minutes):
     assert found["training.save_steps"] == found["training.eval_steps"]
     assert found["training.warmup_steps"] <= found["training.max_steps"] / 20
     assert 4 <= found["objective.target_rate"] <= 30
-    # Within the time, by the speed that was given: training alone, and all that is counted.
+    # At the given speed, both training alone and the total stay within the time.
     speed = speed_of(
         Sizes(
             found["tokenizer.vocabulary_size"],
@@ -105,7 +105,7 @@ def test_more_texts_never_give_less(key, words, minutes):
 @pytest.mark.parametrize("texts", TEXTS)
 @pytest.mark.parametrize("words", WORDS)
 def test_more_minutes_never_give_less(texts, words):
-    """A larger model or longer texts, or as much training or more of the same."""
+    """With more time, the model or the texts are larger, or there is at least as much training."""
     plans = [plan(corpus(texts, words), minutes, speed_of) for minutes in (1.5, 2, 4, 8, 16, 32, 64, 128)]
     for key in ("model.hidden_size", "tokenizer.maximum_length"):
         assert (values := [found[key] for found in plans]) == sorted(values)
@@ -121,7 +121,7 @@ def test_more_minutes_never_give_less(texts, words):
 @pytest.mark.parametrize(
     ("texts", "words", "minutes", "values"),
     [
-        # By heart: whole words, hardly dropout, the last model.
+        # Few texts, learnt by heart: whole words, little dropout, the last model.
         (
             60,
             12,
@@ -135,7 +135,7 @@ def test_more_minutes_never_give_less(texts, words):
                 "corpus.validation_size": 6,
             },
         ),
-        # Small: often seen, much dropout.
+        # A small corpus: each text is seen often, so there is much dropout.
         (
             2_000,
             12,
@@ -150,7 +150,7 @@ def test_more_minutes_never_give_less(texts, words):
                 "objective.bag_of_words": 1.0,
             },
         ),
-        # Large, but little time.
+        # A large corpus and little time.
         (
             2_000_000,
             12,
@@ -168,7 +168,7 @@ def test_more_minutes_never_give_less(texts, words):
             600,
             {"model.hidden_size": 512, "corpus.validation_size": 1_000, "model.latent_size": 32},
         ),
-        # Long.
+        # Long texts.
         (
             2_000,
             2_000,
@@ -220,12 +220,12 @@ def test_words_or_pieces(changes, kind):
     ],
 )
 def test_target_rate_by_hand(length, texts, rate):
-    """2 √n between 4 and 30, and at most 2 log N: log 54 is 3.99."""
+    """2 √n, at least 4 and at most 30, and at most 2 log N; log 54 is 3.99."""
     assert rules.target_rate(length, texts).value == rate
 
 
 def test_coverage_leaves_room_for_words():
-    """Of 300 characters, a third of which occur once, a small vocabulary takes the most frequent."""
+    """Of 300 characters, a third occur once. A small vocabulary has only the most frequent characters."""
     statistics = corpus(500, alphabet=(90,) * 100 + (50,) * 100 + (1,) * 100)
     assert rules.character_coverage(statistics, 10_000).value == math.floor(14_000 / 14_100 * 1e4) / 1e4
     assert rules.character_coverage(statistics, 260 + 398).value == math.floor(13_950 / 14_100 * 1e4) / 1e4
@@ -250,7 +250,7 @@ CORPORA = {
 @pytest.mark.slow
 @pytest.mark.parametrize("name", CORPORA)
 def test_sentencepiece_can_make_the_vocabulary(name):
-    """Of any part of the corpus that is left after validation and test are drawn."""
+    """This holds for any part of the corpus that is left after validation and test are drawn."""
     texts = CORPORA[name]
     found = plan(statistics_of(texts), 2, speed_of)
     rest = len(texts) - found["corpus.validation_size"] - found["corpus.test_size"]
@@ -265,7 +265,7 @@ def test_sentencepiece_can_make_the_vocabulary(name):
 
 
 def test_the_length_is_that_of_real_tokens():
-    """What is said to be cut, 0 of the grammar's sentences, is what is cut."""
+    """The plan says that it cuts none of the grammar's sentences, and it cuts none."""
     found = plan(statistics_of(SENTENCES), 5, speed_of)
     tokenizer = train_tokenizer(
         SENTENCES, vocabulary_size=found["tokenizer.vocabulary_size"], algorithm=found["tokenizer.algorithm"]
@@ -350,7 +350,7 @@ def test_the_minutes_that_are_asked_for_are_enough(texts, words):
     assert plan(corpus(texts, words), asked, speed_of)["training.max_steps"] >= 600
 
 
-# ---- what is said
+# ---- what is printed
 
 
 def test_sections_and_lines():
@@ -402,7 +402,7 @@ def test_an_ordinary_corpus_needs_no_remarks_but_the_time():
 
 
 def test_parameters_are_those_of_the_modules():
-    """Biases left out."""
+    """Biases are not counted."""
     v, e, d, z = 1_000, 24, 40, 8
     modules = [
         nn.Embedding(v, e),
@@ -419,7 +419,7 @@ def test_parameters_are_those_of_the_modules():
 
 
 def test_operations_are_six_for_each_parameter_that_a_token_uses():
-    """All but the encoder's word vectors, which are looked up, and of the bag of words one for each text."""
+    """The encoder's word vectors are only looked up, and the bag of words is computed once for each text."""
     sizes = Sizes(1_000, 24, 40, 8, batch_size=4, length=10)
     bag = 40 * (1_000 + 8)
     assert sizes.tokens == 40
@@ -427,7 +427,7 @@ def test_operations_are_six_for_each_parameter_that_a_token_uses():
 
 
 def test_measured_speed_counts_steps_but_not_the_first(monkeypatch):
-    """Steps of half a second, the first of five: 100 tokens twice in a second."""
+    """The first step takes five seconds, the others half a second with 100 tokens: 200 tokens a second."""
     clock = [0.0]
     monkeypatch.setattr("textvae.training.speed.time.perf_counter", lambda: clock[0])
     made = []
@@ -458,7 +458,7 @@ def test_the_estimate_falls_with_every_size(monkeypatch):
 
 
 def test_the_rate_of_products_is_that_of_the_clock(monkeypatch):
-    """A product of two matrices of 512 by 512 takes 2 · 512³ operations, and on this clock one second."""
+    """A product of two 512 by 512 matrices takes 2 · 512³ operations and, on this clock, one second."""
     ticks = iter(range(1_000))
     monkeypatch.setattr("textvae.training.speed.time.perf_counter", lambda: float(next(ticks)))
     matrix_rate.cache_clear()
@@ -473,7 +473,7 @@ def test_time_that_has_passed_counts():
     assert 240 < rest.seconds <= 300
     late = plan(corpus(200_000), 5, speed_of, spent=1_000)
     assert late["training.max_steps"] >= 600
-    assert late.seconds > 1_000, "half of the time is left in any case"
+    assert late.seconds > 1_000, "at least half of the given time is planned for"
 
 
 def test_the_fewest_steps_are_taken_where_there_is_hardly_time():

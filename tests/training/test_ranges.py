@@ -1,7 +1,7 @@
-"""Each option of a recipe: what is of its type and in its range is taken, what is not is refused by its name.
+"""Each option of a recipe accepts values of its type and range, and refuses others by its name.
 
-The cases are made of the annotations. What an annotation allows is decided here a second time, without the library that
-the package asks.
+The cases are made from the annotations. This file decides with its own code what an annotation allows, without the
+library that the package uses.
 """
 
 import inspect
@@ -26,11 +26,11 @@ from textvae.training.arguments import UNUSED, TextVAETrainingArguments
 from textvae.training.recipe import recipe_of
 from textvae.training.schema import EvaluationOptions, configurable_meters, model_section
 
-# ---- which options there are
+# ---- the options
 
 
 def leaves(place, annotation, around=None):
-    """An option, or those inside it: the place, the annotation, and the sections that it stands among."""
+    """An option and the options inside it, each as its place, its annotation and the sections around it."""
     _, marks = zip(*variants(annotation), strict=True)
     inside = [base for base, _ in variants(annotation) if isinstance(base, type) and is_dataclass(base)]
     inside += [mark.kind for mark in marks[0] if isinstance(mark, ArgumentsOf)]
@@ -77,7 +77,7 @@ def all_leaves():
 
 
 def variants(annotation, marks=()):
-    """The types that a value may have, each with the marks of its range."""
+    """The types that a value may have, each with the annotations of its range."""
     origin = get_origin(annotation)
     if origin is Annotated:
         base, *own = get_args(annotation)
@@ -100,7 +100,7 @@ def in_range(value, marks):
 
 
 def fits(value, base, marks):
-    """Whether a value is of a type and in its range; whether a YAML number is whole is said by its digits."""
+    """Whether a value has a type and is in its range; a YAML number is an integer if its digits say so."""
     is_number = isinstance(value, int | float) and not isinstance(value, bool)
     if base in (None, type(None)):
         return value is None
@@ -125,7 +125,7 @@ def bounds(marks):
 
 
 def candidates(annotation):
-    """Values at and around the ends of the ranges, and such as are of no type, or of another."""
+    """Values at and around the limits of the ranges, and values of other types."""
     found = ["nonsense", None, True, math.nan, 1.5]
     for base, marks in variants(annotation):
         if base in (int, float):
@@ -150,10 +150,10 @@ for place, annotation, around in LEAVES:
     kinds = variants(annotation)
     for value in candidates(annotation):
         if any(fits(value, base, marks) for base, marks in kinds):
-            # What else a validator demands is tested by hand, below.
+            # Other requirements of validators are tested separately, below.
             if not any(isinstance(mark, AfterValidator) for _, marks in kinds for mark in marks):
                 INSIDE.append((place, value, around))
-        elif value is not None or place.rpartition(".")[0] != "objective":  # None takes an option back
+        elif value is not None or place.rpartition(".")[0] != "objective":  # None unsets an option
             OUTSIDE.append((place, value, around))
 
 
@@ -171,11 +171,11 @@ COMPANIONS = {
     "training.eval_steps": {"training": {"eval_strategy": "steps"}},
     "training.save_steps": {"training": {"save_strategy": "steps"}},
 }
-"""Options without which another would do nothing."""
+"""The options that another option needs, so that it does something."""
 
 
 def sections(place, value, around):
-    """A recipe's sections, with a value at a place."""
+    """The sections of a recipe with this value at this place."""
     more = COMPANIONS.get(place, {})
     source = {
         "corpus": {"train": "grammar"},
@@ -195,7 +195,7 @@ def copied(tree):
 
 
 def in_python(place, value, around):
-    """The same option, given to what receives it; where a recipe alone says it, nothing happens."""
+    """Give the same option to the class or function that takes it in Python, if there is one."""
     section, _, rest = place.partition(".")
     options = sections(rest, value, {})
     given = {name: options[name] for name in options if name not in ("corpus", "training", "model")}
@@ -232,7 +232,7 @@ def test_what_is_outside_is_refused_by_its_name(case):
 
 @pytest.mark.parametrize("case", INSIDE, ids=name_of)
 def test_what_is_inside_is_taken(case):
-    """Or it is refused for another reason: two options do not fit together, or one would do nothing."""
+    """It may be refused for another reason: two options do not fit together, or one would do nothing."""
     faults = ""
     try:
         recipe_of(sections(*case))
@@ -243,7 +243,7 @@ def test_what_is_inside_is_taken(case):
 
 
 def test_every_number_has_a_range():
-    """Those without one are not offered."""
+    """Recipes do not offer those without one."""
     without = {
         place
         for place, annotation, _ in all_leaves()

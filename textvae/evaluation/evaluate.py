@@ -44,11 +44,11 @@ def evaluate(
     work: each is given all batches, and all get the same result as one process.
 
     Args:
-        model: on any device.
-        batches: on any device.
+        model: a model on any device.
+        batches: batches on any device.
         fields: the model's fields, for meters that turn tokens into text; None: leave these meters out.
         samples: K of the importance-weighted bound.
-        seed: seeds all draws.
+        seed: seed of all draws.
         refinement: how to refine each posterior first, for all quantities; None: use the encoder's posterior.
         bf16: compute matrix products in bf16; False: keep the caller's precision, which is fp32 outside autocast.
         **setting: further attributes of `Setting`.
@@ -103,12 +103,12 @@ def evaluate_rows(
     """The `Evaluation` of ``model`` on a split of a corpus.
 
     Args:
-        model: on any device.
+        model: a model on any device.
         fields: the model's fields; texts are cut as in training.
         rows: a split of `load_corpus`, with the columns that the fields read, and ``log_prob`` if its entropy is known.
         batch_size: examples per batch.
         samples: K of the importance-weighted bound.
-        seed: seeds all draws.
+        seed: seed of all draws.
         refinement: how to refine each posterior first; None: use the encoder's posterior.
         bf16: compute matrix products in bf16, which is faster on hardware that supports it.
         options: arguments of the meters, by their names in `METERS`.

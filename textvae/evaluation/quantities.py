@@ -145,7 +145,7 @@ class Evaluation(Mapping[str, Any]):
         return iter(self.quantities)
 
     def __len__(self) -> int:
-        """How many quantities there are."""
+        """Number of quantities."""
         return len(self.quantities)
 
     def to_dict(self) -> dict[str, Any]:
@@ -225,8 +225,8 @@ class Meter(ABC):
         """The measurement of a batch; its tensors must be on the CPU, because it is sent to other processes.
 
         Args:
-            model: in evaluation mode, without gradients.
-            batch: on the model's device.
+            model: the model, in evaluation mode and without gradients.
+            batch: the batch, on the model's device.
             found: the bounds of the batch's examples.
             number: index of the batch, from 0.
             generator: generator for all draws of the batch, shared by the meters in the order of their table.

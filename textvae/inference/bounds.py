@@ -1,4 +1,4 @@
-"""How probable a model finds its data: the ELBO and the importance-weighted bound."""
+"""Bounds on the log-likelihood of data: the ELBO and the importance-weighted bound."""
 
 from __future__ import annotations
 
@@ -15,25 +15,25 @@ from textvae.modules.distributions import along, kl_per_dimension, reported_kl, 
 from textvae.text.batches import Batch
 
 TOKEN_SAMPLES = 8192
-"""Tokens times samples that are decoded at once, which bounds the memory of an estimate at any K."""
+"""Maximum number of tokens times samples decoded at once, so that memory does not grow with K."""
 
 
 def tokens_at_once(samples: int) -> int:
-    """How many tokens a batch needs: with many samples one sentence fills it, which has no pads."""
+    """Number of tokens that fill a batch. With many samples one sentence fills it, and there are no pads."""
     return max(1, TOKEN_SAMPLES // samples)
 
 
 @dataclass(frozen=True)
 class Bounds:
-    """What `bounds` finds of a batch, in nats.
+    """The results of `bounds` for a batch, in nats.
 
     Attributes:
-        neg_elbo: (B,).
-        iw_nll: (B,).
-        kl: KL(q(z | x) ‖ p(z)), with a mixture prior its Monte Carlo estimate from the K draws, (B,).
-        kl_per_dimension: its share of each latent dimension, (B, Z); with a mixture prior the shares of VaDE's bound,
-            whose sum is above ``kl``.
-        reading: what the model made of the batch, with the posterior after refinement.
+        neg_elbo: negative ELBO, (B,).
+        iw_nll: importance-weighted bound on the negative log-likelihood, (B,).
+        kl: KL(q(z | x) ‖ p(z)), (B,); with a mixture prior, its Monte Carlo estimate from the K draws.
+        kl_per_dimension: KL of each latent dimension, (B, Z); with a mixture prior, the terms of VaDE's upper bound,
+            whose sum is at least the KL.
+        reading: the model's reading of the batch, with the refined posterior.
         prior_mean: mean of the prior, in the shape of the posterior's mean.
     """
 
@@ -53,23 +53,23 @@ def bounds(
     refinement: Refinement | None = None,
     generator: torch.Generator | None = None,
 ) -> Bounds:
-    """Bounds on log p(x | c) of each example, in nats; c is the condition, if the model has one.
+    """Bounds on -log p(x | c) for each example, in nats; c is the condition, if the model has one.
 
         neg_elbo = - 1/K sum_k log p(x | z_k) + KL(q(z | x) ‖ p(z))
         iw_nll   = - [logsumexp_k (log p(x | z_k) + log p(z_k) - log q(z_k | x)) - log K],   z_k ~ q(z | x)
 
-    The expectation of ``iw_nll`` falls as K rises, from that of ``neg_elbo`` towards -log p(x) (Burda et al. 2016).
-    Both are taken at KL weight 1. A model without z gives its exact -log p(x) for both, from one pass.
+    As K rises, the expectation of ``iw_nll`` falls from that of ``neg_elbo`` towards -log p(x) (Burda et al. 2016). The
+    KL weight is 1. For a model without z, both are exactly -log p(x), and one pass is enough.
 
     Args:
-        model: in evaluation mode; dropout would make the bounds those of another model.
+        model: a model in evaluation mode; dropout would change the bounds.
         batch: B examples.
         samples: K.
-        refinement: how each posterior is improved first; None: it is as the encoder gives it.
-        generator: of all draws, on the CPU; None: the global random state.
+        refinement: how each posterior is refined first; None: the encoder's posterior is used.
+        generator: random generator for all draws, on the CPU; None: the global random state.
 
     Raises:
-        UserError: if the posterior is not of a kind that can be refined.
+        UserError: if this kind of posterior cannot be refined.
 
     References:
         Importance Weighted Autoencoders (Burda et al. 2016), https://arxiv.org/abs/1509.00519
@@ -88,7 +88,7 @@ def bounds(
         scores = reading.score(z)
         total = total + scores.sum(0)
         log_weights.append(scores + prior.log_prob(z) - posterior.log_prob(z))
-        # The mean so far is moved by a difference, which is 0 where the divergence does not depend on z.
+        # A running mean: the differences are 0, without rounding, if the KL does not depend on z.
         share = len(z) / (start + len(z))
         kl = kl + share * (reported_kl(posterior, prior, z) - kl)
         kl_of_each = kl_of_each + share * (kl_per_dimension(posterior, prior, z) - kl_of_each)

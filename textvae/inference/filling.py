@@ -1,4 +1,4 @@
-"""Missing words drawn from their posterior given the words around them."""
+"""Draw missing words from their posterior given the words around them."""
 
 from __future__ import annotations
 
@@ -18,18 +18,18 @@ from textvae.text.batches import padded
 from textvae.text.blanks import Blank, Pattern
 
 ENOUGH = 100
-"""The effective sample size below which `Fillings` warn: with 100, a probability is off by .05 or so at most."""
+"""Below this effective sample size, `Fillings` warn. At 100, the standard error of a probability is at most 0.05."""
 
 
 @dataclass(frozen=True)
 class Fillings:
-    """The likeliest ways to fill the blanks of a text; iterating gives them as pairs (text, probability).
+    """The likeliest ways to fill the blanks of a text; iteration yields pairs (text, probability).
 
     Attributes:
         texts: the filled texts, the likeliest first.
-        probabilities: p(the words of a filling | the known words) of each.
-        effective_sample_size: how many independent draws of z the probabilities are worth, from 1 to ``particles``.
-        particles: how many were drawn.
+        probabilities: p(missing words | known words) of each filling.
+        effective_sample_size: number of independent draws of z that would be as exact, from 1 to ``particles``.
+        particles: number of particles.
     """
 
     texts: list[str]
@@ -45,13 +45,13 @@ class Fillings:
 
     @property
     def warning(self) -> str:
-        """A sentence on probabilities that rest on too few draws; empty if there are enough."""
+        """A warning that the effective sample size is too small; empty if it is not."""
         size = self.effective_sample_size
         if size >= ENOUGH:
             return ""
         return (
-            f"expected an effective sample size of {ENOUGH} or more, got {size:.0f} of {self.particles} particles, so "
-            f"probabilities may be off by {0.5 / math.sqrt(size):.2f}: take more particles"
+            f"expected an effective sample size of {ENOUGH} or more, got {size:.0f} from {self.particles} particles, "
+            f"so probabilities may be off by {0.5 / math.sqrt(size):.2f}: use more particles"
         )
 
 
@@ -59,29 +59,30 @@ class Fillings:
 def fill(model: TextVAEModel, pattern: Pattern, spellings: list[bytes], particles: int) -> Particles:
     """Weighted draws from p(missing words | known words), by a particle filter (Doucet & Johansen 2009).
 
-    The T terms of a sentence, EOS counted, are known tokens and blanks. Each of N particles
+    A sentence consists of T terms: known tokens, blanks, and EOS. There are N particles.
 
-    1. draws z from r(z), the `DefensiveMixture` of the prior and q(z | the sentence with UNK in the blanks);
-    2. reads the terms with the decoder. At each its weight is multiplied by (p(z) / r(z))^(1/T): the whole ratio at
-       once would rule out those z that the words to come speak for. At a known token the weight is multiplied by
-       p(token | prefix, z). In a blank the particle draws tokens from p(token | prefix, z), restricted to those that
-       may come next and renormalised, and its weight is multiplied by the normaliser. What may come next is any token
-       that continues the word and, if the word is whole, the end of it, which is what stands behind: a known token,
-       EOS, or a token that begins the next blank;
-    3. is drawn anew with the others, in proportion to their weights, which become their mean, whenever
-       (sum w)² / sum w² is below N / 2.
+    1. Each particle draws z from r(z), the `DefensiveMixture` of the prior and q(z | the sentence with UNK in the
+       blanks).
+    2. It reads the terms with the decoder. At each term, its weight w is multiplied by (p(z) / r(z))^(1/T). The whole
+       ratio at once could remove a z that later words support. At a known token, w is multiplied by
+       p(token | prefix, z). In a blank, the particle draws tokens from p(token | prefix, z), restricted to the possible
+       tokens and renormalised, and w is multiplied by the normaliser. Possible are the tokens that continue the word
+       and, if the word is complete, those that end it: the next known token, EOS, or a token that begins the next
+       blank.
+    3. Whenever (sum w)² / sum w² is below N / 2, the particles are resampled in proportion to their weights, and each
+       weight becomes the mean weight.
 
-    At the end E[mean of w] = p(known words), and the weighted fillings converge to p(missing words | known words), with
-    errors of order 1 / sqrt(N), as the weights are bounded.
+    At the end, E[mean of w] = p(known words), and the weighted fillings converge to p(missing words | known words). The
+    weights are bounded, so the errors are of order 1 / sqrt(N).
 
     Args:
-        model: in evaluation mode.
+        model: a model in evaluation mode.
         pattern: the known tokens and the blanks.
-        spellings: what each token writes (`text.blanks.spellings`).
+        spellings: bytes that each token stands for (`text.blanks.spellings`).
         particles: N.
 
     Returns:
-        The particles behind the end of the sentence.
+        The particles at the end of the sentence.
 
     Raises:
         UserError: if no particle finds words that fit.
@@ -106,7 +107,7 @@ def fill(model: TextVAEModel, pattern: Pattern, spellings: list[bytes], particle
         if found.log_weights.max() == -math.inf:
             raise UserError(
                 f"expected blanks that the model can fill, found no word that fits with {particles} particles: "
-                "take more, or leave out what stands right beside the blank"
+                "use more particles, or leave out what stands right beside the blank"
             )
         if found.weight_evenness() < particles / 2:
             found.resample()
@@ -114,7 +115,7 @@ def fill(model: TextVAEModel, pattern: Pattern, spellings: list[bytes], particle
 
 
 def proposal_for(model: TextVAEModel, pattern: Pattern) -> DefensiveMixture:
-    """What z is drawn from: the prior and the posterior of the sentence with UNK in its blanks."""
+    """The proposal r(z): a mixture of the prior and of posteriors of the sentence with UNK in its blanks."""
     config = model.config
     ids = [config.unk_token_id if isinstance(term, Blank) else term for term in pattern]
     targets, mask = (

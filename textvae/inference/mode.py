@@ -12,10 +12,10 @@ from textvae.support.held import evaluation_mode, without_gradients
 
 @contextmanager
 def evaluating(model: nn.Module) -> Iterator[None]:
-    """Evaluation mode and no gradients inside the block; see `evaluation_mode`.
+    """Put the model into evaluation mode and compute no gradients inside the block; see `evaluation_mode`.
 
     Args:
-        model: on any device.
+        model: a model on any device.
     """
     with evaluation_mode(model), without_gradients():
         yield

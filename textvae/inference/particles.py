@@ -14,21 +14,21 @@ from textvae.models.language import TextVAEModel
 from textvae.text.blanks import Blank
 
 PIECES = 16
-"""Tokens that a missing word has at most."""
+"""Maximum number of tokens in a missing word."""
 
 
 class Particles:
     """N sentences that are being written, with their weights.
 
     Attributes:
-        z: (N, Z).
-        log_ratio: log p(z) / r(z), (N,).
-        log_weights: (N,).
-        families: the number of the first draw of z that each particle descends from, (N,).
-        words: the words of each particle in the blanks so far.
+        z: the z of each particle, (N, Z).
+        log_ratio: log(p(z) / r(z)), (N,).
+        log_weights: logarithms of the weights, (N,).
+        families: number of the first draw of z from which each particle descends, (N,).
+        words: words that each particle has written into the blanks so far.
 
     Args:
-        model: what writes them.
+        model: model that writes the sentences.
         proposal: r.
         count: N.
     """
@@ -38,7 +38,7 @@ class Particles:
         self.z = proposal.sample(count)
         self.log_ratio = proposal.log_prior(self.z) - proposal.log_prob(self.z)
         self.log_weights = torch.zeros_like(self.log_ratio)
-        self.families = torch.arange(count)  # on the host, as the shares
+        self.families = torch.arange(count)  # on the host, like the shares
         self.words: list[tuple[str, ...]] = [()] * count
         begin = self.z.new_full((count, 1), model.config.bos_token_id, dtype=torch.long)
         states, self.cache = model.decoder(begin, self.z[None])
@@ -49,7 +49,7 @@ class Particles:
         return self.model.output_layer.logits(states[0, :, -1]).log_softmax(-1)
 
     def read(self, rows: Tensor, tokens: Tensor) -> None:
-        """Append a token (n,) to each of n particles."""
+        """Append a token to each of n particles, given their numbers (n,) and the tokens (n,)."""
         past = tuple(tensor[rows] for tensor in self.cache)
         states, past = self.model.decoder(tokens[:, None], self.z[None, rows], past)
         self.log_next[rows] = self._log_next(states)
@@ -57,11 +57,11 @@ class Particles:
             tensor[rows] = new
 
     def weigh(self, following: Tensor) -> None:
-        """Multiply the weights by the probability that the next token is one of ``following`` (V,)."""
+        """Multiply each weight by the probability that the next token is one of ``following``, a mask (V,)."""
         self.log_weights += self.log_next[:, following].logsumexp(1)
 
     def write(self, blank: Blank, vocabulary: Vocabulary, following: Tensor) -> None:
-        """Draw a word for a blank, and weigh it by the probability that one of ``following`` (V,) is next."""
+        """Draw a word for a blank; weight it by the probability that a token of ``following`` (V,) comes next."""
         spelt = [b""] * len(self.z)
         rows = torch.arange(len(self.z), device=self.z.device)
         tokens = drawn(self.log_next.masked_fill(~vocabulary.first(blank), -math.inf))
@@ -85,7 +85,7 @@ class Particles:
         self.words = [(*words, blank.word(part) or "") for words, part in zip(self.words, spelt, strict=True)]
 
     def resample(self) -> None:
-        """Draw the particles anew in proportion to their weights, systematically."""
+        """Resample the particles in proportion to their weights (systematic resampling)."""
         count = len(self.z)
         places = (torch.arange(count) + torch.rand(())).double() / count
         ends = self._shares().cumsum(0)
@@ -97,16 +97,16 @@ class Particles:
         self.words = [self.words[number] for number in chosen.tolist()]
 
     def weight_evenness(self) -> float:
-        """(sum w)² / sum w² of the weights as they are, from 1 to N, which says whether to draw anew."""
+        """(sum w)² / sum w² of the current weights, from 1 to N; if it is small, the particles are resampled."""
         return float(1 / self._shares().square().sum())
 
     def effective_sample_size(self) -> float:
-        """How many independent draws of z the weighted particles are worth, from 1 to N.
+        """Number of independent draws of z that would be as exact as the weighted particles, from 1 to N.
 
-            1 / sum_f W_f²,   W_f the weight of all particles that descend from the first draw f
+            1 / sum_f W_f²,   where W_f is the share of the weight of all particles that descend from the first draw f
 
-        Particles that were drawn anew from one ancestor are not independent, so they count as one (Lee & Whiteley
-        2018). The deviation of a probability that is estimated from n independent draws is at most 1 / (2 sqrt(n)).
+        Particles with a common ancestor are not independent, so they count as one (Lee & Whiteley 2018). The standard
+        error of a probability estimated from n independent draws is at most 1 / (2 sqrt(n)).
 
         References:
             Variance estimation in the particle filter (Lee & Whiteley 2018), https://arxiv.org/abs/1509.00394
@@ -115,7 +115,7 @@ class Particles:
         return float(1 / torch.zeros_like(shares).index_add_(0, self.families, shares).square().sum())
 
     def shares(self) -> Counter[tuple[str, ...]]:
-        """p(missing words | known words) of all fillings that were drawn; they sum to 1."""
+        """p(missing words | known words) of each filling that was drawn; the sum is 1."""
         found: Counter[tuple[str, ...]] = Counter()
         for words, share in zip(self.words, self._shares().tolist(), strict=True):
             found[words] += share
@@ -127,13 +127,13 @@ class Particles:
 
 
 def drawn(options: Tensor) -> Tensor:
-    """A draw from each row of log-probabilities (n, M), which need not sum to 1; if all are impossible, the last."""
+    """Draw a column for each row of unnormalised log-probabilities (n, M); the last if all columns are impossible."""
     impossible = options.max(1).values == -math.inf
     last = torch.arange(options.shape[1], device=options.device) == options.shape[1] - 1
     possible = options.masked_fill(impossible[:, None] & last, 0.0)
-    # By the inverse of the distribution function: `multinomial` draws a number for each option, ten times slower.
+    # Inverse transform sampling: `multinomial` draws a number for each option and is ten times slower.
     ends = possible.softmax(1).cumsum(1)
     total = ends[:, -1:].contiguous()
     places = torch.searchsorted(ends, total * torch.rand_like(total), right=True)
-    # A number that is rounded up to the total must not draw one of the impossible options at the end.
+    # If a number is rounded up to the total, it must not choose an impossible option at the end.
     return torch.minimum(places, torch.searchsorted(ends, total))[:, 0]

@@ -1,4 +1,4 @@
-"""What z is drawn from when p(z | what is known) is wanted."""
+"""Proposal distributions: z is drawn from them to estimate p(z | known words)."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from torch.distributions import Categorical, Independent, MixtureSameFamily
 from textvae.modules.distributions import diagonal_gaussian
 
 POWERS = (1.0, 0.5, 0.25)
-"""The powers of the posterior in a `DefensiveMixture`, in equal shares."""
+"""Powers of the posterior in a `DefensiveMixture`; each has the same share."""
 
 PRIOR_SHARE = 0.25
-"""The share of the prior in a `DefensiveMixture`."""
+"""Share of the prior in a `DefensiveMixture`."""
 
 
 def tempered(posterior: Any, prior: Any, power: float) -> Independent:
-    """The Gaussian in proportion to p(z) (q(z) / p(z))^a: the posterior at power a = 1, the prior at a = 0.
+    """The Gaussian proportional to p(z) (q(z) / p(z))^a: the posterior if a = 1, the prior if a = 0.
 
-    A mixture prior is replaced by the Gaussian that has its mean and its deviations.
+    A mixture prior is replaced by the Gaussian with the same mean and standard deviations.
 
     Args:
         posterior: q, a diagonal Gaussian with batch shape (B,) and event shape (Z,).
@@ -34,10 +34,11 @@ def tempered(posterior: Any, prior: Any, power: float) -> Independent:
 
 
 class DefensiveMixture:
-    """r(z) = s p(z) + (1 - s) mean_a N_a(z), the N_a being the `tempered` posteriors at the powers a of `POWERS`.
+    """r(z) = s p(z) + (1 - s) mean_a N_a(z), where N_a are the `tempered` posteriors with the powers a in `POWERS`.
 
-    Importance weights p(z) / r(z) are at most 1 / s. With the posterior alone they have no bound, and an infinite
-    variance where it is narrower than the true one, as variational posteriors are. The lower powers are wider.
+    The importance weights p(z) / r(z) are at most 1 / s. With the posterior alone they would have no bound, and could
+    have infinite variance, because variational posteriors are often narrower than the true posterior. Posteriors with
+    lower powers are wider.
 
     Args:
         posterior: q, a diagonal Gaussian with batch shape (1,) and event shape (Z,).

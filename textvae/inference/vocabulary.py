@@ -12,11 +12,11 @@ from textvae.text.blanks import Blank
 
 
 class Vocabulary:
-    """The tokens that begin a word, and those that go on with one, as masks (V,), True on such tokens.
+    """Finds the tokens that may begin or continue a word; each set of tokens is a mask (V,), True on its tokens.
 
     Args:
-        spellings: what each token writes (`text.blanks.spellings`).
-        device: where the masks are.
+        spellings: bytes that each token stands for (`text.blanks.spellings`).
+        device: device of the masks.
     """
 
     def __init__(self, spellings: list[bytes], device: torch.device) -> None:
@@ -25,17 +25,17 @@ class Vocabulary:
         self.fitting = cache(self._fitting)
 
     def first(self, term: int | Blank) -> Tensor:
-        """The tokens that a term of the pattern begins with."""
+        """The tokens with which a term of the pattern may begin."""
         if isinstance(term, Blank):
             return self.fitting(term.before) & self.begins
         return self._mask(number == term for number in range(len(self.spellings)))
 
     def behind(self, spelt: bytes, blank: Blank) -> Tensor:
-        """The tokens that continue a blank if ``spelt`` is written of it so far."""
+        """The tokens that may continue a blank in which ``spelt`` is written so far."""
         return self.fitting(blank.before[len(spelt) :]) & ~self.begins
 
     def _fitting(self, needed: bytes) -> Tensor:
-        """The tokens that write what is ``needed`` next, or a part of it."""
+        """The tokens whose spelling starts with ``needed`` or is a start of it, but is not empty."""
         return self._mask(
             bool(spelt) and (spelt.startswith(needed) or needed.startswith(spelt)) for spelt in self.spellings
         )

@@ -44,7 +44,7 @@ def batches_of(
     if not examples:
         return
     names = fields.length_columns
-    # What has no length counts as one token.
+    # An example without a length counts as one token.
     counts = torch.tensor([[example[name] for name in names] or [1] for example in examples])
     with progress(len(examples), show_progress_bar, what) as bar:
         for places in alike(counts, batch_size, tokens or TOKENS):

@@ -1,4 +1,4 @@
-"""`DocumentVAE`: a VAE of bags of words and its vocabulary, for people with documents."""
+"""`DocumentVAE`: a VAE of bags of words with its vocabulary."""
 
 from __future__ import annotations
 
@@ -22,24 +22,24 @@ from textvae.text.vocabulary import Vocabulary
 logger = logging.getLogger(__name__)
 
 DOCUMENTS = 512
-"""Documents that are read at once where no batch size is given."""
+"""Number of documents read at once if no batch size is given."""
 
 BAGS = 8192
-"""Documents times draws that are scored at once where no batch size is given."""
+"""Number of documents times draws scored at once if no batch size is given."""
 
 
 class DocumentVAE(SentenceEncoder):
-    """A `DocumentVAEModel` and its vocabulary: encode, compare, score documents, and say which words a vector means.
+    """A `DocumentVAEModel` and its vocabulary: encode, compare and score documents, and name the words of a vector.
 
-    Documents are read whole. Their vectors are compared by direction: topics differ in it, while the length of a vector
-    tells how much of the document is about its topic.
+    Documents are read whole. Their vectors are compared by direction, because topics differ in direction. The length of
+    a vector says how much of the document is about its topic.
 
     Args:
-        model: on any device.
-        vocabulary: the one that it was trained with.
+        model: a model on any device.
+        vocabulary: the vocabulary with which it was trained.
 
     Raises:
-        UserError: if the vocabulary has another size than the model's.
+        UserError: if the size of the vocabulary is not that of the model.
 
     Example:
         >>> vae = DocumentVAE.from_pretrained("runs/documents")                       # doctest: +SKIP
@@ -61,29 +61,29 @@ class DocumentVAE(SentenceEncoder):
 
     @property
     def maximum_length(self) -> None:
-        """None, as documents are never cut."""
+        """None, because documents are never cut."""
         return None
 
     @property
     def word_counter(self) -> CountVectorizer:
-        """What counts the words that the model knows."""
+        """Counts the words that the model knows."""
         return self.vocabulary.vectorizer()
 
     def words(self, z: NDArray[np.floating] | Tensor, n: int = 10) -> list[list[str]]:
-        """The n words that say most about each vector, the first the most.
+        """The n most characteristic words of each vector, the most characteristic first.
 
-        Those are the words with the largest
+        They are the words with the largest
 
-            p(w | z) log (p(w | z) / p(w | 0))
+            p(w | z) log(p(w | z) / p(w | 0))
 
-        whose sum over all words is KL(p(w | z) ‖ p(w | 0)); 0 is the mean of the prior.
+        whose sum over all words is KL(p(w | z) ‖ p(w | 0)). The vector 0 is the mean of the standard normal prior.
 
         Args:
-            z: (m, Z) as `encode` gives them, or (Z,) for one.
-            n: how many words.
+            z: vectors (m, Z), as `encode` returns them, or one vector (Z,).
+            n: number of words.
 
         Raises:
-            UserError: if the vectors are not of the model's size.
+            UserError: if the vectors do not have the model's size.
         """
         given = z if isinstance(z, Tensor) else torch.from_numpy(np.array(z))
         vectors = torch.atleast_2d(given).to(self.model.device, self.model.dtype)
@@ -109,26 +109,25 @@ class DocumentVAE(SentenceEncoder):
         batch_size: int | None = None,
         show_progress_bar: bool | None = None,
     ) -> NDArray[np.float64]:
-        """The importance-weighted lower bound on the log-likelihood of each document's bag in nats, (n,).
+        """The importance-weighted lower bound on the log-likelihood of each document's weighted bag, in nats, (n,).
 
-        It is that of the weighted bag (`TfIdfWeights`), and of the words themselves only if the model's weights are of
-        kind counts.
+        It is a bound for the words themselves only if the model's weights are of kind ``counts`` (see `TfIdfWeights`).
 
         Args:
-            texts: n of them in anything that `given.as_list` takes, or a single one.
+            texts: n texts, in any form that `given.as_list` takes, or one text.
             samples: K.
-            seed: of the draws from the posteriors.
-            batch_size: documents at once; None: fewer with more samples.
-            show_progress_bar: None: only on a terminal.
+            seed: seed of the draws from the posteriors.
+            batch_size: number of documents scored at once; None: fewer with more samples.
+            show_progress_bar: whether to show a progress bar; None: only on a terminal.
 
         Raises:
-            UserError: if there is not one sample, or the seed is out of range.
+            UserError: if ``samples`` is less than 1, or the seed is out of range.
         """
         at_once = batch_size or max(1, min(DOCUMENTS, BAGS // max(1, samples)))
         return self._log_likelihood(self._rows(as_list(texts)), samples, seed, at_once, show_progress_bar)
 
     def unseen(self, texts: Any) -> NDArray[np.int64]:
-        """How many words of each text the vocabulary lacks, stop words not counted, (n,)."""
+        """Number of words in each text that are not in the vocabulary, without stop words, (n,)."""
         return np.array([row["unseen"] for row in self._rows(as_list(texts))], dtype=np.int64)
 
     def _rows(self, texts: list[str]) -> list[dict[str, Any]]:
@@ -139,7 +138,7 @@ class DocumentVAE(SentenceEncoder):
     def _posteriors(
         self, texts: list[str], batch_size: int | None, show_progress_bar: bool | None
     ) -> tuple[Tensor, Tensor]:
-        """The means and the deviations of the documents in their order, in single precision."""
+        """The posterior means and standard deviations of the documents, in their order and in single precision."""
         rows = self._rows(texts)
         means, deviations = torch.zeros(2, len(rows), self.model.vector_size, device=self.model.device)
         with evaluating(self.model):
@@ -150,7 +149,7 @@ class DocumentVAE(SentenceEncoder):
         return means, deviations
 
     def _remark_on_words(self, rows: list[dict[str, Any]]) -> None:
-        """Say once that documents have no word that the model knows."""
+        """Warn, once, if documents have no word that the model knows."""
         empty = sum(not row["words"] for row in rows)
         if empty and not self._remarked:
             self._remarked = True
@@ -161,5 +160,5 @@ class DocumentVAE(SentenceEncoder):
             )
 
     def _spelling(self) -> str:
-        """What the vocabulary consists of."""
+        """The vocabulary as a string, for the fingerprint."""
         return self.vocabulary.to_json()

@@ -38,10 +38,10 @@ from textvae.training.speed import nominal_speed
 AUTO = "auto"
 
 Automatic: TypeAlias = int | Literal["auto"]
-"""A number, or "auto", for which one is chosen by what the texts are like."""
+"""A number, or "auto": the number is chosen from the statistics of the texts."""
 
 NOMINAL = 5.0
-"""Minutes for which a machine of `nominal_speed` is planned where the user gives no time."""
+"""Training time in minutes on a machine of `nominal_speed`, if the user gives no time."""
 
 FEW = {
     "tokenizer.maximum_length": 100,
@@ -54,7 +54,7 @@ FEW = {
     "training.learning_rate": 3e-3,
     "training.max_grad_norm": 5.0,
 }
-"""What is taken where the texts are too few to choose by."""
+"""Values of "auto" if there are too few texts to choose from."""
 
 HELD_OUT = 0.05
 """Fraction of the texts, at most 5,000 texts, that is held out to choose the best epoch and to evaluate the model."""
@@ -69,11 +69,11 @@ class TextVAEEmbedder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
     """Learn vectors of texts: the posterior means of a text VAE.
 
     `fit` trains a tokenizer and a model, `transform` encodes, `inverse_transform` decodes. `load` gives the estimator
-    of a trained model. It is frozen, as by scikit-learn's `FrozenEstimator`: `fit` leaves the model as it is, also in
-    a pipeline or a search. ``TextVAEEmbedder(**loaded.get_params())`` is a new estimator that `fit` trains.
+    of a trained model. It is frozen, like scikit-learn's `FrozenEstimator`: `fit` does not train the model, even in a
+    pipeline or a search. ``TextVAEEmbedder(**loaded.get_params())`` is a new estimator that `fit` trains.
 
-    What is "auto" is chosen by what the texts are like, their number, length and vocabulary, by the same rules as in
-    ``textvae train``; the same texts give the same choice on every machine unless ``minutes`` are given.
+    Values that are "auto" are chosen from the number, length and vocabulary of the texts, by the rules of ``textvae
+    train``. The same texts give the same values on every machine, unless ``minutes`` are given.
 
     Args:
         latent_size: size of the vectors, or "auto".
@@ -98,8 +98,8 @@ class TextVAEEmbedder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
             Its KL and mutual information show how much information the vectors carry. A loaded estimator has no
             ``evaluation_``.
         frozen_: True for a loaded estimator, which `fit` does not train; False after training.
-        plan_: the `Plan` that chose the values of "auto", with its reasons; None if the texts are too few to choose
-            by. A loaded estimator has no ``plan_``.
+        plan_: the `Plan` that chose the values of "auto", with its reasons; None if there are too few texts. A loaded
+            estimator has no ``plan_``.
 
     Example:
         >>> from textvae import TextVAEEmbedder, load_corpus
@@ -300,17 +300,17 @@ class TextVAEEmbedder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
         super().__setstate__(state)
 
     def _recipe(self, texts: list[str], held_out: int, folder: str, seed: int) -> Recipe:
-        """The recipe, with what is chosen for the texts; sets `plan_`.
+        """The recipe, with values chosen for the texts; sets `plan_`.
 
         Args:
-            texts: those given.
-            held_out: how many of them are not trained on.
-            folder: of the run.
-            seed: of the run.
+            texts: the texts that `fit` was given.
+            held_out: number of them that are held out from training.
+            folder: folder of the run.
+            seed: seed of the run.
         """
         name = "the parameters of the embedder"
         source = self._given(folder, seed)
-        # All faults before anything is chosen.
+        # Report all faults before anything is chosen.
         recipe_of(source, name=name)
         statistics = statistics_of(texts)
         if statistics.distinct < FEWEST_TEXTS:
@@ -329,7 +329,7 @@ class TextVAEEmbedder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
         return recipe_of(put_missing(source, values), name=name)
 
     def _given(self, folder: str, seed: int) -> dict[str, Any]:
-        """The sections of the recipe as far as the parameters say what they hold."""
+        """The sections of the recipe that the parameters determine."""
         parameters = {
             "tokenizer.vocabulary_size": self.vocabulary_size,
             "tokenizer.maximum_length": self.maximum_length,
@@ -359,6 +359,6 @@ def _checked(texts: Any) -> list[str]:
 
 @contextmanager
 def _leaving_no_trace(verbose: bool) -> Iterator[None]:
-    """Restore the global random states at the end, and print nothing unless ``verbose``."""
+    """Restore the global random states at the end of the block, and print nothing in it unless ``verbose``."""
     with undisturbed(), nullcontext() if verbose else redirect_stderr(io.StringIO()):
         yield

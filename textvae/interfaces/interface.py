@@ -1,4 +1,4 @@
-"""The base class of `TextVAE` and `Translator`: loading, saving, batches, the bound on the log-likelihood."""
+"""The base class of all interfaces: loading, saving, batches, the bound on the log-likelihood."""
 
 from __future__ import annotations
 

@@ -192,7 +192,7 @@ class SentenceEncoder(Interface):
         return digest.hexdigest()
 
     def _spelling(self) -> str:
-        """What the tokenizer consists of."""
+        """The tokenizer as a string, for the fingerprint."""
         return self.tokenizer.backend_tokenizer.to_str()
 
     def _means(self, texts: Any, batch_size: int | None, show_progress_bar: bool | None) -> Tensor:

@@ -16,20 +16,20 @@ INTERFACES: dict[str, type[Interface]] = {
     "seq2seq": Translator,
     "documents": DocumentVAE,
 }
-"""What people use a model of each kind by, by the names of `KINDS`."""
+"""The interface of each kind of model, by its name in `KINDS`."""
 
 
 def load_encoder(run: str | Path) -> SentenceEncoder:
-    """The interface of a run whose model encodes texts, whatever its kind.
+    """Load a run whose model encodes texts, whatever its kind.
 
     Args:
         run: a run folder, one of its checkpoints, or a model on the Hub.
 
     Raises:
-        UserError: if the model encodes no texts, or as `Interface.from_pretrained` says.
+        UserError: if the model encodes no texts, or as in `Interface.from_pretrained`.
     """
     kind = kind_of(name_of(run))
     found = next((each for each in INTERFACES.values() if each.kind is kind), TextVAE)
-    # That of another kind says in its error what to use in its place.
+    # For a model that encodes no texts, TextVAE raises an error that says what to use instead.
     encoder = found if issubclass(found, SentenceEncoder) else TextVAE
     return encoder.from_pretrained(run)

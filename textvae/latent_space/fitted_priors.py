@@ -159,7 +159,7 @@ def fit_flow(
     seed: int = 0,
     show_progress_bar: bool | None = None,
 ) -> FittedFlow:
-    """A flow that maximises the mean log-density of draws from the posteriors, drawn anew each epoch.
+    """A flow that maximises the mean log-density of draws from the posteriors; each epoch has new draws.
 
         max E_x E_q(z | x) log p(z)
 

@@ -91,7 +91,7 @@ class VAEModel(PreTrainedModel):
 
         Args:
             rows: the prepared train split.
-            seed: of all that is random.
+            seed: seed of everything random.
         """
 
     @property

@@ -24,21 +24,21 @@ from textvae.text.counts import CountsField
 from textvae.text.fields import STREAMED, Field
 
 LOG_VARIANCE = -2.0
-"""Of the posteriors at first."""
+"""Initial log-variance of the posteriors."""
 
 
 class DocumentVAEConfig(VAEConfig):
     """Sizes and parts of a `DocumentVAEModel`.
 
     Attributes:
-        vocab_size: number of words that are counted, set from the vocabulary.
+        vocab_size: number of words in the vocabulary, from which it is set.
         latent_size: Z.
-        hidden_size: of an encoder with a hidden layer.
-        dropout: rate at which the encoder does without a word in training.
-        weights: how much a word counts, one of `WEIGHTS`.
-        encoder: what reads the bag, one of `BAG_ENCODERS`.
-        prior: p(z), one of `PRIORS` but that with classes.
-        decoder: what gives the words their probabilities, one of `BAG_DECODERS`.
+        hidden_size: size of the encoder's hidden layer, if it has one.
+        dropout: probability that the encoder leaves out a word in training, if its kind has dropout.
+        weights: weights of the words, one of `WEIGHTS`.
+        encoder: encoder of the bag, one of `BAG_ENCODERS`.
+        prior: p(z), one of `PRIORS` except ``classes``.
+        decoder: decoder, which computes the probabilities of the words, one of `BAG_DECODERS`.
 
     Raises:
         UserError: if an option is unknown, of another type or out of its range.
@@ -63,7 +63,7 @@ class DocumentVAEConfig(VAEConfig):
 
 
 class SharedDeviations(nn.Module):
-    """q(z | x) = N(mean, diag(exp(v))) with one v for all documents; N(0, I) for one without a word.
+    """q(z | x) = N(mean, diag(exp(v))) with the same v for all documents; N(0, I) for a document without words.
 
     Args:
         latent_size: Z.
@@ -77,8 +77,8 @@ class SharedDeviations(nn.Module):
         """The posteriors, batch shape (B,).
 
         Args:
-            mean: (B, Z).
-            empty: which documents have no word, (B,).
+            mean: posterior means, (B, Z).
+            empty: True for documents without words, (B,).
         """
         scale = (0.5 * self.log_variance).exp().expand_as(mean)
         says_nothing = empty[:, None]
@@ -89,14 +89,14 @@ class DocumentVAEModel(VAEModel):
     """A variational auto-encoder of documents as bags of words.
 
         z ~ N(0, I)                          prior, or a mixture of Gaussians
-        x_i ~ softmax(W z + b)               each word by itself
+        x_i ~ softmax(W z + b)               each word independently
         q(z | x) = N(mean(x), diag(s²))
 
-    Words are weighted, so that the score of a document is that of its weighted bag (`TfIdfWeights`). It tells how well
-    z knows what the document is about, and is a likelihood of its words only with weights of kind counts.
+    The score of a document is that of its weighted bag (`TfIdfWeights`). It measures how well z represents the topic of
+    the document. It is the log-likelihood of the words only if the weights are of kind ``counts``.
 
-    A new model is `start`ed at latent semantic analysis: its posterior means are the vectors of the truncated singular
-    value decomposition of the train split's weighted bags.
+    `start` initialises a new model by latent semantic analysis: its posterior means are then the vectors that a
+    truncated singular value decomposition of the weighted bags of the train split gives.
     """
 
     config_class = DocumentVAEConfig
@@ -116,15 +116,15 @@ class DocumentVAEModel(VAEModel):
         self.post_init()
 
     def cures(self) -> list[str]:
-        """More words, or a longer bag."""
+        """A larger vocabulary, or a larger bag."""
         return ["tokenizer.counts.minimum_documents: 2", f"model.weights.length: {2 * self.weights.length:g}"]
 
     def _init_weights(self, module: nn.Module) -> None:
-        """The parts draw their own weights."""
+        """Nothing: the parts initialise their own weights."""
 
     @classmethod
     def field_kinds(cls, config: Any) -> Sequence[type[Field]]:
-        """The counts of words."""
+        """The counts of the words."""
         return (CountsField,)
 
     def inference_modules(self) -> Iterable[nn.Module]:
@@ -132,11 +132,11 @@ class DocumentVAEModel(VAEModel):
         return (self.encoder, self.deviations)
 
     def start(self, rows: Dataset | IterableDataset, seed: int) -> None:
-        """Become latent semantic analysis of the train split.
+        """Initialise the model by latent semantic analysis of the train split.
 
         Args:
-            rows: prepared; of a stream the first million.
-            seed: of the random projections by which the singular vectors are found.
+            rows: the prepared train split; if it is a stream, the first million documents are used.
+            seed: seed of the random projections that find the singular vectors.
         """
         weighted = self.weights.start(counts_of(rows, self.config.vocab_size))
         found = latent_semantics(weighted, self.config.latent_size, seed)
@@ -149,8 +149,8 @@ class DocumentVAEModel(VAEModel):
         """Posterior, prior and score of documents.
 
         Args:
-            words: numbers of their words, (B, T).
-            counts: how often each occurs, (B, T).
+            words: ids of the different words of each document, (B, T).
+            counts: count of each word, (B, T).
             mask: True on words, (B, T).
         """
         bags = self.weights(Bags.of(words, counts.to(self.deviations.log_variance.dtype), mask))
@@ -163,7 +163,7 @@ class DocumentVAEModel(VAEModel):
 
 
 def counts_of(rows: Dataset | IterableDataset, vocabulary_size: int) -> csr_matrix:
-    """The counts of prepared rows as a sparse matrix, (n, V)."""
+    """The word counts of prepared rows as a sparse matrix, (n, V)."""
     words: list[Any] = []
     counts: list[Any] = []
     ends = [0]

@@ -1,4 +1,4 @@
-"""The sentence VAE and, with an empty z, the language model."""
+"""The sentence VAE, which with an empty z is a language model."""
 
 from __future__ import annotations
 
@@ -30,25 +30,26 @@ class TextVAEConfig(VAEConfig):
 
     Attributes:
         vocab_size: number of tokens, set from the tokenizer.
-        latent_size: Z; 0 is the language model without z, which has no encoder.
+        latent_size: Z; with 0, the model is a language model without z and without an encoder.
         embedding_size: size of the word vectors of encoder and decoder.
-        hidden_size: D of encoder and decoder, the number of channels of convolutions.
-        dropout: rate of dropout of every part that has one.
-        encoder: what reads the sentence, one of `ENCODERS`.
-        posterior: what makes q(z | x) of the encoder's summary, one of `POSTERIORS`.
+        hidden_size: D of encoder and decoder; in convolutions, the number of channels.
+        dropout: dropout rate of every part that has dropout.
+        encoder: encoder of the sentence, one of `ENCODERS`.
+        posterior: computes q(z | x) from the encoder's summary, one of `POSTERIORS`.
         prior: p(z), one of `PRIORS`.
-        decoder: what writes the sentence, one of `DECODERS`.
-        bag_of_words: a second decoder that predicts the words in no order (`BagOfWords`), whose loss helps in training;
-            None: there is none.
-        word_dropout: share of the decoder's input words that become UNK in training.
-        tie_word_embeddings: whether the output layer's weight is the decoder's word vectors (Press & Wolf 2017).
-        classes: names of the classes of a model whose posterior has a class (M2), set from the corpus; None: it has
-            none.
-        initial_range: weights are drawn from U(-r, r), as published; None leaves torch's defaults.
-        initial_embedding_range: the same for the word vectors.
+        decoder: decoder of the sentence, one of `DECODERS`.
+        bag_of_words: second decoder, which predicts the words without their order (`BagOfWords`) for an additional loss
+            in training; None: there is none.
+        word_dropout: probability that an input word of the decoder becomes UNK in training.
+        tie_word_embeddings: whether the output layer shares its weight with the decoder's word vectors (Press & Wolf
+            2017).
+        classes: names of the classes of a model with classes (M2), set from the corpus; None: the model has no classes.
+        initial_range: r; initial weights are drawn from U(-r, r), as published; None: torch's defaults.
+        initial_embedding_range: r for the word vectors.
 
     Raises:
-        UserError: if an option is unknown, of another type or out of its range, or if two do not fit.
+        UserError: if an option is unknown, has the wrong type or is out of its range, or if posterior and prior do not
+            fit together.
     """
 
     model_type = "textvae"
@@ -95,15 +96,14 @@ class TextVAEConfig(VAEConfig):
 class TextVAEModel(TextModel):
     """A variational auto-encoder of sentences (Bowman et al. 2016; Yang et al. 2017).
 
-        z ~ N(0, I)                                      prior, or a mixture of Gaussians
+        z ~ N(0, I)                                      prior; it may be a mixture of Gaussians instead
         x_t ~ softmax(W decoder(x_<t, z) + b)            decoder
         q(z | x) = N(mean(encoder(x)), variance(encoder(x)))
 
-    With classes the latent has a part y as well, p(y) = 1 / C; decoders and callers are given [z, onehot(y)] for z, and
-    q(y, z | x) = q(y | x) q(z | x, y) (M2, Kingma et al. 2014).
+    With classes there is a second latent variable y, with p(y) = 1 / C and q(y, z | x) = q(y | x) q(z | x, y) (M2,
+    Kingma et al. 2014). Wherever a method takes or returns z, it is then [z, onehot(y)].
 
-    With ``latent_size=0`` z is empty: the same code is the decoder's language model, with a KL of 0 and bounds that are
-    exact.
+    With ``latent_size=0``, z is empty: the same code is a language model, its KL is 0, and its bounds are exact.
     """
 
     config_class = TextVAEConfig
@@ -128,7 +128,7 @@ class TextVAEModel(TextModel):
 
     @classmethod
     def field_kinds(cls, config: Any) -> Sequence[type[Field]]:
-        """The text and, if the posterior has a class, the labels."""
+        """The text and, if the posterior reads labels, the labels."""
         posterior = (getattr(config, "posterior", None) or {}).get("kind", next(iter(POSTERIORS)))
         return (
             (TextField, LabelField)
@@ -137,7 +137,7 @@ class TextVAEModel(TextModel):
         )
 
     def cures(self) -> list[str]:
-        """An encoder that learns sooner, a bag of words, word dropout, a decoder that sees less."""
+        """An encoder that learns faster, a bag of words, word dropout, and a decoder that sees fewer previous words."""
         config = self.config
         wanted = {
             "model.encoder.kind: convolution": config.encoder["kind"] not in ("convolution", "bag_of_words"),
@@ -149,7 +149,7 @@ class TextVAEModel(TextModel):
 
     @property
     def vector_size(self) -> int:
-        """Size of what the decoder is given: Z and, with classes, their number."""
+        """Size of the vector that the decoder reads: Z, plus the number of classes."""
         return self.config.latent_size + len(self.config.classes or ())
 
     def inference_modules(self) -> Iterable[nn.Module]:
@@ -157,10 +157,12 @@ class TextVAEModel(TextModel):
         return [module for module in (self.encoder, self.posterior) if module is not None]
 
     def initialize_encoder(self, source: TextVAEModel) -> None:
-        """Copy the encoder of ``source`` or, if it is a language model, its decoder (Yang et al. 2017, "init").
+        """Copy the weights of the encoder from ``source``, or from its decoder if ``source`` has no encoder.
+
+        The second is the "init" of Yang et al. 2017: the encoder starts from a language model.
 
         Raises:
-            UserError: if the parts differ in kind or size.
+            UserError: if this model has no encoder, or the parts differ in kind or size.
         """
         part = source.encoder or source.decoder
         wanted = {} if self.encoder is None else self.encoder.state_dict()
@@ -182,7 +184,7 @@ class TextVAEModel(TextModel):
         Args:
             targets: the sentences with EOS, (B, T).
             mask: True on real tokens, (B, T).
-            labels: the classes of a model with classes, `UNLABELLED` where one is not known, (B,); None: none is known.
+            labels: class of each sentence, `UNLABELLED` if unknown, (B,); None: no class is known.
         """
         if self.encoder is None or self.posterior is None:
             return self.prior(len(targets), self.output_layer.linear.bias)
@@ -204,7 +206,7 @@ class TextVAEModel(TextModel):
     def _score_possible(
         self, posterior: Any, z: Tensor, inputs: Tensor, targets: Tensor, mask: Tensor
     ) -> Tensor:
-        """`score`, but 0 for draws that the posterior excludes, which are not decoded: their weight is 0."""
+        """`score`, but 0 for draws that the posterior excludes. Their weight is 0, so they are not decoded."""
         chosen = possible(posterior, z)
         if chosen is None:
             return self.score(z, inputs, targets, mask)
@@ -213,7 +215,7 @@ class TextVAEModel(TextModel):
         return scores.new_zeros(chosen.shape).index_put((draws, rows), scores[0])
 
     def likeliest(self, z: Tensor, inputs: Tensor, mask: Tensor) -> Tensor:
-        """The likeliest next token at each of the N real tokens, given z and the words before, ids (N,).
+        """The id of the likeliest token at each of the N real positions, given z and the words before it, (N,).
 
         Args:
             z: (B, Z).
@@ -232,7 +234,7 @@ class TextVAEModel(TextModel):
             inputs: decoder inputs, (B, T).
             targets: shifted targets, (B, T).
             mask: True on real tokens, (B, T).
-            labels: see `encode`; only training reads them, as evaluation bounds log p(x).
+            labels: see `encode`; used only in training, because evaluation bounds log p(x).
         """
         posterior = self.encode(targets, mask, labels if self.training else None)
         bag = self.bag_of_words
@@ -245,16 +247,16 @@ class TextVAEModel(TextModel):
 
     @torch.no_grad()
     def generate(self, z: Tensor, *, generator: torch.Generator | None = None, **options: Any) -> Tensor:
-        """Decode z with `transformers.GenerationMixin`: greedy, sampling, beam search and all of its options.
+        """Decode z with `transformers.GenerationMixin`: greedily, by sampling or by beam search.
 
         Args:
             z: (N, Z).
-            generator: of the words, if they are drawn; None: the global random state.
-            **options: of `GenerationMixin.generate`, such as ``max_new_tokens``, ``do_sample``, ``temperature``,
-                ``top_k``, ``top_p``, ``num_beams``.
+            generator: random generator for sampled words; None: the global random state.
+            **options: options of `GenerationMixin.generate`, such as ``max_new_tokens``, ``do_sample``,
+                ``temperature``, ``top_k``, ``top_p``, ``num_beams``.
 
         Returns:
-            Ids (N, T), BOS first and pads behind EOS; (N · r, T) with ``num_return_sequences=r``.
+            Ids (N, T), with BOS first and pads after EOS; (N · r, T) with ``num_return_sequences=r``.
         """
         return ConditionalLanguageModel(self.config, self.decoder, self.output_layer).write(
             z, generator=generator, **options

@@ -1,4 +1,4 @@
-"""A distribution over a latent variable of two parts: the class y of a sentence and the rest, z."""
+"""A distribution over a latent variable with two parts: the class y of a sentence, and z."""
 
 from __future__ import annotations
 
@@ -27,17 +27,17 @@ UNLABELLED = -1
 
 
 class ClassGaussian(Distribution):
-    """q(y, z) = q(y) N(z; m_y, diag(s_y²)), its values [z, onehot(y)] of event shape (Z + C,).
+    """q(y, z) = q(y) N(z; m_y, diag(s_y²)), with values [z, onehot(y)] of event shape (Z + C,).
 
-    So decoders, which are given one vector, need not know of classes. Where the label is known, q(y) is 1 there.
+    A value is one vector, so decoders need not know about classes. If the label of a sentence is known, its q(y) is 1.
 
     Args:
-        log_probabilities: log q(y) for those without a label, (B, C).
+        log_probabilities: log q(y) of a sentence without a label, (B, C).
         mean: m, (B, C, Z).
         scale: s, (B, C, Z).
         labels: y, or `UNLABELLED`, (B,); None: no label is known.
-        temperature: of the Gumbel-softmax that draws y in training (`relaxed`); None: every y is tried and weighted
-            by q(y) (`enumerated`).
+        temperature: temperature of the Gumbel-softmax that draws y in training (`relaxed`); None: training tries every
+            y and weights it by q(y) (`enumerated`).
     """
 
     arg_constraints: dict[str, Constraint] = {}  # noqa: RUF012
@@ -66,7 +66,7 @@ class ClassGaussian(Distribution):
 
     @property
     def variance(self) -> Tensor:
-        """Of each coordinate, (B, Z + C)."""
+        """The variance of each coordinate, (B, Z + C)."""
         p = self.probabilities
         second = (p[:, :, None] * (self.given.variance + self.given.mean.square())).sum(1)
         z = second - self.mean[:, : second.shape[-1]].square()
@@ -74,26 +74,26 @@ class ClassGaussian(Distribution):
 
     @property
     def mode(self) -> Tensor:
-        """[m_y, onehot(y)] of the likeliest y, (B, Z + C)."""
+        """[m_y, onehot(y)] for the likeliest y, (B, Z + C)."""
         return self.at(self.probabilities.argmax(-1), self.given.mean)
 
     def entropy(self) -> Tensor:
-        """Of q(y) alone, in nats, (B,); 0 where the label is known."""
+        """The entropy of q(y) in nats, (B,), without that of z; 0 if the label is known."""
         entropy = -(self.log_probabilities.exp() * self.log_probabilities).sum(-1)
         return entropy.masked_fill(self.known, 0)
 
     def rsample(self, sample_shape: torch.Size | list[int] | tuple[int, ...] = ()) -> Tensor:
-        """Draws (*sample_shape, B, Z + C); the gradient flows through z but not through the choice of y."""
+        """Draws (*sample_shape, B, Z + C); the gradient flows through z, but not through the choice of y."""
         z = self.given.rsample(torch.Size(sample_shape))
         choice = self.probabilities.expand(*sample_shape, -1, -1)
         y = torch.multinomial(choice.flatten(0, -2), 1).view(choice.shape[:-1])
         return self.at(y, z)
 
     def enumerated(self, samples: int = 1) -> tuple[Tensor, Tensor]:
-        """Draws of z for every y, and how much each counts: the expectation over y without noise.
+        """K draws of z for every y, with weights; together they give the expectation over y without noise.
 
         Returns:
-            [z, onehot(y)], (K · C, B, Z + C), and q(y) / K, (K · C, B).
+            The draws [z, onehot(y)], (K · C, B, Z + C), and their weights q(y) / K, (K · C, B).
         """
         z = self.given.rsample(torch.Size([samples])).transpose(1, 2)
         classes = torch.eye(z.shape[1], dtype=z.dtype, device=z.device)[None, :, None].expand(
@@ -103,7 +103,7 @@ class ClassGaussian(Distribution):
         return torch.cat([z, classes], -1).flatten(0, 1), weights.flatten(0, 1)
 
     def relaxed(self, temperature: float, samples: int = 1) -> Tensor:
-        """Draws whose y is onehot, but has the gradient of a Gumbel-softmax (Jang et al. 2017), (K, B, Z + C)."""
+        """Draws (K, B, Z + C) with a one-hot y that has the gradient of a Gumbel-softmax (Jang et al. 2017)."""
         logits = self.log_probabilities.expand(samples, -1, -1)
         y = functional.gumbel_softmax(logits, temperature, hard=True)
         y = torch.where(self.known[:, None], self.probabilities, y)
@@ -119,17 +119,17 @@ class ClassGaussian(Distribution):
         return class_part + self.given.log_prob(z[..., None, :]).gather(-1, y).squeeze(-1)
 
     def at(self, y: Tensor, z: Tensor) -> Tensor:
-        """[z_y, onehot(y)], (..., B, Z + C), for classes (..., B) and a z of each class, (..., B, C, Z)."""
+        """[z_y, onehot(y)], (..., B, Z + C), given classes (..., B) and a z for each class, (..., B, C, Z)."""
         classes = z.shape[-2]
         onehot = functional.one_hot(y, classes).to(z.dtype)
         return torch.cat([(onehot[..., None] * z).sum(-2), onehot], -1)
 
 
 def with_likeliest_class(vectors: Tensor, classes: int) -> Tensor:
-    """Vectors [z, w] with the onehot of the largest of w in place of w, as decoders know only single classes.
+    """Vectors [z, w] whose w is replaced by the one-hot vector of its largest entry, since decoders expect one class.
 
     Args:
-        vectors: (N, Z + C), such as means [E z, q(y)], or sums and differences of these.
+        vectors: vectors (N, Z + C), such as means [E z, q(y)], or sums and differences of means.
         classes: C.
     """
     z, weights = vectors.split([vectors.shape[-1] - classes, classes], -1)
@@ -143,7 +143,7 @@ def _kl_with_classes(posterior: ClassGaussian, prior: ClassGaussian) -> Tensor:
 
 @kl_per_dimension.register
 def _kl_parts(posterior: ClassGaussian, prior: ClassGaussian, z: Tensor | None = None) -> Tensor:
-    """sum_y q(y) KL(q(z | y) ‖ p(z | y)) of each dimension of z and, last, KL(q(y) ‖ p(y)), (B, Z + 1)."""
+    """sum_y q(y) KL(q(z | y) ‖ p(z | y)) for each dimension of z, and KL(q(y) ‖ p(y)) last, (B, Z + 1)."""
     each = kl_divergence(posterior.given.base_dist, prior.given.base_dist)
     of_z = (posterior.probabilities[:, :, None] * each).sum(1)
     return torch.cat([of_z, _kl_of_class(posterior, prior)[:, None]], -1)
@@ -156,7 +156,7 @@ def _kl_of_class(posterior: ClassGaussian, prior: ClassGaussian) -> Tensor:
 
 @possible.register
 def _possible_classes(posterior: ClassGaussian, z: Tensor) -> Tensor | None:
-    """All but the classes that a label excludes."""
+    """True for the draws whose class is the label, and for all draws of sentences without a label, (K, B)."""
     if posterior.labels is None:
         return None
     y = z[..., -posterior.probabilities.shape[-1] :].argmax(-1)
@@ -179,7 +179,7 @@ def _gaussians_of_classes(distribution: ClassGaussian) -> Gaussians:
 
 @pathwise.register
 def _pathwise_with_class(posterior: ClassGaussian, samples: int) -> Draws:
-    """Draws (C · K, B, Z + C) of every class, or (K, B, Z + C) at a temperature."""
+    """K draws for every class, (K · C, B, Z + C); with a temperature, K draws in total, (K, B, Z + C)."""
     if posterior.temperature is None:
         return Draws(*posterior.enumerated(samples))
     return Draws(posterior.relaxed(posterior.temperature, samples))

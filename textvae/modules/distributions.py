@@ -1,4 +1,4 @@
-"""Distributions over the latent vector z: how they are drawn from, and how far they lie apart."""
+"""Distributions over the latent vector z: draws from them, and KL divergences between them."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from textvae.support.randomness import seeded
 
 
 def diagonal_gaussian(mean: Tensor, scale: Tensor) -> Independent:
-    """N(mean, diag(scale²)) with event shape (Z,), for a mean and a deviation of shape (..., Z)."""
+    """N(mean, diag(scale²)) with event shape (Z,), for a mean and a standard deviation of shape (..., Z)."""
     # Validation would read the values back from the device at each step; a NaN is caught in the loss.
     return Independent(Normal(mean, scale, validate_args=False), 1, validate_args=False)
 
@@ -29,19 +29,19 @@ def diagonal_gaussian(mean: Tensor, scale: Tensor) -> Independent:
 class DiagonalGaussianMixture(MixtureSameFamily):
     """p(z) = sum_c pi_c N(z; m_c, diag(s_c²)) with event shape (Z,).
 
-    Its KL from a Gaussian q has no closed form. `kl_divergence` gives an upper bound that has one (Hershey & Olsen
-    2007), the least that q(c) = r_c can make of KL(q(z) q(c) ‖ p(z, c)), which is the KL term of VaDE (Jiang et al.
-    2017) with the best q(c):
+    The KL divergence from a Gaussian q to it has no closed form, so `kl_divergence` returns an upper bound (Hershey &
+    Olsen 2007). It is the minimum of KL(q(z) q(c) ‖ p(z, c)) over q(c), that is, the KL term of VaDE (Jiang et al.
+    2017) with the best q(c) = r_c:
 
         - log sum_c pi_c exp(-KL(q ‖ p_c)) = sum_c r_c KL(q ‖ p_c) + KL(r ‖ pi),    r_c ∝ pi_c exp(-KL(q ‖ p_c))
 
-    So a bound on log p(x) that is made with it is one. It is exact where q lies in one component alone.
+    A lower bound on log p(x) that uses it is still a lower bound. It is exact if q overlaps with one component only.
 
     Args:
-        logits: of pi, (C,).
+        logits: logits of pi, (C,).
         mean: m, (C, Z).
         scale: s, (C, Z).
-        batch_size: B, the batch shape.
+        batch_size: B; the batch shape is (B,).
     """
 
     def __init__(self, logits: Tensor, mean: Tensor, scale: Tensor, batch_size: int) -> None:
@@ -51,7 +51,7 @@ class DiagonalGaussianMixture(MixtureSameFamily):
 
 
 def _shares(posterior: Independent, prior: DiagonalGaussianMixture) -> tuple[Tensor, Tensor]:
-    """log pi_c - KL(q ‖ p_c), (B, C), and KL(q ‖ p_c) of each dimension, (B, C, Z)."""
+    """log pi_c - KL(q ‖ p_c), (B, C), and KL(q ‖ p_c) for each dimension, (B, C, Z)."""
     q = posterior.base_dist
     own = Normal(q.mean[:, None], q.stddev[:, None], validate_args=False)
     each = kl_divergence(own, prior.components.base_dist)
@@ -64,15 +64,15 @@ def _kl_to_mixture(posterior: Independent, prior: DiagonalGaussianMixture) -> Te
 
 
 def kl_per_sentence(posterior: Any, prior: Any, z: Tensor | None = None) -> Tensor:
-    """KL(q ‖ p) in nats as training takes it, (B,); `reported_kl` is what evaluation reports.
+    """KL(q ‖ p) in nats as used in training, (B,); evaluation reports `reported_kl`.
 
-    It is exact where torch has a closed form for the two kinds of distribution, an upper bound for a mixture prior
+    It is exact if torch has a closed form for the two kinds of distribution, an upper bound for a mixture prior
     (`DiagonalGaussianMixture`), and otherwise the Monte Carlo estimate 1/K sum_k [log q(z_k | x) - log p(z_k)].
 
     Args:
         posterior: q, batch shape (B,), or (K, B) if it depends on draws.
-        prior: p, of the same shape.
-        z: draws from q, (K, B, ...), for the estimate; None: there must be a closed form.
+        prior: p, with the same batch shape.
+        z: draws from q, (K, B, ...), for the estimate; may be None if there is a closed form.
     """
     kl = _closed_kl(posterior, prior)
     if kl is None:
@@ -82,13 +82,14 @@ def kl_per_sentence(posterior: Any, prior: Any, z: Tensor | None = None) -> Tens
 
 
 def reported_kl(posterior: Any, prior: Any, z: Tensor) -> Tensor:
-    """KL(q ‖ p) in nats without bias, (B,): `kl_per_sentence` but for a mixture prior, of which that is a bound.
+    """KL(q ‖ p) in nats without bias, (B,).
 
-    The KL to a mixture is the Monte Carlo estimate 1/K sum_k [log q(z_k | x) - log p(z_k)].
+    For a mixture prior, where `kl_per_sentence` is an upper bound, this is the Monte Carlo estimate
+    1/K sum_k [log q(z_k | x) - log p(z_k)]. For other priors it equals `kl_per_sentence`.
 
     Args:
         posterior: q, batch shape (B,), or (K, B) if it depends on draws.
-        prior: p, of the same shape.
+        prior: p, with the same batch shape.
         z: draws from q, (K, B, ...).
     """
     if isinstance(prior, DiagonalGaussianMixture):
@@ -97,7 +98,7 @@ def reported_kl(posterior: Any, prior: Any, z: Tensor) -> Tensor:
 
 
 def _closed_kl(posterior: Distribution, prior: Distribution) -> Tensor | None:
-    """KL(q ‖ p), or a bound on it, that torch computes without draws; None: it knows none for these two."""
+    """KL(q ‖ p), or an upper bound, computed without draws; None if none is registered for these two kinds."""
     try:
         return kl_divergence(posterior, prior)
     except NotImplementedError:
@@ -106,37 +107,39 @@ def _closed_kl(posterior: Distribution, prior: Distribution) -> Tensor | None:
 
 @singledispatch
 def kl_of_class(posterior: Any, prior: Any) -> Tensor | None:
-    """KL(q(y) ‖ p(y)) of a latent class in nats, a part of `kl_per_sentence`, (B,); None: there is no class."""
+    """KL(q(y) ‖ p(y)) of a latent class in nats, a part of `kl_per_sentence`, (B,); None if there is no class."""
     return None
 
 
 @singledispatch
 def surprise_of_class(posterior: Any) -> Tensor | None:
-    """-log q(y | x) in nats of the labels that are known, (N,); None: there is no class."""
+    """-log q(y | x) in nats for each of the N known labels, (N,); None if there are no classes or no labels."""
     return None
 
 
 @singledispatch
 def possible(posterior: Any, z: Tensor) -> Tensor | None:
-    """Which draws (K, B, ...) the posterior does not exclude, (K, B); None: all. The others have the weight 0."""
+    """True for the draws (K, B, ...) that the posterior allows, (K, B); None if it allows all.
+
+    Draws that it does not allow have weight 0.
+    """
     return None
 
 
 @singledispatch
 def kl_per_dimension(posterior: Any, prior: Any, z: Tensor | None = None) -> Tensor:
-    """KL(q ‖ p) of each latent dimension in nats, (B, Z), for distributions whose dimensions are independent.
+    """KL(q ‖ p) for each latent dimension in nats, (B, Z), for distributions whose dimensions are independent.
 
-    Their sum is `kl_per_sentence`, with a mixture prior VaDE's bound on the KL.
+    The sum over the dimensions is `kl_per_sentence`; with a mixture prior, that is VaDE's upper bound.
 
-    If z has a value at each of T steps, it is the sum over the steps. If the
-    distributions depend on draws, batch shape (K, B), it is the mean over the draws. Of a mixture prior it is the mean
-    over its components, weighted by r; KL(r ‖ pi), the choice of the component, belongs to no dimension and is shared
-    equally.
+    If z has a value at each of T steps, the result is the sum over the steps. If the distributions depend on draws,
+    batch shape (K, B), it is the mean over the draws. For a mixture prior it is the mean over the components, weighted
+    by r; KL(r ‖ pi), which belongs to no dimension, is divided equally among them.
 
     Args:
         posterior: q, batch shape (B,), or (K, B).
-        prior: p, of the same shape.
-        z: draws from q, (K, B, ...), for distributions without a closed form; None: there must be one.
+        prior: p, with the same batch shape.
+        z: draws from q, (K, B, ...); may be None if there is a closed form.
     """
     if isinstance(prior, DiagonalGaussianMixture):
         return _kl_to_mixture_per_dimension(posterior, prior)
@@ -157,12 +160,12 @@ def _kl_to_mixture_per_dimension(posterior: Independent, prior: DiagonalGaussian
 
 
 class Gaussians(NamedTuple):
-    """A distribution over classes and a Gaussian for each of them; one class if there are none.
+    """A distribution over classes, and a Gaussian for each class; a model without classes has C = 1.
 
     Attributes:
         log_weights: log q(y), (B, C).
-        mean: of z given y, (B, C, Z).
-        scale: deviations of z given y, (B, C, Z).
+        mean: means of z given y, (B, C, Z).
+        scale: standard deviations of z given y, (B, C, Z).
     """
 
     log_weights: Tensor
@@ -172,7 +175,7 @@ class Gaussians(NamedTuple):
 
 @singledispatch
 def gaussians_of(distribution: Any) -> Gaussians | None:
-    """The parts of a distribution that is made of diagonal Gaussians with event shape (Z,); None: it is not."""
+    """The parts of a distribution made of diagonal Gaussians with event shape (Z,); None for other distributions."""
     return None
 
 
@@ -186,7 +189,7 @@ def _gaussian_of_independent(distribution: Independent) -> Gaussians | None:
 
 @singledispatch
 def along(distribution: Any, z: Tensor) -> Any:
-    """The distribution given the values of z before each step, (K, B, T, Z); most do not depend on them."""
+    """The distribution at each step given the z before it, z (K, B, T, Z); most do not depend on it."""
     return distribution
 
 
@@ -195,7 +198,7 @@ class Draws(NamedTuple):
 
     Attributes:
         z: (K, B, ...).
-        weights: (K, B), which sum to 1 over the draws; None: all draws count alike.
+        weights: weights that sum to 1 over the draws, (K, B); None: all draws count equally.
     """
 
     z: Tensor
@@ -215,12 +218,12 @@ def pathwise(posterior: Any, samples: int) -> Draws:
 
 @singledispatch
 def sample(distribution: Distribution, samples: int, generator: torch.Generator | None = None) -> Tensor:
-    """Reparameterised draws (K, B, ...) of a distribution of batch shape (B,).
+    """Reparameterised draws (K, B, ...) from a distribution with batch shape (B,).
 
     Args:
-        distribution: B of them.
+        distribution: a distribution with batch shape (B,).
         samples: K.
-        generator: of the randomness, on the CPU, so that every device draws alike; None: the global random state.
+        generator: random generator on the CPU, so that every device draws the same; None: the global random state.
     """
     if generator is None:
         return (
@@ -253,5 +256,5 @@ def _sample_mixture(
 
 
 def noise(shape: tuple[int, ...], like: Tensor, generator: torch.Generator | None = None) -> Tensor:
-    """Standard normal noise of a shape, in the dtype and on the device of ``like``, drawn on the CPU."""
+    """Standard normal noise of this shape, in the dtype and on the device of ``like``; it is drawn on the CPU."""
     return torch.randn(shape, generator=generator, dtype=like.dtype).to(like.device)

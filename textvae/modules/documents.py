@@ -1,7 +1,7 @@
-"""Parts of a VAE of documents: bags of words are weighted, encoded and scored without a dense row for a document.
+"""Parts of a VAE of documents, which weight, encode and score bags of words without a dense row for each document.
 
-Encoder and decoder start at latent semantic analysis, the truncated singular value decomposition of the train split's
-bags, so that training can only add to what a second of linear algebra finds.
+Encoder and decoder start at latent semantic analysis, a truncated singular value decomposition of the bags of the train
+split, which takes about a second.
 """
 
 from __future__ import annotations
@@ -21,17 +21,17 @@ from torch.nn import functional
 from textvae.support.options import Dropout, Positive, Size
 
 AT_ONCE = 2**23
-"""Logits that are held at once where no gradient is needed."""
+"""Maximum number of logits in memory at once if no gradient is needed."""
 
 
 @dataclass(frozen=True)
 class Bags:
-    """The bags of words of B documents, one behind the other.
+    """The bags of words of B documents, concatenated: N words in total.
 
     Attributes:
-        words: numbers of the words of all documents, (N,).
-        weights: how much each counts, (N,).
-        documents: the document of each, in rising order, (N,).
+        words: ids of the words, (N,).
+        weights: weight of each word, (N,).
+        documents: number of the document of each word, ascending, (N,).
         size: B.
     """
 
@@ -42,11 +42,11 @@ class Bags:
 
     @classmethod
     def of(cls, words: Tensor, counts: Tensor, mask: Tensor) -> Bags:
-        """The bags of padded rows (B, T)."""
+        """Make the bags from padded rows of ids, of counts and of the mask, each (B, T)."""
         return cls(words[mask], counts[mask], mask.nonzero()[:, 0], len(mask))
 
     def sums(self, vectors: Tensor) -> Tensor:
-        """The weighted sum of the vectors of each document's words, (B, D), for vectors (V, D) of all words."""
+        """The weighted sum of the word vectors of each document, (B, D), given the vectors (V, D) of all words."""
         starts = torch.searchsorted(self.documents, torch.arange(self.size, device=self.documents.device))
         return functional.embedding_bag(
             self.words, vectors, starts, mode="sum", per_sample_weights=self.weights.to(vectors.dtype)
@@ -59,23 +59,23 @@ class Bags:
 
     @property
     def directions(self) -> Bags:
-        """The bags scaled to length 1, as vectors of V weights; an empty one stays empty."""
+        """The bags, each scaled to length 1 as a vector of V weights; an empty bag stays empty."""
         lengths = replace(self, weights=self.weights**2).totals.sqrt()
         return replace(self, weights=self.weights / lengths[self.documents])
 
 
 class TfIdfWeights(nn.Module):
-    """Weights by which rare words count more, and repeated ones less than their number says.
+    """TF-IDF weights: rare words have more weight, and repeated words have less than their count.
 
-        w = s (1 + log n) (1 + log (1 + D) / (1 + d))
+        w = s (1 + log n) (1 + log((1 + D) / (1 + d)))
 
-    for a word that occurs n times in the document, and in d of the D documents of the train split; s is such that a
-    document of the train split weighs ``length`` words on the mean. So the likelihood of a model is that of a bag of
-    this size: with more words z says more of each document, and more of what is its own.
+    The word occurs n times in its document, and in d of the D documents of the train split. The factor s is such that
+    the weights of a document of the train split sum to ``length`` on average. So the model learns the likelihood of
+    bags of this size; with a larger ``length``, z carries more information about each document.
 
     Args:
         vocabulary_size: V.
-        length: see above.
+        length: mean sum of the weights of a document.
     """
 
     inverse: Tensor
@@ -88,7 +88,7 @@ class TfIdfWeights(nn.Module):
         self.register_buffer("scale", torch.ones(()))
 
     def start(self, counts: csr_matrix) -> csr_matrix:
-        """Learn the frequencies from the counts of the train split (n, V); returns its weights."""
+        """Learn the document frequencies from the counts of the train split (n, V); return its weights (n, V)."""
         n, words = counts.shape
         documents = np.bincount(counts.indices, minlength=words)
         weighted = counts.astype(np.float64)
@@ -101,36 +101,36 @@ class TfIdfWeights(nn.Module):
         return weighted * scale
 
     def forward(self, bags: Bags) -> Bags:
-        """The bags with weights in place of counts."""
+        """The bags, with each count replaced by the weight."""
         weights = (1 + bags.weights.to(self.inverse.dtype).log()) * self.inverse[bags.words]
         return replace(bags, weights=self.scale * weights)
 
 
 class CountWeights(nn.Module):
-    """Weights that are the counts, so that the score is the log-likelihood of the words themselves."""
+    """Counts as weights, so that the score of a document is the log-likelihood of its words."""
 
     def __init__(self) -> None:
         super().__init__()
 
     def start(self, counts: csr_matrix) -> csr_matrix:
-        """The counts (n, V) as they are."""
+        """The counts (n, V), unchanged."""
         return counts.astype(np.float64)
 
     def forward(self, bags: Bags) -> Bags:
-        """The bags as they are."""
+        """The bags, unchanged."""
         return bags
 
 
 @dataclass(frozen=True)
 class LatentSemantics:
-    """Where a VAE of documents starts, as `latent_semantics` finds it.
+    """The weights with which a VAE of documents starts, computed by `latent_semantics`.
 
     Attributes:
-        projection: P, (V, Z): a bag of length 1, as a row x, has the latent semantic vector x P.
-        centre: the mean of these vectors over the train split, (Z,).
-        decoder: W, (V, Z), whose product with the vector of a bag is the bag as Z dimensions can give it, times the
-            square root of V over 2, which makes logits of it.
-        logarithms: of the relative frequency of each word, (V,).
+        projection: P, (V, Z); a bag x of length 1, a row of V weights, has the latent semantic vector x P.
+        centre: mean of these vectors over the train split, (Z,).
+        decoder: W, (V, Z); W times the vector of a bag is sqrt(V) / 2 times the rank-Z approximation of the bag. The
+            factor gives the product the size of logits.
+        logarithms: logarithm of the relative frequency of each word, (V,).
     """
 
     projection: Tensor
@@ -140,16 +140,16 @@ class LatentSemantics:
 
 
 def latent_semantics(weighted: csr_matrix, size: int, seed: int) -> LatentSemantics:
-    """The randomised truncated singular value decomposition of weighted bags, never made dense.
+    """Compute a randomised truncated singular value decomposition of weighted bags, which stay sparse.
 
-    The vectors x P have the proportions of latent semantic analysis, scaled as a whole so that the widest dimension has
-    a deviation of 1. Dimensions beyond the rank of the bags are 0 at first, with small decoder weights that let a
-    gradient through.
+    The vectors x P are those of latent semantic analysis times one factor, which gives the dimension with the largest
+    standard deviation a standard deviation of 1. Dimensions beyond the rank of the bags start at 0; their decoder
+    weights are small but not 0, so that gradients flow.
 
     Args:
-        weighted: (n, V).
+        weighted: weights of the words in n documents, (n, V).
         size: Z.
-        seed: of the random projections.
+        seed: seed of the random projections.
 
     References:
         Indexing by latent semantic analysis (Deerwester et al. 1990)
@@ -172,13 +172,13 @@ def latent_semantics(weighted: csr_matrix, size: int, seed: int) -> LatentSemant
 
 
 def _smoothed(weighted: csr_matrix) -> NDArray[Any]:
-    """The relative frequency of each word, (V,); one of all words is added as one more bag of their mean weight."""
+    """The relative frequency of each word by weight, (V,), smoothed by adding 1 / V to the weight of each word."""
     totals = weighted.sum(0).A1
     return (totals + 1 / len(totals)) / (totals.sum() + 1)
 
 
 class LinearBagEncoder(nn.Module):
-    """Means x P + b of bags x of length 1.
+    """Computes the posterior means x P + b of bags x of length 1.
 
     Args:
         vocabulary_size: V.
@@ -192,23 +192,25 @@ class LinearBagEncoder(nn.Module):
 
     @torch.no_grad()
     def start(self, found: LatentSemantics) -> None:
-        """Give the latent semantic vectors, minus their mean."""
+        """Set P and b, so that the means are the latent semantic vectors minus their mean over the train split."""
         self.projection.copy_(found.projection)
         self.bias.copy_(-found.centre)
 
     def forward(self, directions: Bags) -> Tensor:
-        """(B, Z)."""
+        """The means, (B, Z)."""
         return directions.sums(self.projection) + self.bias
 
 
 class ResidualBagEncoder(nn.Module):
-    """Means x P + b + f(x) of bags x of length 1, with a network f of one hidden layer that is 0 at first.
+    """Computes the posterior means x P + b + f(x) of bags x of length 1.
+
+    f is a network with one hidden layer; its output is 0 at first.
 
     Args:
         vocabulary_size: V.
         latent_size: Z.
-        hidden_size: of the hidden layer.
-        dropout: rate at which words are left out in training.
+        hidden_size: size of the hidden layer.
+        dropout: probability that a word of a document is left out in training.
     """
 
     def __init__(
@@ -224,18 +226,18 @@ class ResidualBagEncoder(nn.Module):
         nn.init.zeros_(self.output.bias)
 
     def start(self, found: LatentSemantics) -> None:
-        """Start the linear part."""
+        """Set P and b, as `LinearBagEncoder.start` does."""
         self.linear.start(found)
 
     def forward(self, directions: Bags) -> Tensor:
-        """(B, Z)."""
+        """The means, (B, Z)."""
         kept = replace(directions, weights=self.dropout(directions.weights))
         states = (kept.sums(self.hidden) + self.hidden_bias).relu()
         return self.linear(kept) + self.output(states).to(self.linear.bias.dtype)
 
 
 class LinearBagDecoder(nn.Module):
-    """Words drawn from softmax(W z + b), in no order (the decoder of NVDM, Miao et al. 2016).
+    """Draws each word independently from softmax(W z + b) (the decoder of NVDM, Miao et al. 2016).
 
     Args:
         vocabulary_size: V.
@@ -252,22 +254,22 @@ class LinearBagDecoder(nn.Module):
 
     @torch.no_grad()
     def start(self, found: LatentSemantics) -> None:
-        """Give the frequencies of the words where z is 0, and the bags of latent semantic analysis around it."""
+        """Set W and b, so that z = 0 gives the word frequencies, and other z the bags of latent semantic analysis."""
         self.weight.copy_(found.decoder)
         self.bias.copy_(found.logarithms)
 
     def logits(self, z: Tensor) -> Tensor:
-        """W z + b, (..., V), of z (..., Z)."""
+        """W z + b, (..., V), given z (..., Z)."""
         return functional.linear(z, self.weight.to(z.dtype), self.bias.to(z.dtype))
 
     def forward(self, z: Tensor, bags: Bags) -> Tensor:
-        """sum_v w_v log softmax(W z + b)_v for the weights w of each bag, (K, B), of z (K, B, Z).
+        """sum_v w_v log softmax(W z + b)_v, (K, B), where w are the weights of each bag.
 
         Args:
             z: (K, B, Z).
-            bags: of B documents.
+            bags: bags of B documents.
         """
-        # W z + b is only needed at the words of the bag: there it is linear in z.
+        # The first term, sum_v w_v (W z + b)_v, needs only the words of the bag.
         chosen = (z * bags.sums(self.weight)).sum(-1) + bags.sums(self.bias[:, None])[:, 0]
         at_once = len(z) if torch.is_grad_enabled() else max(1, AT_ONCE // (bags.size * len(self.bias)))
         normalizers = torch.cat([_precise(self.logits(part)).logsumexp(-1) for part in z.split(at_once)])
@@ -275,12 +277,12 @@ class LinearBagDecoder(nn.Module):
 
 
 def _precise(logits: Tensor) -> Tensor:
-    """The logits in single precision or better: under autocast a product may be bf16."""
+    """The logits in single precision or better; under autocast they may be bf16."""
     return logits.to(torch.promote_types(logits.dtype, torch.float32))
 
 
 WEIGHTS: dict[str, type[nn.Module]] = {"tf_idf": TfIdfWeights, "counts": CountWeights}
-"""How much a word counts, by the kind that a configuration names."""
+"""The weights of words, by the kind that a configuration names."""
 
 BAG_ENCODERS: dict[str, type[nn.Module]] = {"residual": ResidualBagEncoder, "linear": LinearBagEncoder}
 """Encoders of weighted bags of words, by the kind that a configuration names."""

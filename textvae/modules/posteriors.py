@@ -1,4 +1,4 @@
-"""Summaries become posteriors q(z | x)."""
+"""Posteriors: from the summary of a sentence to q(z | x)."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from textvae.support.options import Dropout, Positive, Size
 
 
 class NormalizedMeans(nn.Module):
-    """Batch normalisation of the posterior means with a fixed deviation (BN-VAE, Zhu et al. 2020).
+    """Batch normalisation of the posterior means with a fixed standard deviation (BN-VAE, Zhu et al. 2020).
 
         m'_d = gamma (m_d - E[m_d]) / sqrt(V[m_d]) + b_d
 
-    E and V are over the batch in training and running means of these in evaluation. As KL_d >= E[m'_d²] / 2 for means
-    whose second moment is gamma² + b_d², the mean KL of the batch is gamma² Z / 2 nats at least, whatever the decoder
-    does: the posteriors cannot all become the prior.
+    E and V are taken over the batch in training; evaluation uses running means of both. The mean KL of dimension d is
+    at least E[m'_d²] / 2 = (gamma² + b_d²) / 2. Hence the mean KL of a batch is at least gamma² Z / 2 nats, whatever
+    the decoder does, and the posteriors cannot all become the prior.
 
-    The batch is the micro-batch of one process: gradient accumulation and further processes do not enlarge it. As
-    `TextVAETrainer` makes batches of sentences of similar length, E and V are those of this length. So the means lose
-    what they say of the length, and evaluation, with the running means of E and V, gives others than training did.
+    The batch is the micro-batch of one process: gradient accumulation and more processes do not enlarge it.
+    `TextVAETrainer` puts sentences of similar length into a batch, so E and V depend on that length. Therefore the
+    means lose information about the length, and the means in evaluation differ from those in training.
 
     Args:
         latent_size: Z.
@@ -37,17 +37,17 @@ class NormalizedMeans(nn.Module):
     def __init__(self, latent_size: int, deviation: float) -> None:
         super().__init__()
         self.deviation = deviation
-        # With the usual 1e-5 the means of small initial weights would stay far below gamma, and could vanish.
+        # With the usual 1e-5, small initial weights would give means far below gamma, which could vanish.
         self.norm = nn.BatchNorm1d(latent_size, eps=1e-12, affine=False)
         self.bias = nn.Parameter(torch.zeros(latent_size))
 
     def forward(self, mean: Tensor) -> Tensor:
-        """m' for m, both (B, Z)."""
+        """m', given m, both (B, Z)."""
         norm = self.norm
         assert norm.running_mean is not None
         assert norm.running_var is not None
         assert norm.momentum is not None
-        # The means have the precision of fp32 or better, but the running ones may be bf16.
+        # The means are in fp32 or better, but the running means may be in bf16.
         expected, variance = norm.running_mean.to(mean.dtype), norm.running_var.to(mean.dtype)
         # One sentence has no variance; the last batch of an epoch may be that small.
         if not self.training or len(mean) == 1:
@@ -61,15 +61,15 @@ class NormalizedMeans(nn.Module):
 
 
 class GaussianPosterior(nn.Module):
-    """q(z | x) = N(W_m s, diag(exp(W_v s))) for a sentence's summary s (Kingma & Welling 2014).
+    """q(z | x) = N(W_m s, diag(exp(W_v s))), where s is the summary of a sentence (Kingma & Welling 2014).
 
-    Linear layers without bias, as in the published set-ups.
+    The linear layers have no bias, as in the published set-ups.
 
     Args:
-        input_size: D of the summaries (B, D).
+        input_size: D, size of the summaries.
         latent_size: Z.
-        normalize_means: deviation gamma of batch-normalised means (`NormalizedMeans`), which keeps the KL over
-            gamma² Z / 2 nats; None: the means are as the linear layer gives them.
+        normalize_means: standard deviation gamma of the batch-normalised means (`NormalizedMeans`), which keep the mean
+            KL at gamma² Z / 2 nats or more; None: the means are not normalised.
     """
 
     reads_labels = False
@@ -91,17 +91,17 @@ class GaussianPosterior(nn.Module):
 
 
 class ClassPosterior(nn.Module):
-    """q(y | x) = softmax(V s), q(z | x, y) = N(W_m h_y, diag(exp(W_v h_y))), h_y = tanh(U s + e_y), of a summary s.
+    """The recognition model of M2 (Kingma et al. 2014, section 3.1.2), given the summary s of a sentence.
 
-    The recognition model of M2 (Kingma et al. 2014, section 3.1.2).
+        q(y | x) = softmax(V s),    q(z | x, y) = N(W_m h_y, diag(exp(W_v h_y))),    h_y = tanh(U s + e_y)
 
     Args:
-        input_size: D of the summaries (B, D), and the size of h.
+        input_size: D, size of the summaries and of h.
         latent_size: Z.
         classes: C.
-        dropout: rate of dropout on what the classifier reads.
-        temperature: of a Gumbel-softmax that draws the class of a sentence without a label in training; None: every
-            class is tried and weighted by q(y | x).
+        dropout: dropout rate on the classifier's input.
+        temperature: temperature of the Gumbel-softmax that draws the class of an unlabelled sentence in training; None:
+            training tries every class and weights it by q(y | x).
 
     References:
         Semi-supervised Learning with Deep Generative Models (Kingma et al. 2014), https://arxiv.org/abs/1406.5298
@@ -127,7 +127,7 @@ class ClassPosterior(nn.Module):
         self.log_variance = nn.Linear(input_size, latent_size)
 
     def forward(self, summary: Tensor, labels: Tensor | None = None) -> ClassGaussian:
-        """q(y, z | x), batch shape (B,), for a summary (B, D) and the labels that are known (B,)."""
+        """q(y, z | x), batch shape (B,), given summaries (B, D) and labels (B,), `UNLABELLED` if unknown."""
         scores = self.classifier(self.dropout(summary))
         hidden = (self.hidden(summary)[:, None] + self.embedding.weight).tanh()
         precise = torch.promote_types(scores.dtype, torch.float32)
@@ -142,4 +142,4 @@ POSTERIORS: dict[str, type[nn.Module]] = {
     "gaussian": GaussianPosterior,
     "classes": ClassPosterior,
 }
-"""What makes q(z | x) of a summary, by the kind that a configuration names."""
+"""The posteriors, by the kind that a configuration names."""

@@ -17,7 +17,7 @@ class StandardNormalPrior(nn.Module):
     """p(z) = N(0, I).
 
     Args:
-        latent_size: Z; 0 makes z empty, which turns every model into the one without a latent variable.
+        latent_size: Z; with 0, z is empty, and the model has no latent variable.
     """
 
     def __init__(self, latent_size: Count) -> None:
@@ -33,7 +33,7 @@ class StandardNormalPrior(nn.Module):
 class MixturePrior(nn.Module):
     """p(z) = sum_c pi_c N(m_c, diag(s_c²)), learnt with the model (VaDE, Jiang et al. 2017).
 
-    So clusters are part of the model: c ~ pi, z ~ p(z | c), x ~ p(x | z).
+    Its components are clusters of the texts: c ~ pi, z ~ p(z | c), x ~ p(x | z).
 
     Args:
         latent_size: Z.
@@ -51,7 +51,7 @@ class MixturePrior(nn.Module):
 
     @torch.no_grad()
     def start_from(self, weights: Tensor, means: Tensor, variances: Tensor) -> None:
-        """Become the mixture with these weights (C,), means (C, Z) and variances (C, Z)."""
+        """Set the weights (C,), means (C, Z) and variances (C, Z) of the mixture."""
         self.logits.copy_(weights.log())
         self.means.copy_(means)
         self.log_variances.copy_(variances.log())
@@ -94,4 +94,4 @@ PRIORS: dict[str, type[nn.Module]] = {
     "mixture": MixturePrior,
     "classes": ClassPrior,
 }
-"""p(z), by the kind that a configuration names."""
+"""The priors, by the kind that a configuration names."""

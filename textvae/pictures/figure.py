@@ -50,7 +50,7 @@ def new_figure(width: float, height: float) -> Figure:
 
 
 class _Wrapper(textwrap.TextWrapper):
-    """Also breaks words behind a full stop, slash, hyphen or underscore, such as talk.politics.guns."""
+    """Also breaks words after a full stop, slash, hyphen or underscore, such as talk.politics.guns."""
 
     def _split(self, text: str) -> list[str]:
         return re.findall(r"\s+|[^\s._/-]+[._/-]*|[._/-]+", text)

@@ -1,4 +1,4 @@
-"""`transformers.AutoModel` and `AutoConfig` know our models, although importing this package does not import them."""
+"""Registers our models with `transformers.AutoModel` and `AutoConfig` without importing them at once."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from types import ModuleType
 from typing import Any
 
 CONFIGURATIONS = "transformers.models.auto.configuration_auto"
-"""The module of `AutoConfig`, which every automatic class asks for the kind of a model."""
+"""The module of `AutoConfig`, which every automatic class uses to find the kind of a model."""
 
 
 def register_on_use(models: str) -> None:
     """Import the module ``models``, which registers its classes, when `AutoConfig` first reads a configuration.
 
-    Registering them at once would import torch. Registering them when `AutoConfig` is imported would import them while
-    `transformers`' own modules, on which they stand, are half done.
+    If they were registered at once, `import textvae` would import torch. If they were registered when `AutoConfig` is
+    imported, they would import modules of `transformers` that are not yet complete.
 
     Args:
-        models: name of a module.
+        models: name of the module.
     """
     if CONFIGURATIONS in sys.modules:
         _import_on_use(sys.modules[CONFIGURATIONS].AutoConfig, models)
@@ -31,7 +31,7 @@ def register_on_use(models: str) -> None:
 
 
 def _import_on_use(auto: Any, models: str) -> None:
-    """Let the first call of ``auto.from_pretrained`` import ``models`` before it does what it does."""
+    """Make the first call of ``auto.from_pretrained`` import ``models`` first."""
     original = vars(auto)["from_pretrained"]
 
     @functools.wraps(original.__func__)
@@ -44,7 +44,7 @@ def _import_on_use(auto: Any, models: str) -> None:
 
 
 class _Finder:
-    """What ``sys.meta_path`` holds: it finds `CONFIGURATIONS` as Python would and prepares its `AutoConfig`, once."""
+    """An entry of ``sys.meta_path`` that acts once: when `CONFIGURATIONS` is imported, it prepares its `AutoConfig`."""
 
     def __init__(self, models: str) -> None:
         self.models = models
@@ -52,7 +52,7 @@ class _Finder:
     def find_spec(
         self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
     ) -> ModuleSpec | None:
-        """The specification of the module, whose loader goes on with `AutoConfig`; None of any other module."""
+        """The specification of `CONFIGURATIONS`, whose loader prepares `AutoConfig`; None for any other module."""
         if fullname != CONFIGURATIONS:
             return None
         sys.meta_path.remove(self)

@@ -62,8 +62,8 @@ def shortened(text: str, width: int) -> str:
     Text without a blank in the second half of the line, such as Chinese, is cut between characters.
 
     Args:
-        text: of any length.
-        width: 2 or more.
+        text: a text of any length.
+        width: maximum number of characters, 2 or more.
 
     Example:
         >>> shortened("the dog sleeps in the garden", 16), shortened("0123456789", 6)

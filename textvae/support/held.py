@@ -1,4 +1,4 @@
-"""Global state that blocks of code change for a while: it is as before when the last of them ends."""
+"""Global state that blocks of code change: when the last block ends, the state is restored."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ class Held(Generic[Value]):
 
 @dataclass
 class _Use:
-    """How many blocks use a model at this moment, and the mode of each module before the first."""
+    """Number of blocks that use a model now, and the mode of each of its modules before the first block."""
 
     blocks: int
     modes: list[tuple[nn.Module, bool]]
@@ -77,13 +77,13 @@ _lock = threading.Lock()
 
 @contextmanager
 def evaluation_mode(model: nn.Module) -> Iterator[None]:
-    """Evaluation mode inside the block.
+    """Put the model into evaluation mode inside the block.
 
-    Blocks of one model may overlap, in one thread or in several: the last to end restores the mode that each module of
-    the model had before the first began.
+    Blocks of one model may overlap, in one thread or in several. The last to end restores the mode that each module had
+    before the first began.
 
     Args:
-        model: on any device.
+        model: a model on any device.
     """
     with _lock:
         use = _uses.setdefault(model, _Use(0, [(module, module.training) for module in model.modules()]))
@@ -115,7 +115,7 @@ def undisturbed() -> Iterator[None]:
 
 
 def flushes_denormals() -> bool:
-    """Whether the CPU takes denormal numbers for 0 in this thread; torch cannot be asked."""
+    """Whether the CPU treats denormal numbers as 0 in this thread; it is tried out, as torch has no function for it."""
     return not torch.full((1,), torch.finfo(torch.float32).tiny).div(2).item()
 
 
@@ -125,10 +125,10 @@ _gradients = Held(torch.is_grad_enabled, torch.set_grad_enabled, of_thread=True)
 
 @contextmanager
 def flushing_denormals() -> Iterator[None]:
-    """Let the CPU take denormal numbers for 0 inside the block, in this thread.
+    """Make the CPU treat denormal numbers as 0 inside the block, in this thread.
 
-    The softmax of a confident model underflows to denormal numbers, with which a CPU multiplies matrices about three
-    hundred times slower.
+    The softmax of a confident model underflows to denormal numbers. A CPU multiplies matrices of such numbers about
+    three hundred times slower.
     """
     with _denormals(True):
         yield
@@ -136,6 +136,6 @@ def flushing_denormals() -> Iterator[None]:
 
 @contextmanager
 def without_gradients() -> Iterator[None]:
-    """Compute no gradients inside the block, in this thread; unlike those of `torch.no_grad`, blocks may overlap."""
+    """Compute no gradients inside the block, in this thread. Unlike `torch.no_grad`, blocks may overlap."""
     with _gradients(False):
         yield

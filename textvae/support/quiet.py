@@ -1,4 +1,4 @@
-"""How much the libraries print."""
+"""Hide what the libraries print."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ bars_of_datasets = Held(
 
 @contextmanager
 def silenced() -> Iterator[None]:
-    """Hide the progress bars and warnings of the libraries inside the block; our errors say what matters."""
+    """Hide the progress bars and warnings of the libraries inside the block; our own errors say what the user needs."""
     with _verbosity(transformers_logging.CRITICAL), without_bars():
         yield
 

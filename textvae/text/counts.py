@@ -75,7 +75,10 @@ class CountsField(Field):
         return isinstance(other, CountsField) and self.tokenizer == other.tokenizer
 
     def prepare(self, rows: Mapping[str, list[Any]]) -> dict[str, list[Any]]:
-        """The columns ``words`` (numbers, ascending), ``counts`` and ``unseen`` (number of words never seen)."""
+        """The columns ``words`` (numbers, ascending), ``counts`` and ``unseen`` (number of other words).
+
+        Other words are those that are neither in the vocabulary nor stop words.
+        """
         (column,) = self.columns
         found = [self.tokenizer.counts(text) for text in rows[column]]
         return {

@@ -176,11 +176,11 @@ class Vocabulary:
         return list(self.documents)
 
     def __len__(self) -> int:
-        """How many words are counted."""
+        """Number of counted words."""
         return len(self.documents)
 
     def counts(self, text: str) -> tuple[dict[int, int], int]:
-        """The count of each word of a text, by word number; and how many of its words were never seen in training."""
+        """The count of each word of a text, by word number; and how many words are neither counted nor stop words."""
         found: Counter[int] = Counter()
         unseen = 0
         for unit in self.units(text):

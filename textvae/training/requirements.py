@@ -1,4 +1,4 @@
-"""What the options of a training require of its model and its data."""
+"""Checks that the training options fit the model and the data."""
 
 from __future__ import annotations
 
@@ -34,10 +34,10 @@ def check_aggressive(
 
 
 def check_data_sets(arguments: TextVAETrainingArguments, eval_dataset: Any) -> None:
-    """Check that a single bound decides where evaluations decide something, also with several data sets (a dict).
+    """Check that it is clear which bound the training goes by, if there are several evaluation data sets (a dict).
 
     Raises:
-        UserError: if it is not known which.
+        UserError: if it is not clear.
     """
     if not isinstance(eval_dataset, dict):
         return

@@ -33,11 +33,15 @@ def _arguments(description: str) -> argparse.Namespace:
     """Parse the command line."""
     parser = argparse.ArgumentParser(description=description)
     parser.add_argument("recipe", help="a YAML file")
-    parser.add_argument("overrides", nargs="*", metavar="section.key=value", help="replaces a value of it")
-    parser.add_argument("--minutes", type=float, default=MINUTES, help="for values that are auto")
-    parser.add_argument("--resume", action="store_true", help="go on from the run's last whole checkpoint")
-    parser.add_argument("--overwrite", action="store_true", help="delete a run that is in the run folder")
-    parser.add_argument("--quiet", action="store_true", help="no progress, only the result")
+    parser.add_argument(
+        "overrides", nargs="*", metavar="section.key=value", help="override a value of the recipe"
+    )
+    parser.add_argument(
+        "--minutes", type=float, default=MINUTES, help="training time, for values that are auto"
+    )
+    parser.add_argument("--resume", action="store_true", help="continue from the last complete checkpoint")
+    parser.add_argument("--overwrite", action="store_true", help="delete the run in the run folder")
+    parser.add_argument("--quiet", action="store_true", help="print only the result")
     return parser.parse_intermixed_args()
 
 
@@ -54,7 +58,7 @@ def train_by(recipe: Recipe, *, resume: bool = False, overwrite: bool = False, q
         UserError: as in `run`.
     """
     instead = "in place of --overwrite" if overwrite else "too"
-    advise(f"run the same command with --resume {instead}, which goes on from the last checkpoint")
+    advise(f"run the same command with --resume {instead}, which continues from the last checkpoint")
     check_run(recipe)
     if recipe.plan and is_first() and not quiet:
         print(visible(str(recipe.plan)), file=sys.stderr)
