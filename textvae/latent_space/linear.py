@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_matrix
 from sklearn.decomposition import TruncatedSVD
-from sklearn.feature_extraction.text import TfidfTransformer
+from sklearn.feature_extraction.text import ENGLISH_STOP_WORDS, CountVectorizer, TfidfTransformer
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import Normalizer
 
@@ -21,7 +21,8 @@ DIMENSIONS = 32
 class LinearVectors:
     """TF-IDF, truncated singular value decomposition, and scaling to length 1, for texts in any language.
 
-    The words are those that the document VAE counts (`Vocabulary`).
+    The words are those that the document VAE counts (`Vocabulary`), without scikit-learn's English stop words, because
+    a baseline should be as good as it can be: without them its clusters of short English sentences are far worse.
 
     Args:
         texts: the texts that frequencies and singular vectors are learnt from.
@@ -36,7 +37,9 @@ class LinearVectors:
 
     def __init__(self, texts: Sequence[str], seed: int = 0) -> None:
         vocabulary = Vocabulary.learn(texts, CountOptions())
-        self.words: Pipeline = make_pipeline(vocabulary.vectorizer(), TfidfTransformer(sublinear_tf=True))
+        counted = [word for word in vocabulary.words if word not in ENGLISH_STOP_WORDS] or vocabulary.words
+        counter = CountVectorizer(analyzer=vocabulary.units, vocabulary=counted)
+        self.words: Pipeline = make_pipeline(counter, TfidfTransformer(sublinear_tf=True))
         rows = self.words.fit_transform(texts)
         self.decomposition: Pipeline | None = None
         # Fewer words than dimensions leave nothing to decompose.

@@ -56,7 +56,7 @@ class Probe(Sampled):
                 how = f"AUC, 0.5 is chance; which of {presence.shape[1]} words a text has"
                 found[f"z_knows_{name}_words"] = (float(auc), how)
         length = np.log1p([len(vocabulary.units(text)) for text in texts])
-        if length.std() > 0:
+        if length.min() < length.max():
             r2 = float(r2_score(length, self._predicted(z, length)))
             found["z_knows_length"] = (r2, "R² of the logarithm of the number of words")
         return found
