@@ -5,6 +5,8 @@ import json
 import numpy as np
 import pytest
 
+from textvae.training.recipe import read_recipe
+
 SMALL = [
     "model.latent_size=4",
     "training.num_train_epochs=4",
@@ -51,3 +53,33 @@ def test_a_corpus_without_labels_is_refused(script, tmp_path):
     (tmp_path / "plain.txt").write_text("cat dog\n" * 40)
     ended = script("transfer/transfer.py", tmp_path / "plain.txt", "-o", tmp_path / "out")
     assert (ended.code, ended.err.count("\n")) == (2, 1)
+
+
+@pytest.mark.slow
+def test_the_language_model_of_a_corpus_has_the_same_steps(script, tmp_path):
+    draw = np.random.default_rng(0)
+    for name, count in (("train", 800), ("test", 50)):
+        lines = (" ".join(draw.choice(list("abcdefgh"), 6)) for _ in range(count))
+        (tmp_path / name).with_suffix(".txt").write_text("\n".join(lines))
+    options = [
+        f"letters={tmp_path / 'train.txt'}={tmp_path / 'test.txt'}",
+        "--minutes",
+        0.5,
+        "-o",
+        tmp_path / "out",
+    ]
+    ended = script("transfer/language.py", *options)
+    assert ended.code == 0, ended.err
+    (row,) = json.loads((tmp_path / "out" / "language.json").read_text())
+    assert (row["corpus"], row["texts"]) == ("letters", 50)
+    vae, without = (
+        read_recipe(tmp_path / "out" / "runs" / name / "recipe.yaml")
+        for name in ("letters-0", "letters-0-lm")
+    )
+    assert without.source["model"]["latent_size"] == 0 < vae.source["model"]["latent_size"]
+    assert without.training["max_steps"] == vae.training["max_steps"] == row["steps"]
+    table = (tmp_path / "out" / "language.md").read_text()
+    assert f"| letters | 0 | 50 | {row['vocabulary']:,} | {row['steps']:,} |" in table
+    before = (tmp_path / "out" / "language.json").stat().st_mtime_ns
+    assert script("transfer/language.py", *options).code == 0
+    assert (tmp_path / "out" / "language.json").stat().st_mtime_ns == before, "nothing is measured twice"

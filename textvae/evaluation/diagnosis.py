@@ -89,9 +89,7 @@ def diagnose(e: Evaluation) -> Diagnosis | None:
         return Diagnosis(
             "weak", finding, _advice(e, ["fewer free_bits", "a lower target_rate", "a larger KL weight"])
         )
-    return Diagnosis(
-        "healthy", f"the decoder uses z, which is no statement about topics ({found}).", _advice(e, [])
-    )
+    return Diagnosis("healthy", f"the decoder uses z ({found}).", _advice(e, []))
 
 
 def described(evaluation: Evaluation) -> dict[str, Any]:

@@ -14,4 +14,6 @@ def report(evaluation: Evaluation) -> str:
     lines = [f"{row[0]:<{name}}  {row[1]:>{value}}  {row[2]}".rstrip() for row in rows]
     if diagnosis := diagnose(evaluation):
         lines += ["", f"{diagnosis.state}: {diagnosis.sentence}"]
+        if diagnosis.state == "healthy" and "z_knows_length" in evaluation:
+            lines.append("That z is used is no statement about topics: the lines on what z knows say more.")
     return "\n".join(lines)
