@@ -24,6 +24,8 @@ WORDS = 20
 RARE = 20
 """A word is probed if at least this many texts have it, and this many have it not."""
 
+FEWEST_WORDS = 3
+
 FOLDS = 5
 
 
@@ -35,8 +37,8 @@ class Probe(Sampled):
 
     describes = (
         Description("z_knows_topic_words", label="z knows topic words"),
-        Description("z_knows_common_words", label="… common words"),
-        Description("z_knows_length", label="… length"),
+        Description("z_knows_common_words", label="z knows common words"),
+        Description("z_knows_length", label="z knows length"),
     )
 
     def results(self) -> dict[str, tuple[Any, str]]:
@@ -51,7 +53,7 @@ class Probe(Sampled):
         kinds = {"topic": vocabulary.words, "common": sorted(vocabulary.stop_words)}
         for name, words in kinds.items():
             presence = _presence(texts, vocabulary, words)
-            if presence.size:
+            if presence.shape[1] >= FEWEST_WORDS:
                 auc = roc_auc_score(presence, self._predicted(z, presence), average="macro")
                 how = f"AUC, 0.5 is chance; which of {presence.shape[1]} words a text has"
                 found[f"z_knows_{name}_words"] = (float(auc), how)
