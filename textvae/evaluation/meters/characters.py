@@ -25,7 +25,7 @@ class BitsPerCharacter(Sums):
     """
 
     describes = (
-        Description("bits_per_character", decimals=3),
+        Description("bits_per_character", decimals=3, greater_is_better=False),
         Description("characters", shown=False),
     )
 

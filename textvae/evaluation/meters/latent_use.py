@@ -71,7 +71,7 @@ class LatentUse(Meter):
     describes = (
         Description("kl", PER_SENTENCE, progress="KL", panel="nats", curve="validation KL"),
         Description("kl_per_dimension", "nats", shown=False),
-        Description("active_units", progress="active units", panel="active units"),
+        Description("active_units", progress="active units", panel="active units", greater_is_better=True),
     )
 
     def __init__(self) -> None:

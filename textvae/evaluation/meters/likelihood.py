@@ -26,8 +26,9 @@ class Likelihood(Sums):
             progress="validation -ELBO",
             panel=PER_SENTENCE,
             curve=r"validation $-$ELBO",
+            greater_is_better=False,
         ),
-        Description("iw_nll", PER_SENTENCE),
+        Description("iw_nll", PER_SENTENCE, greater_is_better=False),
         Description("iw_samples", "draws", shown=False),
     )
 

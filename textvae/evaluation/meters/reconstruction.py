@@ -31,8 +31,8 @@ class Reconstructions(Meter):
     """
 
     describes = (
-        Description("reconstruction_bleu", decimals=1),
-        Description("token_accuracy", PERCENT, decimals=1),
+        Description("reconstruction_bleu", decimals=1, greater_is_better=True),
+        Description("token_accuracy", PERCENT, decimals=1, greater_is_better=True),
         Description("reconstructed_sentences", shown=False),
         Description("bleu_signature", shown=False),
     )

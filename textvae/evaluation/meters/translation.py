@@ -32,7 +32,7 @@ class Translation(Meter):
     """
 
     describes = (
-        Description("bleu", decimals=1),
+        Description("bleu", decimals=1, greater_is_better=True),
         Description("bleu_zero_z", decimals=1, label="… z = 0"),
         Description("bleu_shuffled_z", decimals=1, label="… shuffled z"),
         Description("bleu_signature", shown=False),
