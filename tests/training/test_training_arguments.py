@@ -76,6 +76,7 @@ BAD = [
         {"lr_scheduler_type": "constant", "warmup_steps": 10},
         "expected a schedule with a warm-up",
     ),
+    ("fp16", {"fp16": True, "bf16": True}, "expected fp16 or bf16, got both"),
     ("optim", {"optim": "galore_adamw"}, "expected one of"),
     ("optim", {"optim": "schedule_free_adamw"}, "expected one of"),
     ("optim_args", {"optim_args": "x"}, "expected options such as momentum=0.9,nesterov=true, got 'x'"),

@@ -213,7 +213,7 @@ class TextVAETrainingArguments(TrainingArguments):
         # In a copy of other arguments, the parent has replaced None.
         if isinstance(self.accelerator_config, AcceleratorConfig):
             changed.pop("accelerator_config", None)
-        for name in ("activation_checkpointing", "gradient_checkpointing"):
+        for name in ("activation_checkpointing", "gradient_checkpointing", "debug"):
             if not getattr(self, name):
                 changed.pop(name, None)
         return changed

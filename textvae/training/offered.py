@@ -73,9 +73,6 @@ SET_BY_PARENT = (
     "do_predict",
     "disable_tqdm",
     "local_rank",
-    "debug",
-    "hub_strategy",
-    "include_num_input_tokens_seen",
 )
 """Those that the parent itself sets, so that their values do not show what the user asked for."""
 
@@ -182,6 +179,8 @@ def idle(given: Mapping[str, Any], values: Mapping[str, Any]) -> list[str]:
                 f"{name}: expected evaluations during training with it, got eval_strategy no: set eval_strategy, or "
                 f"leave {name} out"
             )
+    if values["fp16"] and values["bf16"]:
+        faults.append("fp16: expected fp16 or bf16, got both: leave one out")
     if given.get("tokens_per_batch") is not None:
         faults += [
             f"{name}: expected to be left out with tokens_per_batch, got true: {reason}"
