@@ -18,7 +18,7 @@ from sklearn.utils.extmath import randomized_svd
 from torch import Tensor, nn
 from torch.nn import functional
 
-from textvae.support.options import Dropout, Positive, Size
+from textvae.support.options import Dropout, Positive, Size, validated
 
 AT_ONCE = 2**23
 """Logits that are held at once where no gradient is needed."""
@@ -64,6 +64,7 @@ class Bags:
         return replace(self, weights=self.weights / lengths[self.documents])
 
 
+@validated
 class TfIdfWeights(nn.Module):
     """Weights by which rare words count more, and repeated ones less than their number says.
 
@@ -177,6 +178,7 @@ def _smoothed(weighted: csr_matrix) -> NDArray[Any]:
     return (totals + 1 / len(totals)) / (totals.sum() + 1)
 
 
+@validated
 class LinearBagEncoder(nn.Module):
     """Means x P + b of bags x of length 1.
 
@@ -201,6 +203,7 @@ class LinearBagEncoder(nn.Module):
         return directions.sums(self.projection) + self.bias
 
 
+@validated
 class ResidualBagEncoder(nn.Module):
     """Means x P + b + f(x) of bags x of length 1, with a network f of one hidden layer that is 0 at first.
 
@@ -234,6 +237,7 @@ class ResidualBagEncoder(nn.Module):
         return self.linear(kept) + self.output(states).to(self.linear.bias.dtype)
 
 
+@validated
 class LinearBagDecoder(nn.Module):
     """Words drawn from softmax(W z + b), in no order (the decoder of NVDM, Miao et al. 2016).
 

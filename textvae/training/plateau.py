@@ -9,10 +9,11 @@ from safetensors.torch import load_model
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 from transformers.trainer_callback import ExportableState
 
-from textvae.support.options import Count, Part, Size, Weight
+from textvae.support.options import Count, Part, Size, Weight, validated
 from textvae.training.judged import Metric
 
 
+@validated
 class DecayOnPlateau(TrainerCallback, ExportableState):
     """Decays the learning rate when the validation bound stops improving, and finally stops training.
 

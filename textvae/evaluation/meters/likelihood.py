@@ -9,9 +9,11 @@ import torch
 from textvae.evaluation.meters.sums import Sums
 from textvae.evaluation.quantities import PER_SENTENCE, Description, Setting
 from textvae.inference.bounds import Bounds
+from textvae.support.options import Size, validated
 from textvae.text.batches import Batch
 
 
+@validated
 class Likelihood(Sums):
     """-ELBO and the importance-weighted bound; the exact -log p(x) if the model has no latent.
 
@@ -32,7 +34,7 @@ class Likelihood(Sums):
         Description("iw_samples", "draws", shown=False),
     )
 
-    def __init__(self, samples: int | None) -> None:
+    def __init__(self, samples: Size | None) -> None:
         super().__init__()
         self.samples = samples
 

@@ -8,7 +8,7 @@ from tqdm import tqdm
 
 from textvae.evaluation.bleu import bleu, bleu_metric
 from textvae.evaluation.quantities import Description, Meter, Setting
-from textvae.support.options import Positive, Size
+from textvae.support.options import Positive, Size, validated
 from textvae.support.processes import hidden_bar, shared
 from textvae.text.fields import SourceField, TargetField
 from textvae.text.tokenizer import decode_rows
@@ -17,6 +17,7 @@ LONGEST = 100
 """The most tokens of a translation."""
 
 
+@validated
 class Translation(Meter):
     """BLEU with the prior mean as z, with z = 0, and with the z of another sentence.
 
