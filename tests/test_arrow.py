@@ -34,8 +34,9 @@ evaluation.meters.translation evaluation.meters.sampled evaluation.meters.probe 
 evaluation.meters.size evaluation.meters.table
 evaluation.diagnosis evaluation.report evaluation.evaluate evaluation.sample_quality
 training.speed training.rules training.planner training.trial
-training.progress training.clock training.curves training.plateau training.multiplier training.aggressive
-training.prior training.arguments training.idle training.requirements training.trainer training.schema
+training.progress training.clock training.curves training.judged training.plateau training.multiplier
+training.aggressive training.prior training.offered training.optimisation training.arguments
+training.idle training.requirements training.trainer training.schema
 training.automatic training.recipe training.recipes training.stage
 training.record training.run_folder training.checks training.run
 training.script training.comparison

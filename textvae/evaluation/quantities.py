@@ -34,6 +34,7 @@ class Description:
         progress: name in the progress line; "": not shown there.
         panel: the axis it is plotted on over the steps of training; "": not plotted.
         curve: name of its curve in that panel.
+        greater_is_better: whether the model with the greater value is better; None: neither is.
     """
 
     name: str
@@ -44,6 +45,7 @@ class Description:
     progress: str = ""
     panel: str = ""
     curve: str = ""
+    greater_is_better: bool | None = None
 
 
 @dataclass(frozen=True)

@@ -38,6 +38,7 @@ from transformers.utils import cached_file
 from textvae.support.errors import UserError
 from textvae.support.files import check_folder, check_name, replacing
 from textvae.support.finite import not_finite
+from textvae.support.options import Size, validated
 from textvae.support.seeds import check_seed
 
 FOLDER = "priors"
@@ -50,6 +51,7 @@ PATIENCE = 5
 """Early stopping of a flow: epochs without a better log-density on the held-out posteriors."""
 
 
+@validated
 class FittedMixture(nn.Module):
     """p(z) = sum_c pi_c N(z; m_c, S_c), a mixture of C Gaussians with full covariances.
 
@@ -62,7 +64,7 @@ class FittedMixture(nn.Module):
     means: Tensor
     factors: Tensor
 
-    def __init__(self, latent_size: int, components: int) -> None:
+    def __init__(self, latent_size: Size, components: Size) -> None:
         super().__init__()
         self.sizes = {"latent_size": latent_size, "components": components}
         self.register_buffer("weights", torch.full((components,), 1 / components))
@@ -78,6 +80,7 @@ class FittedMixture(nn.Module):
         return MixtureSameFamily(choice, components, validate_args=False).expand((batch_size,))
 
 
+@validated
 class FittedFlow(nn.Module):
     """p(z), a neural spline flow (Durkan et al. 2019) of the standardised z.
 
@@ -96,7 +99,7 @@ class FittedFlow(nn.Module):
     mean: Tensor
     scale: Tensor
 
-    def __init__(self, latent_size: int, hidden_size: int = 64, transforms: int = 3) -> None:
+    def __init__(self, latent_size: Size, hidden_size: Size = 64, transforms: Size = 3) -> None:
         super().__init__()
         try:
             from zuko.flows import NSF

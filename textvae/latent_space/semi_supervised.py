@@ -19,9 +19,11 @@ from textvae.modules.posteriors import ClassPosterior
 from textvae.modules.priors import ClassPrior
 from textvae.objectives.elbo import ELBO
 from textvae.support.errors import UserError
+from textvae.support.options import Dropout, Positive, Size, Weight, check_arguments, validated
 from textvae.support.seeds import check_seed
 
 
+@validated
 class VectorM2(nn.Module):
     """M2 for vectors v instead of sentences (Kingma et al. 2014).
 
@@ -36,7 +38,7 @@ class VectorM2(nn.Module):
     """
 
     def __init__(
-        self, input_size: int, latent_size: int, classes: int, hidden_size: int, dropout: float
+        self, input_size: Size, latent_size: Size, classes: Size, hidden_size: Size, dropout: Dropout
     ) -> None:
         super().__init__()
         self.encoder = nn.Sequential(nn.Linear(input_size, hidden_size), nn.Softplus())
@@ -96,13 +98,13 @@ class M2Classifier(ClassifierMixin, BaseEstimator):
 
     def __init__(
         self,
-        latent_size: int = 16,
-        hidden_size: int = 128,
-        classification: float = 10.0,
-        dropout: float = 0.2,
-        epochs: int = 20,
-        batch_size: int = 100,
-        learning_rate: float = 1e-3,
+        latent_size: Size = 16,
+        hidden_size: Size = 128,
+        classification: Weight = 10.0,
+        dropout: Dropout = 0.2,
+        epochs: Size = 20,
+        batch_size: Size = 100,
+        learning_rate: Positive = 1e-3,
         random_state: int | None = None,
     ) -> None:
         self.latent_size = latent_size
@@ -118,8 +120,9 @@ class M2Classifier(ClassifierMixin, BaseEstimator):
         """Learn from vectors (n, V) and their labels (n,); as in scikit-learn, -1 means unlabelled.
 
         Raises:
-            UserError: if no label is known, or the random state is out of range.
+            UserError: if no label is known, or an option is out of range.
         """
+        check_arguments(M2Classifier, **self.get_params())
         check_seed(self.random_state, "random_state")
         vectors = torch.as_tensor(np.asarray(X, dtype=np.float32))
         given = list(y)

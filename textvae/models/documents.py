@@ -19,7 +19,7 @@ from textvae.models.outputs import Reading
 from textvae.modules.distributions import diagonal_gaussian
 from textvae.modules.documents import BAG_DECODERS, BAG_ENCODERS, WEIGHTS, Bags, latent_semantics
 from textvae.modules.priors import PRIORS
-from textvae.support.options import Count, Dropout, Size
+from textvae.support.options import Count, Dropout, Size, validated
 from textvae.text.counts import CountsField
 from textvae.text.fields import STREAMED, Field
 
@@ -62,6 +62,7 @@ class DocumentVAEConfig(VAEConfig):
     decoder: Section = field(default_factory=dict)
 
 
+@validated
 class SharedDeviations(nn.Module):
     """q(z | x) = N(mean, diag(exp(v))) with the same v for all documents; N(0, I) for a document without words.
 

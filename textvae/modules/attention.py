@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from textvae.modules.encoders import mean_of_real
+from textvae.support.options import Size, validated
 
 
 class Source(NamedTuple):
@@ -75,6 +76,7 @@ class Attention(nn.Module):
         )
 
 
+@validated
 class DotAttention(Attention):
     """score(q, s) = q · s (Luong et al. 2015).
 
@@ -86,10 +88,11 @@ class DotAttention(Attention):
         https://arxiv.org/abs/1508.04025
     """
 
-    def __init__(self, size: int) -> None:
+    def __init__(self, size: Size) -> None:
         super().__init__(nn.Identity())
 
 
+@validated
 class GeneralAttention(Attention):
     """score(q, s) = q · W s (Luong et al. 2015).
 
@@ -101,10 +104,11 @@ class GeneralAttention(Attention):
         https://arxiv.org/abs/1508.04025
     """
 
-    def __init__(self, size: int) -> None:
+    def __init__(self, size: Size) -> None:
         super().__init__(nn.Linear(size, size, bias=False))
 
 
+@validated
 class AdditiveAttention(Attention):
     """score(q, s) = v · tanh(W s + U q + b) (Bahdanau et al. 2015).
 
@@ -116,7 +120,7 @@ class AdditiveAttention(Attention):
         https://arxiv.org/abs/1409.0473
     """
 
-    def __init__(self, size: int) -> None:
+    def __init__(self, size: Size) -> None:
         super().__init__(nn.Linear(size, size, bias=False))
         self.query = nn.Linear(size, size)
         self.vector = nn.Linear(size, 1, bias=False)

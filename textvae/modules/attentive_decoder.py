@@ -9,9 +9,10 @@ from torch import Tensor, nn
 
 from textvae.modules.attention import Attention, Source
 from textvae.modules.decoders import Cache
-from textvae.support.options import Count, Dropout, Size
+from textvae.support.options import Count, Dropout, Size, validated
 
 
+@validated
 class AttentiveDecoder(nn.Module):
     """An LSTM over the target, whose states then attend to the source (Luong et al. 2015, global attention).
 

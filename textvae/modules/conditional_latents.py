@@ -23,7 +23,7 @@ from textvae.modules.decoders import Cache
 from textvae.modules.distributions import along, diagonal_gaussian, noise, sample
 from textvae.modules.encoders import mean_of_real
 from textvae.modules.posteriors import GaussianPosterior
-from textvae.support.options import Count
+from textvae.support.options import Count, Size, validated
 
 Choice = Callable[[Distribution], Tensor]
 """Chooses z from its distribution in generation, such as its mean or a draw."""
@@ -32,6 +32,7 @@ Found = tuple[Distribution, Distribution, Callable[[Tensor], Tensor]]
 """The posterior and prior, batch shape (B,), and a function from K samples of z to decoder states (K, B, T, D)."""
 
 
+@validated
 class RecurrentStep(nn.Module):
     """The Gaussian N(m, diag(s²)) of z_t, given z_(t-1) and the features of step t, with one hidden layer.
 
@@ -41,7 +42,7 @@ class RecurrentStep(nn.Module):
         latent_size: Z.
     """
 
-    def __init__(self, input_size: int, hidden_size: int, latent_size: int) -> None:
+    def __init__(self, input_size: Size, hidden_size: Size, latent_size: Size) -> None:
         super().__init__()
         self.of_known = nn.Linear(input_size, hidden_size)
         self.of_previous = nn.Linear(latent_size, hidden_size, bias=False)
@@ -158,6 +159,7 @@ def _standard(*shape: int, like: Tensor) -> Independent:
     return diagonal_gaussian(mean, torch.ones_like(mean))
 
 
+@validated
 class SentenceLatent(nn.Module):
     """One z for each pair, which the decoder reads beside every word (VNMT, Zhang et al. 2016).
 
@@ -175,7 +177,7 @@ class SentenceLatent(nn.Module):
         Variational Neural Machine Translation (Zhang et al. 2016), https://arxiv.org/abs/1605.07869
     """
 
-    def __init__(self, size: int, latent_size: Count, source_prior: bool = True) -> None:
+    def __init__(self, size: Size, latent_size: Count, source_prior: bool = True) -> None:
         super().__init__()
         self.latent_size = latent_size
         self.prior = _network(size, size, latent_size) if latent_size and source_prior else None
@@ -313,6 +315,7 @@ def _empty(source: Source) -> Tensor:
     return source.states.new_zeros(1, len(source.states), 0)
 
 
+@validated
 class AttentionLatent(_LatentOfEachStep):
     """The context of each step is a latent variable (variational attention, Bahuleyan et al. 2018).
 
@@ -336,7 +339,7 @@ class AttentionLatent(_LatentOfEachStep):
 
     reads_target = False
 
-    def __init__(self, size: int, latent_size: Count, source_prior: bool = True) -> None:
+    def __init__(self, size: Size, latent_size: Count, source_prior: bool = True) -> None:
         super().__init__()
         self.posterior = GaussianPosterior(size, latent_size)
         self.source_prior = source_prior
@@ -365,6 +368,7 @@ class AttentionLatent(_LatentOfEachStep):
         return (z,)
 
 
+@validated
 class StepLatent(_LatentOfEachStep):
     """A z_t at each step of the target, which depends on z_(t-1) (VRNMT, Su et al. 2018).
 
@@ -389,7 +393,7 @@ class StepLatent(_LatentOfEachStep):
 
     reads_target = True
 
-    def __init__(self, size: int, latent_size: Count, source_prior: bool = True) -> None:
+    def __init__(self, size: Size, latent_size: Count, source_prior: bool = True) -> None:
         super().__init__()
         self.latent_size = latent_size
         self.prior = RecurrentStep(2 * size, size, latent_size) if source_prior else None

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.func import functional_call
 from torch.nn import functional
 
-from textvae.support.options import Count, Dropout, Size, one_of
+from textvae.support.options import Count, Dropout, Size, one_of, validated
 
 Cache = tuple[Tensor, ...]
 """What a decoder stores about the tokens it has read: tensors whose first axis is the sentence."""
@@ -67,6 +67,7 @@ def _drop_recurrent_weights(lstm: nn.LSTM, rate: float) -> dict[str, Tensor]:
     }
 
 
+@validated
 class SkipConnection(nn.Module):
     """Adds W z to the decoder's output states: a direct path to the output layer (Skip-VAE, Dieng et al. 2019).
 
@@ -81,7 +82,7 @@ class SkipConnection(nn.Module):
         https://arxiv.org/abs/1807.04863
     """
 
-    def __init__(self, latent_size: int, output_size: int) -> None:
+    def __init__(self, latent_size: Size, output_size: Size) -> None:
         super().__init__()
         self.linear = nn.Linear(latent_size, output_size, bias=False)
 
@@ -90,6 +91,7 @@ class SkipConnection(nn.Module):
         return states + self.linear(z.to(self.linear.weight.dtype))[:, :, None]
 
 
+@validated
 class LSTMDecoder(nn.Module):
     """An LSTM whose initial state is computed from z, and which reads z beside every word.
 
@@ -190,6 +192,7 @@ Dilations = Annotated[str, one_of(DILATIONS)] | Annotated[list[Size], MinLen(1)]
 """A name in `DILATIONS`, or a list with the dilation of each block."""
 
 
+@validated
 class CausalBlock(nn.Module):
     """A residual block whose output at t depends on its inputs at t, t - dilation and t - 2 dilation.
 
@@ -201,7 +204,7 @@ class CausalBlock(nn.Module):
     width = 3
 
     def __init__(
-        self, channels: int, dilation: int, dropout: float, variational_dropout: bool = False
+        self, channels: Size, dilation: Size, dropout: Dropout, variational_dropout: bool = False
     ) -> None:
         super().__init__()
         inner = max(1, channels // 2)
@@ -227,6 +230,7 @@ class CausalBlock(nn.Module):
         return states + self.dropout(self.expand(torch.relu(convolved))), seen[:, -self.reach :]
 
 
+@validated
 class DilatedConvolutionDecoder(nn.Module):
     """Dilated causal convolutions over the word vectors, to each of which z is appended (Yang et al. 2017).
 

@@ -18,7 +18,7 @@ from sklearn.utils.extmath import randomized_svd
 from torch import Tensor, nn
 from torch.nn import functional
 
-from textvae.support.options import Dropout, Positive, Size
+from textvae.support.options import Dropout, Positive, Size, validated
 
 AT_ONCE = 2**23
 """Maximum number of logits in memory at once if no gradient is needed."""
@@ -64,6 +64,7 @@ class Bags:
         return replace(self, weights=self.weights / lengths[self.documents])
 
 
+@validated
 class TfIdfWeights(nn.Module):
     """TF-IDF weights: rare words have more weight, and repeated words have less than their count.
 
@@ -177,6 +178,7 @@ def _smoothed(weighted: csr_matrix) -> NDArray[Any]:
     return (totals + 1 / len(totals)) / (totals.sum() + 1)
 
 
+@validated
 class LinearBagEncoder(nn.Module):
     """Computes the posterior means x P + b of bags x of length 1.
 
@@ -201,6 +203,7 @@ class LinearBagEncoder(nn.Module):
         return directions.sums(self.projection) + self.bias
 
 
+@validated
 class ResidualBagEncoder(nn.Module):
     """Computes the posterior means x P + b + f(x) of bags x of length 1.
 
@@ -236,6 +239,7 @@ class ResidualBagEncoder(nn.Module):
         return self.linear(kept) + self.output(states).to(self.linear.bias.dtype)
 
 
+@validated
 class LinearBagDecoder(nn.Module):
     """Draws each word independently from softmax(W z + b) (the decoder of NVDM, Miao et al. 2016).
 

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pack_padded_sequence
 
-from textvae.support.options import OddSize, Size
+from textvae.support.options import OddSize, Size, validated
 
 
 def mean_of_real(states: Tensor, mask: Tensor) -> Tensor:
@@ -21,6 +21,7 @@ def mean_of_real(states: Tensor, mask: Tensor) -> Tensor:
     return states.masked_fill(~mask[..., None], 0).sum(1) / mask.sum(1, keepdim=True)
 
 
+@validated
 class LSTMEncoder(nn.Module):
     """An LSTM whose last state is the summary of the sentence.
 
@@ -67,6 +68,7 @@ class LSTMEncoder(nn.Module):
         return states[torch.arange(len(ids), device=ids.device), lengths - 1]
 
 
+@validated
 class ConvolutionEncoder(nn.Module):
     """Convolutions with residual connections over the sentence, then a maximum over time (Kim 2014).
 
@@ -111,6 +113,7 @@ class ConvolutionEncoder(nn.Module):
         return states.masked_fill(pads, -torch.inf).max(2).values
 
 
+@validated
 class BagOfWordsEncoder(nn.Module):
     """The mean of the word vectors, followed by layers (deep averaging network, Iyyer et al. 2015).
 

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 from torch.nn import functional
 
-from textvae.support.options import Size
+from textvae.support.options import Size, validated
 
 SLAB = 2**21
 """Maximum number of logits in memory at once: 8 MiB in fp32, which fits into the cache of a CPU core.
@@ -117,6 +117,7 @@ def _slabs(
     return (result,) if gradient is None else (result, d_states, d_weight, d_bias)
 
 
+@validated
 class OutputLayer(nn.Module):
     """p(x_t | state_t) = softmax(W state_t + b).
 
@@ -127,7 +128,7 @@ class OutputLayer(nn.Module):
             size, the states are projected to this size first.
     """
 
-    def __init__(self, input_size: int, vocabulary_size: int, weight_size: int | None = None) -> None:
+    def __init__(self, input_size: Size, vocabulary_size: Size, weight_size: Size | None = None) -> None:
         super().__init__()
         size = weight_size or input_size
         self.projection = nn.Linear(input_size, size, bias=False) if size != input_size else nn.Identity()
@@ -163,6 +164,7 @@ class OutputLayer(nn.Module):
         return torch.cat([self.logits(part).argmax(-1) for part in states.split(rows)])
 
 
+@validated
 class BagOfWords(nn.Module):
     """p_bag(x | z) = prod_t softmax(f(z))[x_t]: predicts the words from z without their order (Zhao et al. 2017).
 

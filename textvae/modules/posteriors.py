@@ -9,9 +9,10 @@ from torch.nn import functional
 
 from textvae.modules.classes import ClassGaussian
 from textvae.modules.distributions import diagonal_gaussian
-from textvae.support.options import Dropout, Positive, Size
+from textvae.support.options import Dropout, Positive, Size, validated
 
 
+@validated
 class NormalizedMeans(nn.Module):
     """Batch normalisation of the posterior means with a fixed standard deviation (BN-VAE, Zhu et al. 2020).
 
@@ -34,7 +35,7 @@ class NormalizedMeans(nn.Module):
         https://arxiv.org/abs/2004.12585
     """
 
-    def __init__(self, latent_size: int, deviation: float) -> None:
+    def __init__(self, latent_size: Size, deviation: Positive) -> None:
         super().__init__()
         self.deviation = deviation
         # With the usual 1e-5, small initial weights would give means far below gamma, which could vanish.
@@ -60,6 +61,7 @@ class NormalizedMeans(nn.Module):
         return self.deviation * normalized + self.bias
 
 
+@validated
 class GaussianPosterior(nn.Module):
     """q(z | x) = N(W_m s, diag(exp(W_v s))), where s is the summary of a sentence (Kingma & Welling 2014).
 
@@ -90,6 +92,7 @@ class GaussianPosterior(nn.Module):
         return diagonal_gaussian(self.means(mean.to(precise)), (0.5 * log_variance.to(precise)).exp())
 
 
+@validated
 class ClassPosterior(nn.Module):
     """The recognition model of M2 (Kingma et al. 2014, section 3.1.2), given the summary s of a sentence.
 

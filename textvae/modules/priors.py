@@ -10,9 +10,10 @@ from torch.distributions import Independent
 
 from textvae.modules.classes import ClassGaussian
 from textvae.modules.distributions import DiagonalGaussianMixture, diagonal_gaussian
-from textvae.support.options import Count, Size
+from textvae.support.options import Count, Size, validated
 
 
+@validated
 class StandardNormalPrior(nn.Module):
     """p(z) = N(0, I).
 
@@ -30,6 +31,7 @@ class StandardNormalPrior(nn.Module):
         return diagonal_gaussian(mean, torch.ones_like(mean))
 
 
+@validated
 class MixturePrior(nn.Module):
     """p(z) = sum_c pi_c N(m_c, diag(s_c²)), learnt with the model (VaDE, Jiang et al. 2017).
 
@@ -70,6 +72,7 @@ class MixturePrior(nn.Module):
         return joint.softmax(-1)
 
 
+@validated
 class ClassPrior(nn.Module):
     """p(y) = 1 / C and p(z) = N(0, I).
 

@@ -8,9 +8,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
-from textvae.support.options import Dropout, Size
+from textvae.support.options import Dropout, Size, validated
 
 
+@validated
 class LSTMStates(nn.Module):
     """A bidirectional LSTM; a linear layer combines the two states of each token.
 
@@ -51,6 +52,7 @@ class LSTMStates(nn.Module):
         return self.join(states)
 
 
+@validated
 class TransformerStates(nn.Module):
     """A transformer encoder with layer norm before each sublayer (Xiong et al. 2020) and sinusoidal positions.
 

@@ -11,8 +11,9 @@ import inspect
 import re
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import MISSING, dataclass, fields, is_dataclass
-from functools import cache
-from typing import Annotated, Any, get_args, get_origin, get_type_hints
+from functools import cache, wraps
+from types import UnionType
+from typing import Annotated, Any, Literal, TypeVar, Union, cast, get_args, get_origin, get_type_hints
 
 from annotated_types import Ge, Gt, Le, Lt
 from pydantic import AfterValidator, AllowInfNan, ConfigDict, TypeAdapter, ValidationError
@@ -45,6 +46,8 @@ COUNTS = {
 """Short forms of pydantic's long messages."""
 
 Types = dict[str, Any]
+
+Class = TypeVar("Class", bound=type)
 
 
 def one_of(choices: Collection[str]) -> AfterValidator:
@@ -197,6 +200,49 @@ def check_arguments(receiver: Any, **given: Any) -> None:
     """
     if faults := check(given, parameters(receiver))[1]:
         raise Faults(faults)
+
+
+def validated(kind: Class) -> Class:
+    """Class decorator: the constructor refuses arguments that are not of the type and in the range of their parameters.
+
+    Recipes are checked against the same annotations. Parameters that take objects, such as tensors or modules, are not
+    checked. The constructor itself is not changed: the check comes before it.
+
+    Example:
+        >>> @validated
+        ... class Layer:
+        ...     def __init__(self, size: Size) -> None:
+        ...         self.size = size
+        >>> Layer(size=0)
+        Traceback (most recent call last):
+        textvae.support.options.Faults: size: expected greater than or equal to 1, got 0
+    """
+    constructor: Any = kind.__dict__["__init__"]
+    signature = inspect.signature(constructor)
+
+    @wraps(constructor)
+    def construct(self: Any, *args: Any, **kwargs: Any) -> None:
+        given = signature.bind(self, *args, **kwargs)
+        types = {name: type_ for name, type_ in parameters(kind).items() if _is_plain(type_)}
+        known = {name: value for name, value in given.arguments.items() if name in types}
+        values, faults = check(known, types)
+        if faults:
+            raise Faults(faults)
+        given.arguments |= values
+        constructor(*given.args, **given.kwargs)
+
+    cast(Any, kind).__init__ = construct
+    return kind
+
+
+def _is_plain(annotation: Any) -> bool:
+    """Whether values of the type are numbers, names, truth values or lists of these."""
+    origin, inner = get_origin(annotation), get_args(annotation)
+    if origin is Annotated:
+        return _is_plain(inner[0])
+    if origin in (Union, UnionType, list):
+        return all(map(_is_plain, inner))
+    return origin is Literal or annotation in (int, float, bool, str, type(None))
 
 
 def check_value(value: Any, annotation: Any, name: str) -> Any:

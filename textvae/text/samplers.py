@@ -10,9 +10,11 @@ from datasets import Dataset, IterableDataset
 from torch import Tensor
 from torch.utils.data import DataLoader, Sampler
 
+from textvae.support.options import Size, validated
 from textvae.text.fields import Fields
 
 
+@validated
 class LengthGroupedSampler(Sampler[int]):
     """Batches of sentences with (nearly) the same length, in random order, as a flat sequence of indices.
 
@@ -30,7 +32,7 @@ class LengthGroupedSampler(Sampler[int]):
     def __init__(
         self,
         lengths: Sequence[int] | Tensor,
-        batch_size: int,
+        batch_size: Size,
         *,
         seed: int = 0,
         epoch: Callable[[], int] = lambda: 0,
@@ -56,6 +58,7 @@ class LengthGroupedSampler(Sampler[int]):
         yield from order[cut : cut + remainder].tolist()
 
 
+@validated
 class TokenBatchSampler(Sampler[list[int]]):
     """Batches of indices of sentences with (nearly) the same length, with up to ``tokens`` tokens, in random order.
 
@@ -73,9 +76,9 @@ class TokenBatchSampler(Sampler[list[int]]):
     def __init__(
         self,
         lengths: Tensor,
-        tokens: int,
+        tokens: Size,
         *,
-        multiple: int = 1,
+        multiple: Size = 1,
         seed: int = 0,
         epoch: Callable[[], int] = lambda: 0,
     ) -> None:

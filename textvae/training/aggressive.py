@@ -11,12 +11,13 @@ from transformers import TrainerCallback, TrainerControl, TrainerState, Training
 from transformers.trainer_callback import ExportableState
 
 from textvae.models.base import VAEModel
-from textvae.support.options import Size, check_value
+from textvae.support.options import Size, validated
 from textvae.text.batches import Batch
 from textvae.text.fields import Fields
 from textvae.text.samplers import LengthGroupedSampler, grouping_lengths
 
 
+@validated
 class AggressiveEncoder(TrainerCallback, ExportableState):
     """Aggressive training of the encoder, until the mutual information stops increasing (He et al. 2019).
 
@@ -36,8 +37,7 @@ class AggressiveEncoder(TrainerCallback, ExportableState):
     """
 
     def __init__(self, *, updates: Size = 100, window: Size = 15) -> None:
-        self.updates = check_value(updates, Size, "updates")
-        self.window = check_value(window, Size, "window")
+        self.updates, self.window = updates, window
         self.active = True
         self.information = -float("inf")
 

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
-import inspect
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Annotated, Any
+from multiprocessing import get_all_start_methods
+from typing import Annotated, Any, Literal
 
 import torch
-from annotated_types import Ge, MinLen
+from accelerate.utils import DynamoBackend
+from annotated_types import MinLen
+from pydantic import AfterValidator
 from transformers import (
     TrainingArguments,
 )
+from transformers.integrations import INTEGRATION_TO_CALLBACK, get_available_reporting_integrations
+from transformers.trainer_pt_utils import AcceleratorConfig
 from transformers.trainer_utils import IntervalStrategy, SaveStrategy
 
 from textvae.models.refinement import Refinement
@@ -20,54 +25,52 @@ from textvae.support.options import (
     ArgumentsOf,
     Count,
     Dropout,
+    Faults,
     Positive,
     Size,
     Weight,
-    check_arguments,
+    check,
+    defaults,
+    one_of,
+    parameters,
     set_fields,
 )
 from textvae.support.precision import bf16_is_fast
 from textvae.support.seeds import Seed
 from textvae.training.aggressive import AggressiveEncoder
+from textvae.training.judged import BOUND, Metric, faults_of_metrics, greater_is_better
+from textvae.training.offered import SET_BY_PARENT, idle, unoffered
+from textvae.training.optimisation import OPTIMIZERS, SCHEDULES, Pairs, faults_of_optimisation
 from textvae.training.plateau import DecayOnPlateau
 
-UNUSED = {
-    "label_smoothing_factor": "the loss is the objective",
-    "train_sampling_strategy": "batches always have sentences of similar length",
-    "length_column_name": "the fields of the model name the columns",
-    "remove_unused_columns": "the collator reads columns that the model does not",
-    "label_names": "the fields of the model name the targets",
-    "average_tokens_across_devices": "losses are means over sentences",
-    "prediction_loss_only": "evaluations report the quantities of textvae evaluate",
-    "eval_accumulation_steps": "evaluations keep no predictions",
-    "eval_do_concat_batches": "evaluations keep no predictions",
-    "eval_use_gather_object": "evaluations keep no predictions",
-    "include_for_metrics": "evaluations report the quantities of textvae evaluate",
-    "batch_eval_metrics": "evaluations report the quantities of textvae evaluate",
-    "bf16_full_eval": "evaluations during training have the precision of training, see bf16",
-    "fp16_full_eval": "evaluations during training have the precision of training, see fp16",
-    "use_cache": "generation always uses its cache",
-    "do_train": "it is for scripts that read it",
-    "do_eval": "it is for scripts that read it",
-    "do_predict": "it is for scripts that read it",
-    "resume_from_checkpoint": "it is for scripts that read it; a run is resumed by --resume",
-    "disable_tqdm": "--quiet hides the progress",
-    "local_rank": "torchrun sets it",
-}
-"""Arguments of the parent that do nothing here, and the reason; recipes do not offer them."""
+BACKENDS = [each.value.lower() for each in DynamoBackend if each.value != "NO"]
+"""What may compile the model."""
 
-SET_BY_PARENT = ("do_train", "do_eval", "do_predict", "disable_tqdm", "local_rank")
-"""Those that the parent itself sets, so that their values do not show what the user asked for."""
+MODES = ("default", "reduce-overhead", "max-autotune", "max-autotune-no-cudagraphs")
+"""The modes of `torch.compile`."""
 
-STRATEGIES = {
-    "eval_steps": "eval_strategy",
-    "save_steps": "save_strategy",
-    "logging_steps": "logging_strategy",
-}
-"""Numbers of steps, and the strategies that must be "steps" for them to be used."""
+DDP_BACKENDS = ("nccl", "gloo", "mpi", "ccl", "xccl", "hccl", "cncl", "mccl")
+"""What processes may communicate with."""
 
-OF_EVALUATIONS = ("early_stopping_patience", "decay_on_plateau")
-"""Options that act on the results of evaluations during training."""
+STRATEGY = [each.value for each in IntervalStrategy]
+
+SERVICES = ("none", "all", *INTEGRATION_TO_CALLBACK)
+"""The names that ``report_to`` may have."""
+
+STORED_OTHERWISE = ("local_rank", "debug", "accelerator_config", "include_num_input_tokens_seen")
+"""Arguments that the parent stores in types that it does not declare; none is offered."""
+
+
+def _installed(services: str | list[str]) -> str | list[str]:
+    for service in [services] if isinstance(services, str) else services:
+        if service not in SERVICES:
+            raise ValueError(f"expected one of {', '.join(SERVICES)}")
+        if service not in (*SERVICES[:2], *get_available_reporting_integrations()):
+            raise ValueError(f"expected an installed service: pip install {service}")
+    return services
+
+
+Services = Annotated[str | list[str], AfterValidator(_installed)]
 
 
 @dataclass
@@ -91,7 +94,8 @@ class TextVAETrainingArguments(TrainingArguments):
         early_stopping_patience: training ends after this many evaluations without a new best; None: no early stopping.
         bf16: compute matrix products in bf16; parameters, optimiser state, softmax sums and the KL stay in fp32. None:
             use bf16 if the hardware is fast at it, see `bf16_is_fast`.
-        metric_for_best_model: the best checkpoint has the best bound at KL weight 1, for any KL schedule.
+        metric_for_best_model: the best checkpoint has the best bound at KL weight 1, for any KL schedule. For another
+            quantity, its `Description` says whether a greater value is better.
         logging_nan_inf_filter: off, because a NaN or infinite loss must end the run instead of being averaged away.
         save_total_limit: keep the best and the last checkpoint. With 1, `transformers` would delete the last one at the
             end of training, and a run killed before its evaluation would have to repeat its last steps.
@@ -106,11 +110,11 @@ class TextVAETrainingArguments(TrainingArguments):
     refinement: Annotated[dict[str, Any] | None, ArgumentsOf(Refinement)] = None
     early_stopping_patience: Size | None = None
     bf16: bool | None = None  # type: ignore[assignment]
-    metric_for_best_model: str | None = "neg_elbo"
-    greater_is_better: bool | None = False
+    metric_for_best_model: Metric | None = BOUND
+    greater_is_better: bool | None = None
     load_best_model_at_end: bool = True
-    eval_strategy: IntervalStrategy | str = "epoch"
-    save_strategy: SaveStrategy | str = "epoch"
+    eval_strategy: Annotated[str, one_of(STRATEGY)] = "epoch"
+    save_strategy: Annotated[str, one_of([each.value for each in SaveStrategy])] = "epoch"
     save_total_limit: Size | None = 2
     per_device_train_batch_size: Size = 32
     per_device_eval_batch_size: Size = 32
@@ -118,13 +122,13 @@ class TextVAETrainingArguments(TrainingArguments):
     restore_callback_states_from_checkpoint: bool = True
     ddp_find_unused_parameters: bool | None = False
     dataloader_pin_memory: bool = torch.cuda.is_available()
-    report_to: str | list[str] | None = "none"
+    report_to: Services | None = "none"
     # The collator reads columns that are not arguments of the model's forward.
     remove_unused_columns: bool = False
 
     output_dir: Annotated[str, MinLen(1)] | None = TrainingArguments.output_dir
     num_train_epochs: Positive = TrainingArguments.num_train_epochs
-    max_steps: Annotated[int, Ge(-1)] = TrainingArguments.max_steps
+    max_steps: Literal[-1] | Size = TrainingArguments.max_steps
     learning_rate: Weight = TrainingArguments.learning_rate
     warmup_steps: Weight = TrainingArguments.warmup_steps
     weight_decay: Weight = TrainingArguments.weight_decay
@@ -132,7 +136,6 @@ class TextVAETrainingArguments(TrainingArguments):
     adam_beta2: Dropout = TrainingArguments.adam_beta2
     adam_epsilon: Positive = TrainingArguments.adam_epsilon
     max_grad_norm: Weight = TrainingArguments.max_grad_norm
-    neftune_noise_alpha: Weight | None = TrainingArguments.neftune_noise_alpha
     gradient_accumulation_steps: Size = TrainingArguments.gradient_accumulation_steps
     torch_empty_cache_steps: Size | None = TrainingArguments.torch_empty_cache_steps
     logging_steps: Positive = TrainingArguments.logging_steps
@@ -143,21 +146,46 @@ class TextVAETrainingArguments(TrainingArguments):
     dataloader_prefetch_factor: Size | None = TrainingArguments.dataloader_prefetch_factor
     ddp_bucket_cap_mb: Size | None = TrainingArguments.ddp_bucket_cap_mb
     ddp_timeout: Size = TrainingArguments.ddp_timeout
+    lr_scheduler_type: Annotated[str, one_of(SCHEDULES)] = TrainingArguments.lr_scheduler_type
+    lr_scheduler_kwargs: dict[str, Any] | None = None
+    optim: Annotated[str, one_of(OPTIMIZERS)] = TrainingArguments.optim
+    optim_args: Pairs | None = None
+    logging_strategy: Annotated[str, one_of(STRATEGY)] = TrainingArguments.logging_strategy
+    torch_compile_backend: Annotated[str, one_of(BACKENDS)] | None = None
+    torch_compile_mode: Annotated[str, one_of(MODES)] | None = None
+    dataloader_multiprocessing_context: Annotated[str, one_of(get_all_start_methods())] | None = None
+    ddp_backend: Annotated[str, one_of(DDP_BACKENDS)] | None = None
     seed: Seed = TrainingArguments.seed
     data_seed: Seed | None = TrainingArguments.data_seed
 
     def __post_init__(self) -> None:
-        # Only the fields declared here: the parent stores others in types that it does not declare.
-        names = inspect.get_annotations(TextVAETrainingArguments)
-        check_arguments(TextVAETrainingArguments, **{name: getattr(self, name) for name in names})
-        if faults := idle_arguments(self._set_by_user()):
-            raise UserError("; ".join(faults))
+        offered = {
+            name: getattr(self, name) for name in parameters(type(self)) if name not in STORED_OTHERWISE
+        }
+        values, faults = check(offered, parameters(type(self)))
+        if not faults:
+            faults = faults_of(self._set_by_user(), vars(self) | values)
+        if faults := faults or self._unfit_for_machine():
+            raise Faults(faults)
+        for name, value in values.items():
+            setattr(self, name, value)
+        self._complete()
+        try:
+            super().__post_init__()
+        except (ValueError, ImportError) as error:
+            raise UserError(" ".join(str(error).split())) from error
+
+    def _complete(self) -> None:
+        """Set what the parent would set otherwise."""
         # The batches have no column "labels": their targets have other names.
         self.label_names = []
         # Without a GPU, the parent accepts bf16 only if use_cpu is set.
         self.use_cpu = self.use_cpu or not torch.accelerator.is_available()
         if self.bf16 is None:
             self.bf16 = not self.fp16 and bf16_is_fast(self.use_cpu)
+        self.metric_for_best_model = self.metric_for_best_model or BOUND
+        if self.greater_is_better is None:
+            self.greater_is_better = greater_is_better(self.metric_for_best_model)
         if self.accelerator_config is None:
             # Each process reads its own part of a stream, because dispatched batches would need the same width.
             # Batches of tokens_per_batch tokens cannot be evened out; each process has the same number of them anyway.
@@ -165,41 +193,40 @@ class TextVAETrainingArguments(TrainingArguments):
                 "dispatch_batches": False,
                 "even_batches": self.tokens_per_batch is None,
             }
-        super().__post_init__()
+
+    def _unfit_for_machine(self) -> list[str]:
+        """A fault for each argument that does nothing on this machine, or with this number of processes."""
+        faults = []
+        if self.fp16 and (self.use_cpu or not torch.accelerator.is_available()):
+            faults.append("fp16: expected a GPU with it, got a CPU: leave it out, or set bf16")
+        if self.ddp_backend is not None and int(os.environ.get("WORLD_SIZE", "1")) == 1:
+            faults.append(
+                "ddp_backend: expected several processes with it, got one: leave it out, or use torchrun"
+            )
+        return faults
 
     def _set_by_user(self) -> dict[str, Any]:
-        """The values that are not the defaults, except those that the parent sets, and the strategies."""
+        """The values that are not the defaults, except those that the parent sets."""
         changed = {name: value for name, value in set_fields(self).items() if name not in SET_BY_PARENT}
         if not self.label_names:
             changed.pop("label_names", None)
-        return changed | {strategy: getattr(self, strategy) for strategy in STRATEGIES.values()}
+        # In a copy of other arguments, the parent has replaced None.
+        if isinstance(self.accelerator_config, AcceleratorConfig):
+            changed.pop("accelerator_config", None)
+        for name in ("activation_checkpointing", "gradient_checkpointing", "debug"):
+            if not getattr(self, name):
+                changed.pop(name, None)
+        return changed
 
 
-def idle_arguments(given: Mapping[str, Any]) -> list[str]:
-    """A fault for each training argument that would do nothing.
+def faults_of(given: Mapping[str, Any], values: Mapping[str, Any] | None = None) -> list[str]:
+    """A fault for each training argument that is not offered, would do nothing, or does not fit the others.
 
     Args:
-        given: the arguments that are set, by name; strategies that are missing have their defaults.
+        given: the arguments that are set, by name, of the right types.
+        values: all arguments by name; None: those in ``given``, and the defaults.
     """
-    faults = [
-        f"{name}: expected to be left out, got {given[name]!r}, which would do nothing: {UNUSED[name]}"
-        for name in UNUSED
-        if name in given
-    ]
-    for name, strategy in STRATEGIES.items():
-        chosen = given.get(strategy, getattr(TextVAETrainingArguments, strategy))
-        if given.get(name) is not None and chosen == "epoch":
-            faults.append(
-                f"{name}: expected {strategy} steps with it, got epoch: set {strategy}, or leave {name} out"
-            )
-    for name in OF_EVALUATIONS:
-        if given.get(name) is not None and given.get("eval_strategy", "epoch") == "no":
-            faults.append(
-                f"{name}: expected evaluations during training with it, got eval_strategy no: set eval_strategy, or "
-                f"leave {name} out"
-            )
-    if given.get("tokens_per_batch") is not None and given.get("dataloader_drop_last"):
-        faults.append(
-            "dataloader_drop_last: expected to be left out with tokens_per_batch, got true: no batch is incomplete"
-        )
-    return faults
+    values = values or {**defaults(TextVAETrainingArguments), **given}
+    if faults := unoffered(given):
+        return faults
+    return [*idle(given, values), *faults_of_metrics(values), *faults_of_optimisation(given, values)]

@@ -8,7 +8,10 @@ from typing import Any
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 from transformers.trainer_callback import ExportableState
 
+from textvae.support.options import Weight, validated
 
+
+@validated
 class Clock(TrainerCallback, ExportableState):
     """Counts the minutes of training, including evaluations; steps that an interruption lost do not count.
 
@@ -16,7 +19,7 @@ class Clock(TrainerCallback, ExportableState):
         before: minutes trained before an interruption.
     """
 
-    def __init__(self, before: float = 0.0) -> None:
+    def __init__(self, before: Weight = 0.0) -> None:
         self.before = before
         self.started: float | None = None
 

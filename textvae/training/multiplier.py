@@ -11,8 +11,10 @@ from transformers import TrainerCallback, TrainerControl, TrainerState, Training
 from transformers.trainer_callback import ExportableState
 
 from textvae.objectives.rate import START, ascended
+from textvae.support.options import Positive, validated
 
 
+@validated
 class RateMultiplier(TrainerCallback, ExportableState):
     """The KL weight that keeps the KL at a target (`objectives.rate`), updated once in each optimiser step.
 
@@ -20,7 +22,7 @@ class RateMultiplier(TrainerCallback, ExportableState):
         target: the target KL in nats per sentence.
     """
 
-    def __init__(self, target: float) -> None:
+    def __init__(self, target: Positive) -> None:
         self.target = target
         self.value: Tensor | float = START
         self._seen: Tensor | None = None

@@ -9,9 +9,11 @@ from safetensors.torch import load_model
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 from transformers.trainer_callback import ExportableState
 
-from textvae.support.options import Count, Positive, Size, Weight
+from textvae.support.options import Count, Part, Size, Weight, validated
+from textvae.training.judged import Metric
 
 
+@validated
 class DecayOnPlateau(TrainerCallback, ExportableState):
     """Decays the learning rate when the validation bound stops improving, and finally stops training.
 
@@ -22,21 +24,22 @@ class DecayOnPlateau(TrainerCallback, ExportableState):
     Args:
         metric: name of the evaluated quantity to minimise.
         patience: evaluations without a new best value before a decay.
-        factor: factor of the learning rate at a decay.
+        factor: factor of the learning rate at a decay, below 1.
         start_epoch: first epoch in which a decay is possible.
         decays: maximum number of decays.
     """
 
     def __init__(
         self,
-        metric: str = "eval_neg_elbo",
+        metric: Metric = "eval_neg_elbo",
         *,
         patience: Size = 2,
-        factor: Positive = 0.5,
+        factor: Part = 0.5,
         start_epoch: Weight = 15,
         decays: Count = 5,
     ) -> None:
-        self.metric, self.patience, self.factor = metric, patience, factor
+        self.metric = f"eval_{metric.removeprefix('eval_')}"
+        self.patience, self.factor = patience, factor
         self.start_epoch, self.decays = start_epoch, decays
         self.best = float("inf")
         self.stale = self.decayed = 0

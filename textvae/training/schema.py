@@ -18,7 +18,8 @@ from textvae.support.errors import UserError
 from textvae.support.options import Size, check, check_fields, did_you_mean, parameters, unknown
 from textvae.text.corpus import load_corpus
 from textvae.text.fields import FieldOptions
-from textvae.training.arguments import UNUSED, TextVAETrainingArguments, idle_arguments
+from textvae.training.arguments import TextVAETrainingArguments, faults_of
+from textvae.training.offered import NOT_OFFERED, unoffered
 
 RATE = 8.0
 """Default target rate in nats per sentence, for a recipe without a KL weight or a target rate."""
@@ -69,10 +70,10 @@ def training_section(given: Mapping[str, Any]) -> Found:
     given = {
         key: "no" if value is False and key.endswith("_strategy") else value for key, value in given.items()
     }
-    idle = [f"training.{fault}" for fault in idle_arguments(given)]
-    offered = {name: given[name] for name in given if name not in UNUSED}
+    offered = {name: given[name] for name in given if name not in NOT_OFFERED}
     values, faults = check(offered, parameters(TextVAETrainingArguments), "training.")
-    return values, idle + faults
+    found = unoffered(given) if faults else faults_of({**given, **values})
+    return values, [f"training.{fault}" for fault in found] + faults
 
 
 def objective_section(given: Mapping[str, Any], model: Mapping[str, Any]) -> Found:

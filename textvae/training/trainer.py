@@ -44,6 +44,7 @@ from textvae.text.samplers import (
 from textvae.training.aggressive import AggressiveEncoder, random_batches
 from textvae.training.arguments import TextVAETrainingArguments
 from textvae.training.idle import idle_weights
+from textvae.training.judged import unmeasured
 from textvae.training.multiplier import RateMultiplier
 from textvae.training.plateau import DecayOnPlateau
 from textvae.training.requirements import check_aggressive, check_data_sets
@@ -99,6 +100,8 @@ class TextVAETrainer(Trainer):
             check_aggressive(args, model, fields, self.train_dataset)
             self.add_callback(AggressiveEncoder(**args.aggressive))
         check_data_sets(args, self.eval_dataset)
+        if args.eval_strategy != "no" and (faults := unmeasured(vars(args), model, fields)):
+            raise UserError("; ".join(faults))
         if objective.target_rate is not None:
             self.add_callback(RateMultiplier(objective.target_rate))
         self._sums: dict[str, Tensor] = {}

@@ -16,7 +16,11 @@ from textvae.text.fields import LabelField
 class Accuracy(Sums):
     """How often the likeliest class under q(y | x) is the label, over the sentences with a known label."""
 
-    describes = (Description("accuracy", PERCENT, decimals=1, progress="accuracy", panel="accuracy"),)
+    describes = (
+        Description(
+            "accuracy", PERCENT, decimals=1, progress="accuracy", panel="accuracy", greater_is_better=True
+        ),
+    )
 
     @classmethod
     def of(cls, setting: Setting) -> Self | None:

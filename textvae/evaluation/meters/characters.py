@@ -13,10 +13,12 @@ from transformers import PreTrainedTokenizerBase
 from textvae.evaluation.meters.sums import Sums
 from textvae.evaluation.quantities import Description, Setting
 from textvae.inference.bounds import Bounds
+from textvae.support.options import Count, validated
 from textvae.text.batches import Batch
 from textvae.text.fields import TextField
 
 
+@validated
 class BitsPerCharacter(Sums):
     """The bound on -log p(x) in bits, divided by the number of characters.
 
@@ -25,11 +27,11 @@ class BitsPerCharacter(Sums):
     """
 
     describes = (
-        Description("bits_per_character", decimals=3),
+        Description("bits_per_character", decimals=3, greater_is_better=False),
         Description("characters", shown=False),
     )
 
-    def __init__(self, characters: int) -> None:
+    def __init__(self, characters: Count) -> None:
         super().__init__()
         self.characters = characters
 

@@ -23,7 +23,7 @@ class Gap(Sums):
 
     describes = (
         Description("entropy", PER_SENTENCE),
-        Description("gap", PERCENT, decimals=1),
+        Description("gap", PERCENT, decimals=1, greater_is_better=False),
     )
 
     def __init__(self, entropy: float) -> None:

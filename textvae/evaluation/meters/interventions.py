@@ -23,7 +23,13 @@ class ReplacedLatents(Sums):
     """
 
     describes = (
-        Description("reconstruction", PER_SENTENCE, panel=PER_SENTENCE, curve=r"$-\log p(x\,|\,z)$, own $z$"),
+        Description(
+            "reconstruction",
+            PER_SENTENCE,
+            panel=PER_SENTENCE,
+            curve=r"$-\log p(x\,|\,z)$, own $z$",
+            greater_is_better=False,
+        ),
         Description(
             "reconstruction_prior_z",
             label="… prior z",

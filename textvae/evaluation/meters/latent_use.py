@@ -10,12 +10,14 @@ from torch import Tensor
 
 from textvae.evaluation.quantities import PER_SENTENCE, Description, Meter, Setting
 from textvae.inference.bounds import Bounds
+from textvae.support.options import Size, validated
 from textvae.text.batches import Batch
 
 ACTIVE_VARIANCE = 0.01
 """A latent dimension is active if the variance of its posterior mean over the data exceeds this (Burda et al. 2016)."""
 
 
+@validated
 class MomentsOfMeans:
     """Running mean and variance of the posterior means over a data set of any size (Chan et al. 1983).
 
@@ -23,7 +25,7 @@ class MomentsOfMeans:
         latent_size: Z.
     """
 
-    def __init__(self, latent_size: int) -> None:
+    def __init__(self, latent_size: Size) -> None:
         self.count = 0
         self.mean = torch.zeros(latent_size, dtype=torch.double)
         self.squares = torch.zeros(latent_size, dtype=torch.double)
@@ -71,7 +73,7 @@ class LatentUse(Meter):
     describes = (
         Description("kl", PER_SENTENCE, progress="KL", panel="nats", curve="validation KL"),
         Description("kl_per_dimension", "nats", shown=False),
-        Description("active_units", progress="active units", panel="active units"),
+        Description("active_units", progress="active units", panel="active units", greater_is_better=True),
     )
 
     def __init__(self) -> None:

@@ -9,9 +9,11 @@ import torch
 from textvae.evaluation.meters.sums import Sums
 from textvae.evaluation.quantities import PER_SENTENCE, Description, Setting
 from textvae.inference.bounds import Bounds
+from textvae.support.options import Size, validated
 from textvae.text.batches import Batch
 
 
+@validated
 class Likelihood(Sums):
     """-ELBO and the importance-weighted bound; the exact -log p(x) if the model has no latent.
 
@@ -26,12 +28,13 @@ class Likelihood(Sums):
             progress="validation -ELBO",
             panel=PER_SENTENCE,
             curve=r"validation $-$ELBO",
+            greater_is_better=False,
         ),
-        Description("iw_nll", PER_SENTENCE),
+        Description("iw_nll", PER_SENTENCE, greater_is_better=False),
         Description("iw_samples", "draws", shown=False),
     )
 
-    def __init__(self, samples: int | None) -> None:
+    def __init__(self, samples: Size | None) -> None:
         super().__init__()
         self.samples = samples
 

@@ -70,7 +70,14 @@ class MutualInformation(Meter):
     """
 
     describes = (
-        Description("mutual_information", "nats", progress="MI", panel="nats", curve="validation MI"),
+        Description(
+            "mutual_information",
+            "nats",
+            progress="MI",
+            panel="nats",
+            curve="validation MI",
+            greater_is_better=True,
+        ),
         Description("mutual_information_sentences", shown=False),
     )
 

@@ -21,7 +21,7 @@ class Perplexity(Sums):
         pieces: whether the tokens are pieces of words.
     """
 
-    describes = (Description("ppl", progress="PPL"),)
+    describes = (Description("ppl", progress="PPL", greater_is_better=False),)
 
     def __init__(self, pieces: bool) -> None:
         super().__init__()

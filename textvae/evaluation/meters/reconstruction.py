@@ -12,6 +12,7 @@ from transformers import PreTrainedTokenizerBase
 
 from textvae.evaluation.quantities import PERCENT, Description, Meter, Setting
 from textvae.inference.bounds import Bounds
+from textvae.support.options import Count, validated
 from textvae.text.batches import Batch
 from textvae.text.tokenizer import decode_rows
 
@@ -22,6 +23,7 @@ LONGER = 10
 """A reconstruction may have this many tokens more than the longest sentence of its batch."""
 
 
+@validated
 class Reconstructions(Meter):
     """BLEU and token accuracy of about a thousand sentences, decoded greedily from their posterior means.
 
@@ -31,13 +33,13 @@ class Reconstructions(Meter):
     """
 
     describes = (
-        Description("reconstruction_bleu", decimals=1),
-        Description("token_accuracy", PERCENT, decimals=1),
+        Description("reconstruction_bleu", decimals=1, greater_is_better=True),
+        Description("token_accuracy", PERCENT, decimals=1, greater_is_better=True),
         Description("reconstructed_sentences", shown=False),
         Description("bleu_signature", shown=False),
     )
 
-    def __init__(self, tokenizer: PreTrainedTokenizerBase, batches: int = 0) -> None:
+    def __init__(self, tokenizer: PreTrainedTokenizerBase, batches: Count = 0) -> None:
         self.tokenizer, self.batches = tokenizer, batches
         self.metric = BLEU(force=True)  # silences the warning about text that is already split
         # It has a signature only after it has scored, and not every process scores a batch.

@@ -9,9 +9,11 @@ import torch
 from textvae.evaluation.meters.sums import Sums
 from textvae.evaluation.quantities import PERCENT, Description, Setting
 from textvae.inference.bounds import Bounds
+from textvae.support.options import Count, validated
 from textvae.text.batches import Batch
 
 
+@validated
 class Size(Sums):
     """Numbers of tokens and sentences, and the size of the latent.
 
@@ -26,7 +28,7 @@ class Size(Sums):
         Description("latent_size", shown=False),
     )
 
-    def __init__(self, latent_size: int) -> None:
+    def __init__(self, latent_size: Count) -> None:
         super().__init__()
         self.latent_size = latent_size
 

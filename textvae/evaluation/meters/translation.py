@@ -8,7 +8,7 @@ from tqdm import tqdm
 
 from textvae.evaluation.bleu import bleu, bleu_metric
 from textvae.evaluation.quantities import Description, Meter, Setting
-from textvae.support.options import Positive, Size
+from textvae.support.options import Positive, Size, validated
 from textvae.support.processes import hidden_bar, shared
 from textvae.text.fields import SourceField, TargetField
 from textvae.text.tokenizer import decode_rows
@@ -17,6 +17,7 @@ LONGEST = 100
 """The most tokens of a translation."""
 
 
+@validated
 class Translation(Meter):
     """BLEU with the prior mean as z, with z = 0, and with the z of another sentence.
 
@@ -32,7 +33,7 @@ class Translation(Meter):
     """
 
     describes = (
-        Description("bleu", decimals=1),
+        Description("bleu", decimals=1, greater_is_better=True),
         Description("bleu_zero_z", decimals=1, label="… z = 0"),
         Description("bleu_shuffled_z", decimals=1, label="… shuffled z"),
         Description("bleu_signature", shown=False),
