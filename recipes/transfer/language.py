@@ -3,9 +3,9 @@
 python recipes/transfer/language.py captions.txt reviews.csv --minutes 3 -o results
 python recipes/transfer/language.py ptb=ptb.train.txt=ptb.test.txt -o results      # NAME=TRAIN=TEST
 
-Both models are scored on the held-out texts: perplexity a token, the VAE's by its importance-weighted bound. The table
-is written to results/language.md, the numbers to results/language.json. If the script is called again, it continues
-from these numbers.
+Both models are scored on the held-out texts: -log p in nats a text, of which the VAE's importance-weighted bound is an
+upper bound. The table is written to results/language.md, the numbers to results/language.json. If the script is called
+again, it continues from these numbers.
 """
 
 import argparse
@@ -41,8 +41,8 @@ class Row:
         vocabulary: number of tokens.
         steps: of either model.
         seconds: for the VAE, from the command to its evaluation.
-        ppl: perplexity a token of the VAE, by the importance-weighted bound.
-        language_model: perplexity a token of the language model.
+        vae: nats a text of the VAE, by the importance-weighted bound.
+        language_model: nats a text of the language model.
         kl: nats a text.
         rate: the KL that was asked for.
         verdict: "healthy", "weak" or "collapsed".
@@ -54,7 +54,7 @@ class Row:
     vocabulary: int
     steps: int
     seconds: float
-    ppl: float
+    vae: float
     language_model: float
     kl: float
     rate: float
@@ -105,8 +105,8 @@ def measured(corpus: str, seed: int, minutes: float, output: Path) -> Row:
         seed,
         texts=vae.sentences,
         seconds=seconds,
-        ppl=vae.ppl,
-        language_model=language_model.ppl,
+        vae=vae.iw_nll,
+        language_model=language_model.iw_nll,
         kl=vae.kl,
         verdict=diagnosis.state if diagnosis else "",
         **settings,
@@ -115,12 +115,12 @@ def measured(corpus: str, seed: int, minutes: float, output: Path) -> Row:
 
 def markdown(rows: list[Row]) -> str:
     """A table with a line for each corpus and seed."""
-    names = "corpus, seed, held-out texts, vocabulary, steps, seconds, PPL of VAE, of language model, KL / asked, z is"
+    names = "corpus, seed, held-out texts, vocabulary, steps, seconds, nats of VAE, of language model, KL / asked, z is"
     head = f"| {' | '.join(names.split(', '))} |"
     lines = [head, "| --- |" + " --: |" * 8 + " --- |"]
     for row in rows:
         cells = [row.corpus, str(row.seed), f"{row.texts:,}", f"{row.vocabulary:,}", f"{row.steps:,}"]
-        cells += [f"{row.seconds:.0f}", f"{row.ppl:.2f}", f"{row.language_model:.2f}"]
+        cells += [f"{row.seconds:.0f}", f"{row.vae:.2f}", f"{row.language_model:.2f}"]
         lines.append(f"| {' | '.join(cells)} | {row.kl:.1f} / {row.rate:g} | {row.verdict} |")
     return "\n".join(lines)
 
