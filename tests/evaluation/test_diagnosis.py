@@ -110,7 +110,8 @@ COLLAPSED = {"kl": 0.1, "mutual_information": 0.1, "reconstruction_shuffled_z": 
             {},
             "132 steps, of these 100 of warm-up, are few: train longer.",
         ),
-        (Training(599), {}, "599 steps are few: train longer."),
+        (Training(600, few_steps=600), {}, ""),
+        (Training(599, few_steps=600), {}, "599 steps are few: train longer."),
         (
             Training(3_000, 2_000),
             {},

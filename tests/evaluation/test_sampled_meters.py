@@ -24,7 +24,12 @@ def corpus(n=400):
     """Texts of 5 to 20 words about one of two topics; half of them begin with "the of and"."""
     draw = np.random.default_rng(0)
     texts = [
-        " ".join([*(["the", "of", "and"] if row % 4 < 2 else []), *draw.choice(WORDS[row % 2], draw.integers(5, 20))])
+        " ".join(
+            [
+                *(["the", "of", "and"] if row % 4 < 2 else []),
+                *draw.choice(WORDS[row % 2], draw.integers(5, 20)),
+            ]
+        )
         for row in range(n)
     ]
     return Dataset.from_dict({"text": texts, "label": [row % 2 for row in range(n)]})

@@ -19,8 +19,8 @@ LITTLE = 2.0
 NEAR_BOUND = 0.8
 """Share of log N: the information in N posteriors can hardly be measured above it."""
 
-FEW_SENTENCES, FEW_STEPS = 20, 600
-"""With fewer sentences an evaluation is mostly chance; with fewer steps a model has learnt little."""
+FEW_SENTENCES = 20
+"""With fewer sentences an evaluation is mostly chance."""
 
 MISSED = 0.1
 """A KL that misses the target rate by less than this share is not mentioned."""
@@ -142,7 +142,7 @@ def _remarks(e: Evaluation) -> Iterator[str]:
     if training is None:
         return
     gained = training.gained or 0
-    if training.steps < FEW_STEPS or training.warmup > training.steps / 2:
+    if training.steps < training.few_steps or training.warmup > training.steps / 2:
         warmup = f", of these {training.warmup:,} of warm-up," if training.warmup else ""
         yield f"{training.steps:,} steps{warmup} are few: train longer."
     elif gained > GAINED:

@@ -103,6 +103,7 @@ class Training:
         target_rate: nats of KL per sentence that the objective held; None: it weighted the KL.
         pretraining: whether a first stage trained an auto-encoder.
         gained: relative gain of the last evaluation's bound over the one before; None: there were fewer than two.
+        few_steps: with fewer steps a model of this kind has learnt little.
     """
 
     steps: int
@@ -110,6 +111,7 @@ class Training:
     target_rate: float | None = None
     pretraining: bool = False
     gained: float | None = None
+    few_steps: int = 0
 
 
 class Evaluation(Mapping[str, Any]):

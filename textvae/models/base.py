@@ -36,6 +36,7 @@ class VAEModel(PreTrainedModel):
         latent_fields: further such options if the trained model has a z.
         training_only: options of parts that may nevertheless differ between the two.
         of_latent: further options of parts that may differ if the trained model has no z.
+        few_steps: after fewer steps of training, advice is to train longer.
     """
 
     base_model_prefix = ""
@@ -47,6 +48,7 @@ class VAEModel(PreTrainedModel):
     training_only: ClassVar[tuple[str, ...]] = ("dropout", "variational_dropout", "recurrent_dropout")
     of_latent: ClassVar[tuple[str, ...]] = ("skip_connection",)
     used_by: ClassVar[str] = "the class that it was made for"
+    few_steps: ClassVar[int] = 600
 
     @abstractmethod
     def read(self, **batch: Tensor) -> Reading:

@@ -105,6 +105,7 @@ class DocumentVAEModel(VAEModel):
     shared_fields = ("vocab_size", "weights", "decoder")
     latent_fields = ("latent_size", "hidden_size", "encoder", "prior")
     used_by = "DocumentVAE, or textvae encode, cluster, map and evaluate"
+    few_steps = 60  # it starts from what linear algebra knows
 
     def __init__(self, config: DocumentVAEConfig) -> None:
         super().__init__(config)

@@ -379,7 +379,9 @@ def _remarks(draft: _Draft, seconds: float) -> Iterator[str]:
     if beyond >= 0.1:
         longest = rules.LENGTHS[0]
         more = draft.tokens.mean(longest) / draft.length
-        advice = "split texts into paragraphs, or train on whole texts as bags of words: textvae train documents"
+        advice = (
+            "split texts into paragraphs, or train on whole texts as bags of words: textvae train documents"
+        )
         if more > 1.1:
             advice = f"give about {math.ceil(more * minutes)} minutes to read {longest} tokens of each, or {advice}"
         yield f"{percent(beyond)} of the tokens lie beyond the maximum length and are not read: {advice}."

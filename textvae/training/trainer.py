@@ -32,6 +32,7 @@ from textvae.support.finite import FiniteWatch, not_finite
 from textvae.support.held import flushing_denormals, undisturbed
 from textvae.support.options import set_fields
 from textvae.support.precision import check_bf16
+from textvae.support.quiet import silenced
 from textvae.text.batches import Batch
 from textvae.text.fields import Fields
 from textvae.text.samplers import (
@@ -219,6 +220,11 @@ class TextVAETrainer(Trainer):
         self.check_weights()
         super().save_model(output_dir, _internal_call)
 
+    def _save_checkpoint(self, *args: Any) -> None:
+        """Save a checkpoint; silent, because the parent remarks on checkpoints that were made in the same second."""
+        with silenced():
+            super()._save_checkpoint(*args)
+
     def check_weights(self) -> None:
         """Check that the weights are finite. They can be NaN or infinite before a loss shows it.
 
@@ -351,6 +357,7 @@ def history_of(trainer: TextVAETrainer, pretraining: bool = False) -> Training:
     bounds = [logs["eval_neg_elbo"] for logs in trainer.state.log_history if "eval_neg_elbo" in logs]
     return Training(
         steps=trainer.state.global_step,
+        few_steps=trainer.accelerator.unwrap_model(trainer.model).few_steps,
         warmup=trainer.args.get_warmup_steps(trainer.state.max_steps),
         target_rate=trainer.objective.target_rate,
         pretraining=pretraining,
