@@ -125,6 +125,26 @@ def test_encode_takes_what_sentence_transformers_take_in_their_order(vae):
         vae.encode(["b"], batchsize=3)
 
 
+def test_encode_takes_what_newer_sentence_transformers_take(vae, texts):
+    whole = vae.encode(texts)
+    for encode in (vae.encode, vae.encode_query, vae.encode_document):
+        assert np.array_equal(encode(inputs=texts, precision=None), whole)
+        assert np.array_equal(encode(texts, prompt_name=None, truncate_dim=2), whole[:, :2])
+    short = vae.encode(texts, truncate_dim=2, normalize_embeddings=True)
+    np.testing.assert_allclose(np.linalg.norm(short, axis=1), 1, rtol=1e-6)
+    assert (vae.similarity_fn_name, vae.get_embedding_dimension()) == ("cosine", whole.shape[1])
+    with pytest.raises(UserError, match="expected truncate_dim to be at least 1, got 0"):
+        vae.encode(texts, truncate_dim=0)
+    for both in ({}, {"sentences": texts, "inputs": texts}):
+        with pytest.raises(UserError, match="expected sentences, or inputs in their place"):
+            vae.encode(**both)
+
+
+def test_langchain_gets_lists(vae, texts):
+    assert vae.embed_documents(texts) == vae.encode(texts).tolist()
+    assert vae.embed_query(texts[0]) == vae.encode(texts[0]).tolist()
+
+
 def test_encode_takes_batches_with_what_mteb_says_of_its_task(vae, texts):
     batches = [{"text": texts[:5], "id": [*"abcde"]}, {"text": texts[5:]}]
     found = vae.encode(

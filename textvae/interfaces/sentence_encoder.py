@@ -5,8 +5,7 @@ from __future__ import annotations
 import hashlib
 import inspect
 import logging
-from collections.abc import Iterable, Sequence
-from pathlib import Path
+from collections.abc import Collection, Iterable, Sequence
 from typing import Any, ClassVar
 
 import numpy as np
@@ -17,6 +16,7 @@ from torch import Tensor
 from transformers.tokenization_utils_base import VERY_LARGE_INTEGER
 
 from textvae.inference.mode import evaluating
+from textvae.interfaces.adapters import Adapters
 from textvae.interfaces.batching import progress
 from textvae.interfaces.encoding import CEILING, FAR, moments
 from textvae.interfaces.interface import Interface
@@ -32,7 +32,7 @@ MTEB_TASK = {"task_name", "task_metadata", "hf_split", "hf_subset", "prompt_type
 """Keyword arguments with which MTEB, in its various versions, tells `encode` about the task."""
 
 
-class SentenceEncoder(Interface):
+class SentenceEncoder(Adapters, Interface):
     """A model that encodes sentences: the vector of a sentence is its posterior mean.
 
     Attributes:
@@ -57,18 +57,20 @@ class SentenceEncoder(Interface):
 
     def encode(
         self,
-        sentences: str | Iterable[Any],
+        sentences: str | Iterable[Any] | None = None,
         prompt_name: str | None = None,
         prompt: str | None = None,
         batch_size: int | None = None,
         show_progress_bar: bool | None = None,
         output_value: str | None = "sentence_embedding",
-        precision: str = "float32",
+        precision: str | None = "float32",
         convert_to_numpy: bool = True,
         convert_to_tensor: bool = False,
         device: str | torch.device | None = None,
         normalize_embeddings: bool = False,
         *,
+        truncate_dim: int | None = None,
+        inputs: str | Iterable[Any] | None = None,
         return_deviations: bool = False,
         **task: Any,
     ) -> Any:
@@ -81,16 +83,18 @@ class SentenceEncoder(Interface):
         Args:
             sentences: n of them in anything that `given.as_list` takes, such as a list, a Series, a table with a
                 column of text, or batches as MTEB's loaders give; or a single one.
-            prompt_name: must be None: these models have no named prompts.
+            prompt_name: must be None, as these models have no named prompts.
             prompt: put before each sentence.
             batch_size: sentences at once; None: as many as make 4,096 tokens.
             show_progress_bar: None: only on a terminal.
             output_value: must be "sentence_embedding".
-            precision: must be "float32".
+            precision: must be "float32" or None.
             convert_to_numpy: return a numpy array; False: a list of tensors.
             convert_to_tensor: return one tensor, on the model's device, whatever ``convert_to_numpy`` says.
             device: move the model there first; None: leave it where it is.
             normalize_embeddings: scale each vector to length 1, and its standard deviations with it.
+            truncate_dim: keep the first dimensions, this many; None: all. The dimensions of a VAE are in no order.
+            inputs: another name of ``sentences``.
             return_deviations: return a pair, the posterior means and standard deviations.
             **task: what MTEB says about its task (`MTEB_TASK`), which changes nothing.
 
@@ -100,20 +104,16 @@ class SentenceEncoder(Interface):
         Raises:
             UserError: if the model has no latent, a sentence is not a string, or another value is asked for.
         """
-        _check_options(prompt_name=prompt_name, output_value=output_value, precision=precision)
-        if strange := task.keys() - MTEB_TASK:
-            raise TypeError(f"encode() got an unexpected keyword argument {min(strange)!r}")
+        _check_options(task, prompt_name=prompt_name, output_value=output_value, precision=precision)
         if device is not None:
             torch.nn.Module.to(self.model, device)
+        sentences = _one_of(sentences, inputs)
         texts = [(prompt or "") + text for text in as_list(sentences)]
         found = self._posteriors(texts, batch_size, show_progress_bar)
-        if normalize_embeddings:
-            lengths = torch.linalg.vector_norm(found[0], dim=1, keepdim=True).clamp_min(1e-12)
-            found = found[0] / lengths, found[1] / lengths
-        rows: list[Any] = [part[0] if isinstance(sentences, str) else part for part in found]
-        if not convert_to_tensor:
-            rows = [part.cpu().numpy() if convert_to_numpy else _listed(part) for part in rows]
-        return tuple(rows) if return_deviations else rows[0]
+        found = _finished(*found, truncate_dim, normalize_embeddings)
+        rows = [part[0] if isinstance(sentences, str) else part for part in found]
+        given = tuple(rows if convert_to_tensor else (_untied(part, convert_to_numpy) for part in rows))
+        return given if return_deviations else given[0]
 
     def similarity(self, embeddings1: NDArray[Any] | Tensor, embeddings2: NDArray[Any] | Tensor) -> Tensor:
         """The cosine similarity of each pair of vectors, (n, m), as in `SentenceTransformer.similarity`.
@@ -172,14 +172,6 @@ class SentenceEncoder(Interface):
         within = vectors(corpus)
         return nearest(vectors(queries), within, min(10, len(within)) if k is None else k, metric)
 
-    @property
-    def mteb_model_meta(self) -> Any:
-        """The name and the fingerprint under which MTEB stores this model's results."""
-        from mteb.models import ModelMeta
-
-        name = f"textvae/{Path(self.model.name_or_path or 'unnamed').name}"
-        return ModelMeta.create_empty({"name": name, "revision": self.fingerprint()})
-
     def fingerprint(self) -> str:
         """A digest of everything that determines the model's output: weights, configuration, tokenizer."""
         own = inspect.get_annotations(type(self.model.config))
@@ -231,18 +223,46 @@ class SentenceEncoder(Interface):
             )
 
 
-def _check_options(**options: str | None) -> None:
-    """Refuse options of `SentenceTransformer.encode` that these models do not support."""
-    known = {"prompt_name": None, "output_value": "sentence_embedding", "precision": "float32"}
+def _check_options(task: Collection[str], **options: str | None) -> None:
+    """Refuse options of `SentenceTransformer.encode` that these models do not support, and unknown ones."""
+    if strange := set(task) - MTEB_TASK:
+        raise TypeError(f"encode() got an unexpected keyword argument {min(strange)!r}")
+    known: dict[str, list[str | None]] = {
+        "prompt_name": [None],
+        "output_value": ["sentence_embedding"],
+        "precision": ["float32", None],
+    }
     for name, value in options.items():
-        if value != known[name]:
+        if value not in known[name]:
             raise UserError(
-                f"expected {name}={known[name]!r}, the only supported value, got {value!r}: leave it out"
+                f"expected {name}={known[name][0]!r}, the only supported value, got {value!r}: leave it out"
             )
 
 
-def _listed(rows: Tensor) -> Any:
-    """The rows of a matrix as a list; a single vector unchanged."""
+def _one_of(sentences: Any, inputs: Any) -> Any:
+    """The texts, which were given by one of two names."""
+    if (sentences is None) == (inputs is None):
+        raise UserError("expected sentences, or inputs in their place, got both or none: give one")
+    return sentences if inputs is None else inputs
+
+
+def _finished(
+    means: Tensor, scales: Tensor, truncate_dim: int | None, normalize: bool
+) -> tuple[Tensor, Tensor]:
+    """The first dimensions of means and standard deviations, both scaled by the lengths of the means if asked for."""
+    if truncate_dim is not None and truncate_dim < 1:
+        raise UserError(f"expected truncate_dim to be at least 1, got {truncate_dim}: leave it out")
+    means, scales = means[:, :truncate_dim], scales[:, :truncate_dim]
+    if not normalize:
+        return means, scales
+    lengths = torch.linalg.vector_norm(means, dim=1, keepdim=True).clamp_min(1e-12)
+    return means / lengths, scales / lengths
+
+
+def _untied(rows: Tensor, as_array: bool) -> Any:
+    """An array of one vector or a matrix; or the rows of a matrix as a list, and a single vector unchanged."""
+    if as_array:
+        return rows.cpu().numpy()
     return rows if rows.ndim == 1 else list(rows)
 
 
