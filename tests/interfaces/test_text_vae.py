@@ -16,6 +16,7 @@ from datasets import Dataset
 from safetensors.torch import load_file, save_file
 
 from textvae.evaluation.evaluate import evaluate
+from textvae.interfaces.batching import readable
 from textvae.interfaces.text_vae import TextVAE
 from textvae.latent_space.fitted_priors import save_prior
 from textvae.modules.distributions import sample
@@ -238,7 +239,7 @@ def test_maximum_length_bounds_the_sentence(vae):
 
 def test_options_are_those_of_generate(vae):
     z = vae.encode(["b c", "d"])
-    beams = vae.decode(z, num_beams=3, num_return_sequences=2, maximum_length=6)
+    beams = vae.decode(z, num_beams=3, num_return_sequences=2, maximum_length=6, suppress_tokens=[])
     assert len(beams) == 4
     expected = vae.model.generate(
         torch.tensor(z).double(), num_beams=3, num_return_sequences=2, max_new_tokens=6
@@ -246,6 +247,50 @@ def test_options_are_those_of_generate(vae):
     assert beams[3].split() == [
         ascii_lowercase[i - 4] if i > 3 else "<unk>" for i in expected[3].tolist() if i > 2
     ]
+
+
+def writer_of(logits):
+    """A model that gives tokens these logits, whatever it has written."""
+    torch.manual_seed(0)
+    vae = TextVAE(tiny.model(), tiny.tokenizer())
+    layer = vae.model.output_layer
+    with torch.no_grad():
+        for parameter in layer.parameters():
+            parameter.zero_()
+        layer.linear.bias.copy_(torch.tensor(logits + [-9.0] * (30 - len(logits))))
+    return vae
+
+
+def test_greedy_text_has_no_unk_and_no_loops():
+    """The likeliest token is UNK (3), then a (4), b (5), c (6)."""
+    vae = writer_of([-9.0, -9.0, -9.0, 5.0, 4.0, 3.0, 2.0])
+    z = np.zeros((1, 3))
+    for options in ({}, {"num_beams": 2}):
+        (text,) = vae.decode(z, maximum_length=30, **options)
+        words = text.split()
+        assert "<unk>" not in words
+        runs = [tuple(words[start : start + 10]) for start in range(len(words) - 9)]
+        assert len(set(runs)) == len(runs) == 21
+    assert vae.decode(z, maximum_length=12) == ["a a a a a a a a a a b a"]
+    assert vae.decode(z, maximum_length=12, no_repeat_ngram_size=0) == [" ".join("a" * 12)]
+    assert vae.decode(z, maximum_length=6, no_repeat_ngram_size=2) == ["a a b a c a"]
+    assert vae.decode(z, maximum_length=2, suppress_tokens=[]) == ["<unk> <unk>"]
+
+
+def test_drawn_words_are_those_of_the_model():
+    vae = writer_of([-9.0, -9.0, -9.0, 1.0, 0.0])
+    drawn = " ".join(vae.decode(np.zeros((200, 3)), maximum_length=5, temperature=1.0, seed=0)).split()
+    assert drawn.count("<unk>") / len(drawn) == pytest.approx(1 / (1 + np.exp(-1)), abs=0.05)
+
+
+@pytest.mark.parametrize(("words", "length"), [(998, 10), (1_100, 4)])
+def test_how_long_a_repeated_run_may_be(words, length):
+    tokenizer = train_tokenizer([" ".join(f"w{number}" for number in range(words - 4))], "words")
+    assert readable({}, tokenizer) == {
+        "no_repeat_ngram_size": length,
+        "suppress_tokens": [tokenizer.unk_token_id],
+    }
+    assert readable({"temperature": 0.5}, tokenizer) == readable({"do_sample": True}, tokenizer) == {}
 
 
 def test_a_temperature_means_that_words_are_drawn(vae):

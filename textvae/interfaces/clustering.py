@@ -23,6 +23,15 @@ from textvae.text.keywords import characteristic_words
 
 Method = Literal[latent.Method, "prior"]
 
+BEAMS = 5
+"""Beams with which a centre is decoded."""
+
+CANDIDATES = 4
+"""Draws that are decoded for each sentence that is shown; the likeliest are shown."""
+
+SAMPLES = 10
+"""Draws of z for the bound of a decoded sentence."""
+
 WIDTH = 100
 """Maximum characters of a text in the report."""
 
@@ -35,8 +44,8 @@ class TextCluster:
         size: number of texts in the cluster.
         words: the most characteristic words (`characteristic_words`).
         nearest: the texts of the cluster that are nearest to the centre, nearest first.
-        centre: the sentence decoded from the centre; None if the model writes no sentences.
-        draws: sentences decoded from samples of the cluster's Gaussian.
+        centre: the sentence decoded from the centre by beam search; None if the model writes no sentences.
+        draws: the likeliest of four times as many sentences decoded from draws of the cluster's Gaussian.
     """
 
     size: int
@@ -111,7 +120,7 @@ def cluster_texts(
     """Cluster the posterior means of texts, describe each cluster, and compare with a baseline.
 
     The description of a cluster has its most characteristic words, the texts nearest to its centre and, if the model
-    writes text, sentences decoded greedily from the centre and from samples of the cluster's Gaussian. If the model
+    writes text, a sentence decoded from the centre and the likeliest of those from draws of its Gaussian. If the model
     compares vectors by direction, they are scaled to length 1 first. `compare_clusters` compares with a baseline.
 
     Args:
@@ -198,9 +207,24 @@ def _written(
     """For each cluster, the sentences decoded from its centre and from samples; none if the model writes no text."""
     if not isinstance(vae, SentenceDecoder):
         return [[] for _ in fitted.centres]
-    z = [np.vstack([centre, fitted.draw(c, draws, seed)]) for c, centre in enumerate(fitted.centres)]
-    written = vae.decode(np.concatenate(z), **options)
-    return [written[start : start + draws + 1] for start in range(0, len(written), draws + 1)]
+    centres = vae.decode(fitted.centres, num_beams=BEAMS, **options)
+    each = CANDIDATES * draws
+    z = np.concatenate([fitted.draw(c, each, seed) for c in range(len(centres))])
+    texts = vae.decode(z, **options)
+    ranked = _likeliest_first(vae, [texts[start : start + each] for start in range(0, len(texts), each or 1)])
+    chosen = [rows[:draws] for rows in ranked] or [[] for _ in centres]
+    return [[centre, *rows] for centre, rows in zip(centres, chosen, strict=True)]
+
+
+def _likeliest_first(vae: Any, groups: list[list[str]]) -> list[list[str]]:
+    """The different texts of each group, sorted by the bound on log p(x) divided by the number of tokens."""
+    texts = sorted({text for group in groups for text in group})
+    if not texts:
+        return groups
+    tokens = [len(vae.tokenizer(text, add_special_tokens=False)["input_ids"]) + 1 for text in texts]
+    bounds = vae.log_likelihood(texts, SAMPLES, show_progress_bar=False) / tokens
+    score = dict(zip(texts, bounds, strict=True))
+    return [sorted(dict.fromkeys(group), key=lambda text: -score[text]) for group in groups]
 
 
 def find_clusters(

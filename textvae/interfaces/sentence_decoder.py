@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from textvae.inference.mode import evaluating
-from textvae.interfaces.batching import at_once, decoding, progress
+from textvae.interfaces.batching import at_once, decoding, progress, readable
 from textvae.interfaces.interface import Interface
 from textvae.modules.classes import with_likeliest_class
 from textvae.support.errors import UserError
@@ -34,6 +34,10 @@ class SentenceDecoder(Interface):
     ) -> list[str]:
         """The sentences decoded from latent codes, in order. Decoding is greedy unless the options say otherwise.
 
+        Greedy text and beams contain no UNK and repeat no run of four tokens (ten, if the vocabulary is so small that
+        it spells words by characters), unless ``suppress_tokens`` or ``no_repeat_ngram_size`` is set. Sampled words are
+        draws from the model, and nothing is left out.
+
         Args:
             z: latent codes (n, Z), or (Z,) for a single one.
             maximum_length: maximum tokens of a sentence, unless ``options`` set another limit.
@@ -55,7 +59,7 @@ class SentenceDecoder(Interface):
         return self._decoded(
             self._vectors(z),
             generator_of(seed),
-            decoding(options, max_new_tokens=maximum_length),
+            decoding(options, max_new_tokens=maximum_length, **readable(options, self.tokenizer)),
             batch_size,
             show_progress_bar,
         )
