@@ -22,9 +22,10 @@ class NormalizedMeans(nn.Module):
     whose second moment is gamma² + b_d², the mean KL of the batch is gamma² Z / 2 nats at least, whatever the decoder
     does: the posteriors cannot all become the prior.
 
-    The batch is the micro-batch of one process: gradient accumulation and further processes do not enlarge it. As
-    `TextVAETrainer` makes batches of sentences of similar length, E and V are those of this length. So the means lose
-    what they say of the length, and evaluation, with the running means of E and V, gives others than training did.
+    The batch is the micro-batch of one process: gradient accumulation and further processes do not enlarge it. It must
+    be a random sample of the data: with batches of sentences of one length, E and V would be those of this length, and
+    the means of evaluation would differ from those of training. `TextVAETrainer` therefore makes batches of sentences of
+    all lengths for models with such modules.
 
     Args:
         latent_size: Z.
