@@ -24,8 +24,8 @@ class NormalizedMeans(nn.Module):
 
     The batch is the micro-batch of one process: gradient accumulation and further processes do not enlarge it. It must
     be a random sample of the data: with batches of sentences of one length, E and V would be those of this length, and
-    the means of evaluation would differ from those of training. `TextVAETrainer` therefore makes batches of sentences of
-    all lengths for models with such modules.
+    the means of evaluation would differ from those of training. So `TextVAETrainer` makes batches of sentences of all
+    lengths for models with such modules.
 
     Args:
         latent_size: Z.
