@@ -159,7 +159,7 @@ def with_dropped_weights(decoder, rate):
 
 
 @pytest.mark.parametrize("kind", ["lstm", "lstm-2"])
-@pytest.mark.parametrize("rate", [0.5, 1.0])
+@pytest.mark.parametrize("rate", [0.5, 0.9])
 def test_recurrent_dropout_takes_weights_for_all_steps_alike(kind, rate):
     decoder, inputs, z = decoder_of(kind, recurrent_dropout=rate), ids(3, 8), torch.randn(1, 3, 2).double()
     torch.manual_seed(1)
