@@ -42,7 +42,7 @@ training.record training.run_folder training.checks training.run
 training.script training.comparison
 pictures.cloud pictures.figure pictures.scatter pictures.page pictures.document pictures.confusion pictures.strip
 pictures.attention pictures.diversity
-interfaces.batching interfaces.encoding interfaces.interface interfaces.adapters
+interfaces.batching interfaces.encoding interfaces.interface interfaces.readable interfaces.adapters
 interfaces.sentence_encoder interfaces.sentence_decoder
 interfaces.latent_walks interfaces.text_vae interfaces.translator interfaces.documents interfaces.table
 interfaces.vectors interfaces.ray
