@@ -15,7 +15,7 @@ support.files support.program support.processes support.precision support.finite
 support.quiet
 text.clauses text.morphology text.productions text.parser text.grammar
 text.given text.lines text.tables text.reader text.labels text.corpus
-text.tokenizer text.statistics text.vocabulary text.blanks text.batches text.chunks text.keywords
+text.tokenizer text.statistics text.vocabulary text.blanks text.batches text.chunks text.function_words text.keywords
 text.fields text.counts text.samplers
 modules.encoders modules.distributions modules.classes modules.posteriors modules.priors modules.decoders
 modules.output_layer modules.attention modules.source_encoders modules.attentive_decoder modules.conditional_latents
@@ -42,7 +42,7 @@ training.record training.run_folder training.checks training.run
 training.script training.comparison
 pictures.cloud pictures.figure pictures.scatter pictures.page pictures.document pictures.confusion pictures.strip
 pictures.attention pictures.diversity
-interfaces.batching interfaces.encoding interfaces.interface interfaces.adapters
+interfaces.batching interfaces.encoding interfaces.interface interfaces.readable interfaces.adapters
 interfaces.sentence_encoder interfaces.sentence_decoder
 interfaces.latent_walks interfaces.text_vae interfaces.translator interfaces.documents interfaces.table
 interfaces.vectors interfaces.ray

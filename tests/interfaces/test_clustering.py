@@ -69,7 +69,7 @@ def test_sentences_are_decoded_from_the_centre_and_from_draws_around_it(vae, tex
         assert set(cluster.draws) <= set(drawn)
         assert len(cluster.draws) == min(2, len(drawn))
         for text in set(drawn) - set(cluster.draws):
-            assert bounds[text] <= min(bounds[each] for each in cluster.draws) + 0.05
+            assert bounds[text] <= min(bounds[each] for each in cluster.draws) + 0.2
     assert len({cluster.centre for cluster in found.clusters}) > 1, "or any centre would do"
 
 

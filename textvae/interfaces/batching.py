@@ -7,7 +7,6 @@ from typing import Any
 
 import torch
 from tqdm import tqdm
-from transformers import PreTrainedTokenizerBase
 
 from textvae.support.processes import hidden_bar
 from textvae.text.batches import Batch
@@ -17,13 +16,6 @@ from textvae.text.samplers import alike
 TOKENS, HYPOTHESES = 4096, 256
 """Tokens encoded at once, and sentences decoded at once, if no batch size is given. These numbers are large enough for
 fast matrix products and need little memory."""
-
-LONGEST_REPEAT = (4, 10)
-"""A sentence decoded greedily repeats no run of this many tokens; the second number is for tokens that spell words by
-characters. On the embedded corpus, 4 changes no sentence of 300; on captions it ends each of 21 loops in 300."""
-
-FEWEST_WORDS = 1_000
-"""A vocabulary of fewer tokens spells words by characters."""
 
 STOCHASTIC = ("temperature", "top_k", "top_p", "min_p", "typical_p")
 """Options of `GenerationMixin.generate` that only have an effect if words are sampled."""
@@ -87,23 +79,6 @@ def decoding(options: Mapping[str, Any], **defaults: Any) -> dict[str, Any]:
 def is_drawn(said: Mapping[str, Any]) -> bool:
     """Whether words are sampled, by the options that are set."""
     return said.get("do_sample", any(name in said for name in STOCHASTIC))
-
-
-def readable(options: Mapping[str, Any], tokenizer: PreTrainedTokenizerBase) -> dict[str, Any]:
-    """Defaults that make greedy text and beams worth reading: no UNK, and no loop of repeated words.
-
-    Sampled text has no such defaults, since it is a draw from the model.
-
-    Args:
-        options: the user's options, as in `decoding`.
-        tokenizer: the model's tokenizer.
-    """
-    if is_drawn(said_in(options)):
-        return {}
-    spells = len(tokenizer) < FEWEST_WORDS
-    defaults: dict[str, Any] = {"no_repeat_ngram_size": LONGEST_REPEAT[spells]}
-    unknown = tokenizer.unk_token_id
-    return defaults if unknown is None else defaults | {"suppress_tokens": [unknown]}
 
 
 def said_in(options: Mapping[str, Any]) -> dict[str, Any]:

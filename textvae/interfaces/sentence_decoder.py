@@ -10,8 +10,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from textvae.inference.mode import evaluating
-from textvae.interfaces.batching import at_once, decoding, progress, readable
+from textvae.interfaces.batching import at_once, decoding, progress
 from textvae.interfaces.interface import Interface
+from textvae.interfaces.readable import readable
 from textvae.modules.classes import with_likeliest_class
 from textvae.support.errors import UserError
 from textvae.support.randomness import generator_of
@@ -34,9 +35,9 @@ class SentenceDecoder(Interface):
     ) -> list[str]:
         """The sentences decoded from latent codes, in order. Decoding is greedy unless the options say otherwise.
 
-        Greedy text and beams contain no UNK and repeat no run of four tokens (ten, if the vocabulary is so small that
-        it spells words by characters), unless ``suppress_tokens`` or ``no_repeat_ngram_size`` is set. Sampled words are
-        draws from the model, and nothing is left out.
+        A sentence has no UNK; ``suppress_tokens=[]`` allows it. Unless words are sampled, no run of 4 words, 6 pieces
+        of words or 16 characters occurs twice in a sentence, so that it does not loop (`readable`);
+        ``no_repeat_ngram_size`` sets another number of tokens, and 0 allows all.
 
         Args:
             z: latent codes (n, Z), or (Z,) for a single one.
@@ -59,7 +60,7 @@ class SentenceDecoder(Interface):
         return self._decoded(
             self._vectors(z),
             generator_of(seed),
-            decoding(options, max_new_tokens=maximum_length, **readable(options, self.tokenizer)),
+            readable(decoding(options, max_new_tokens=maximum_length), self.tokenizer),
             batch_size,
             show_progress_bar,
         )

@@ -6,13 +6,22 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
+from scipy.stats import binom
 from sklearn.feature_extraction.text import CountVectorizer
 
 from textvae.support.errors import UserError
+from textvae.text.function_words import function_words
+from textvae.text.vocabulary import CountOptions, finder
 
 LIFT = 3.0
 """A word is characteristic of a cluster only if it is this many times as frequent there as in the other clusters."""
+
+CHANCE = 1e-3
+"""A word is not characteristic of a cluster if random clusters have so many of its occurrences with this probability or
+more. The test needs `ENOUGH` words: in a smaller text, nothing would pass it."""
+
+ENOUGH = 1_000
 
 
 def characteristic_words(
@@ -24,15 +33,17 @@ def characteristic_words(
 
     tf(w, c) is the number of occurrences of word w in the texts of cluster c, tf(w) the number in all texts, and A the
     mean number of words in a cluster. The logarithm alone would leave *the* and *of* at the top, so published tables
-    use a list of stop words. This function works for any language instead: it leaves out words whose relative
-    frequency in the cluster is less than `LIFT` times that outside it. A cluster may have fewer than ``words`` left.
+    use a list of stop words. This function works for any language instead. It leaves out `function_words`, and words
+    whose relative frequency in the cluster is less than `LIFT` times that outside it or may be chance (`CHANCE`). A
+    cluster may have fewer than ``words`` left.
 
     Args:
         texts: n texts.
         clusters: the cluster of each text, (n,), numbers or strings.
         words: maximum number of words for each cluster.
-        vectorizer: splits texts into words and counts them; None: words are runs of letters and digits in lower case.
-            Pass one for a language without blanks, for stop words, or for pairs of words (``ngram_range``).
+        vectorizer: splits texts into words and counts them; None: words are runs of letters and digits in lower case
+            or, in a language without blanks between words, pairs of characters. Pass one that finds the words of such
+            a language, or pairs of words (``ngram_range``).
 
     Returns:
         The words of each cluster, the most characteristic first; clusters are sorted.
@@ -52,7 +63,7 @@ def characteristic_words(
     names, rows = np.unique(np.asarray(clusters), return_inverse=True)
     if rows.shape != (len(texts),):
         raise UserError(f"expected a cluster for each of {len(texts)} texts, got shape {rows.shape}")
-    vectorizer = vectorizer or CountVectorizer(token_pattern=r"(?u)\b\w+\b")
+    vectorizer = vectorizer or CountVectorizer(analyzer=finder(CountOptions(pattern=r"\b\w+\b"), texts))
     try:
         counts = vectorizer.fit_transform(texts)
     except ValueError as error:
@@ -61,13 +72,37 @@ def characteristic_words(
         ) from error
     frequency = np.stack([counts[rows == cluster].sum(0).A1 for cluster in range(len(names))])
     inside, total = frequency.sum(1, keepdims=True), frequency.sum(0)
-    # The inequality is multiplied out, because a cluster may have no words, and a single cluster has no others.
-    lifted = frequency * (total.sum() - inside) >= LIFT * (total - frequency) * inside
-    weight = np.where(lifted, frequency * np.log1p(inside.mean() / total), 0)
+    vocabulary = vectorizer.get_feature_names_out()
+    wanted = _lifted(frequency, inside, total) & ~_built_of(vectorizer, texts, vocabulary)
+    weight = np.where(wanted, frequency * np.log1p(inside.mean() / total), 0)
     # Sorted by weight; words with equal weights stay in alphabetical order.
     order = np.argsort(-weight, axis=1, kind="stable")[:, :words]
-    vocabulary = vectorizer.get_feature_names_out()
     return {
         name: [str(vocabulary[word]) for word in best if row[word] > 0]
         for name, best, row in zip(names.tolist(), order, weight, strict=True)
     }
+
+
+def _lifted(frequency: NDArray[Any], inside: NDArray[Any], total: NDArray[Any]) -> NDArray[np.bool_]:
+    """Whether each word is characteristically frequent in each cluster, (k, V).
+
+    Args:
+        frequency: number of occurrences of each word in each cluster, (k, V).
+        inside: number of words in each cluster, (k, 1).
+        total: number of occurrences of each word, (V,).
+    """
+    everything = total.sum()
+    # The inequality is multiplied out, because a cluster may have no words, and a single cluster has no others.
+    lifted = frequency * (everything - inside) >= LIFT * (total - frequency) * inside
+    if everything < ENOUGH or len(frequency) == 1:
+        return lifted
+    return lifted & (binom.sf(frequency - 1, total, inside / everything) < CHANCE)
+
+
+def _built_of(
+    vectorizer: CountVectorizer, texts: Sequence[str], vocabulary: NDArray[Any]
+) -> NDArray[np.bool_]:
+    """Whether each word of the vocabulary is a function word, (V,); none is if the words are pairs or longer."""
+    if tuple(vectorizer.ngram_range) != (1, 1):
+        return np.zeros(len(vocabulary), dtype=bool)
+    return np.isin(vocabulary, list(function_words(texts, vectorizer.build_analyzer())))

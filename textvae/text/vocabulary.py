@@ -257,6 +257,16 @@ def _decided(options: CountOptions, texts: Sequence[str]) -> CountOptions:
     return CountOptions(**asdict(options) | {"units": units})
 
 
+def finder(options: CountOptions, texts: Sequence[str]) -> Callable[[str], Sequence[str]]:
+    """The function that finds the words of a text in their order, or pairs of characters, as suits the texts.
+
+    Args:
+        options: the options, whose units are not tokens.
+        texts: texts of the language; the first `LOOKED_AT` decide if the options say no units.
+    """
+    return _finder(_decided(options, texts[:LOOKED_AT]), None)
+
+
 def _have_blanks(texts: Sequence[str]) -> bool:
     """Whether blanks divide the words of the texts."""
     split = [text.split() for text in texts]
