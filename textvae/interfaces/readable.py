@@ -9,9 +9,9 @@ from tokenizers.models import WordLevel
 from transformers import PreTrainedTokenizerBase
 
 WORDS, PIECES, CHARACTERS = 4, 6, 16
-"""The number of tokens, if they are words, pieces of words or characters, that greedy and beam search do not write twice
-in a text. Such a repetition is rare in sentences that people wrote: 0 to 0.5 % of the captions, dialogue turns, reviews and
-news that we counted repeat 4 words, 0 to 0.9 % repeat 6 pieces, 0 to 3 % repeat 16 characters."""
+"""The number of tokens, if they are words, pieces of words or characters, that greedy and beam search do not write
+twice in a text. Such a repetition is rare in what people wrote: of captions, dialogue turns, reviews and news, 0 to
+0.5 % repeat 4 words, 0 to 0.9 % repeat 6 pieces, 0 to 3 % repeat 16 characters."""
 
 FEW = 1_000
 """A vocabulary of fewer pieces has mostly characters: all bytes and the letters alone make more than 300."""
