@@ -48,8 +48,8 @@ def test_few_texts_have_none():
 
 @pytest.mark.parametrize(("others", "expected"), [(3, {"x"}), (4, set())])
 def test_without_grammar_a_word_with_various_neighbours_is_none(others, expected):
-    """x is a fifth of the words with 3 fixed words after each pair, and less with 4."""
-    texts = [f"x w{number} {' '.join('abcd'[:others])}" for number in range(200)]
+    """x is a fifth of the words with 3 fixed words before each pair, and less with 4."""
+    texts = [f"{' '.join('abcd'[:others])} x w{number}" for number in range(200)]
     assert function_words(texts, str.split) == expected
 
 

@@ -10,8 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from textvae.evaluation.cluster_quality import Comparison, compare_clusters
-from textvae.interfaces.sentence_decoder import SentenceDecoder
+from textvae.interfaces.cluster_sentences import centre_sentences, drawn_sentences
 from textvae.interfaces.sentence_encoder import SentenceEncoder
+from textvae.interfaces.text_vae import TextVAE
 from textvae.latent_space import clusters as latent
 from textvae.latent_space.clusters import Clusters, fit_clusters
 from textvae.modules.priors import MixturePrior
@@ -36,7 +37,7 @@ class TextCluster:
         words: the most characteristic words (`characteristic_words`).
         nearest: the texts of the cluster that are nearest to the centre, nearest first.
         centre: the sentence decoded from the centre; None if the model writes no sentences.
-        draws: sentences decoded from samples of the cluster's Gaussian.
+        draws: sentences decoded from samples of the cluster's Gaussian, best first (`drawn_sentences`).
     """
 
     size: int
@@ -111,7 +112,8 @@ def cluster_texts(
     """Cluster the posterior means of texts, describe each cluster, and compare with a baseline.
 
     The description of a cluster has its most characteristic words, the texts nearest to its centre and, if the model
-    writes text, sentences decoded greedily from the centre and from samples of the cluster's Gaussian. If the model
+    writes text, a sentence decoded from the centre by beam search and the best sentences decoded from samples of the
+    cluster's Gaussian (`interfaces.cluster_sentences`). If the model
     compares vectors by direction, they are scaled to length 1 first. `compare_clusters` compares with a baseline.
 
     Args:
@@ -122,7 +124,7 @@ def cluster_texts(
         seed: seed of the fit and the samples.
         words: number of words for each cluster.
         nearest: number of nearest texts for each cluster; duplicates count once.
-        draws: number of decoded samples for each cluster.
+        draws: number of decoded samples for each cluster; duplicates count once.
         batch_size: sentences at once; None: a fast number that needs little memory.
         maximum_length: maximum tokens of a decoded sentence.
         compare: whether to compare with the baseline, which takes a few seconds.
@@ -144,10 +146,8 @@ def cluster_texts(
     keywords = characteristic_words(texts, labels, words, vae.word_counter)
     examples = _nearest_texts(texts, vectors, labels, fitted.centres, nearest)
     described = [
-        TextCluster(
-            int((labels == c).sum()), keywords.get(c, []), examples[c], own[0] if own else None, own[1:]
-        )
-        for c, own in enumerate(sentences)
+        TextCluster(int((labels == c).sum()), keywords.get(c, []), examples[c], centre, drawn)
+        for c, (centre, drawn) in enumerate(sentences)
     ]
     comparison = _compared(vae, texts, vectors, fitted, method, classes, seed) if compare else None
     return TextClusters(described, labels, probabilities, fitted, comparison)
@@ -194,13 +194,12 @@ def _nearest_texts(
 
 def _written(
     vae: SentenceEncoder, fitted: Clusters, draws: int, seed: int, **options: Any
-) -> list[list[str]]:
-    """For each cluster, the sentences decoded from its centre and from samples; none if the model writes no text."""
-    if not isinstance(vae, SentenceDecoder):
-        return [[] for _ in fitted.centres]
-    z = [np.vstack([centre, fitted.draw(c, draws, seed)]) for c, centre in enumerate(fitted.centres)]
-    written = vae.decode(np.concatenate(z), **options)
-    return [written[start : start + draws + 1] for start in range(0, len(written), draws + 1)]
+) -> list[tuple[str | None, list[str]]]:
+    """For each cluster, the sentence of its centre and of samples; None and none if the model writes no text."""
+    if not isinstance(vae, TextVAE):
+        return [(None, []) for _ in fitted.centres]
+    centres = centre_sentences(vae, fitted, **options)
+    return list(zip(centres, drawn_sentences(vae, fitted, draws, seed, **options), strict=True))
 
 
 def find_clusters(
