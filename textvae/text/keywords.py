@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -10,9 +11,13 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.stats import binom
 from sklearn.feature_extraction.text import CountVectorizer
 
+from textvae.support.display import without_markup
 from textvae.support.errors import UserError
-from textvae.text.function_words import function_words
-from textvae.text.vocabulary import CountOptions, finder
+from textvae.text.function_words import VARIETY_OF_PAIRS, function_words
+from textvae.text.vocabulary import CountOptions, for_texts
+
+HIRAGANA = re.compile("[\u3040-\u309f]")
+"""Japanese writes its grammar in these characters, so that a pair with one of them is mostly a fragment of it."""
 
 LIFT = 3.0
 """A word is characteristic of a cluster only if it is this many times as frequent there as in the other clusters."""
@@ -22,6 +27,9 @@ CHANCE = 1e-3
 more. The test needs `ENOUGH` words: in a smaller text, nothing would pass it."""
 
 ENOUGH = 1_000
+
+WORD = r"\b\w+(?:['\u2019]\w+)*"
+"""Letters and digits; an apostrophe between them belongs to the word."""
 
 
 def characteristic_words(
@@ -38,7 +46,7 @@ def characteristic_words(
     cluster may have fewer than ``words`` left.
 
     Args:
-        texts: n texts.
+        texts: n texts, of which HTML tags are left out.
         clusters: the cluster of each text, (n,), numbers or strings.
         words: maximum number of words for each cluster.
         vectorizer: splits texts into words and counts them; None: words are runs of letters and digits in lower case
@@ -63,17 +71,16 @@ def characteristic_words(
     names, rows = np.unique(np.asarray(clusters), return_inverse=True)
     if rows.shape != (len(texts),):
         raise UserError(f"expected a cluster for each of {len(texts)} texts, got shape {rows.shape}")
-    vectorizer = vectorizer or CountVectorizer(analyzer=finder(CountOptions(pattern=r"\b\w+\b"), texts))
-    try:
-        counts = vectorizer.fit_transform(texts)
-    except ValueError as error:
-        raise UserError(
-            f"expected texts with words, got {len(texts)} without ({error}): pass a vectorizer that finds them"
-        ) from error
+    texts = [without_markup(text) for text in texts]
+    pairs = False
+    if vectorizer is None:
+        options, find = for_texts(texts, CountOptions(pattern=WORD))
+        vectorizer, pairs = CountVectorizer(analyzer=find), options.units == "characters"
+    counts = _counted(vectorizer, texts)
     frequency = np.stack([counts[rows == cluster].sum(0).A1 for cluster in range(len(names))])
     inside, total = frequency.sum(1, keepdims=True), frequency.sum(0)
     vocabulary = vectorizer.get_feature_names_out()
-    wanted = _lifted(frequency, inside, total) & ~_built_of(vectorizer, texts, vocabulary)
+    wanted = _lifted(frequency, inside, total) & ~_grammatical(vectorizer, texts, pairs, vocabulary)
     weight = np.where(wanted, frequency * np.log1p(inside.mean() / total), 0)
     # Sorted by weight; words with equal weights stay in alphabetical order.
     order = np.argsort(-weight, axis=1, kind="stable")[:, :words]
@@ -81,6 +88,16 @@ def characteristic_words(
         name: [str(vocabulary[word]) for word in best if row[word] > 0]
         for name, best, row in zip(names.tolist(), order, weight, strict=True)
     }
+
+
+def _counted(vectorizer: CountVectorizer, texts: Sequence[str]) -> Any:
+    """How often each text has each word, (n, V), sparse."""
+    try:
+        return vectorizer.fit_transform(texts)
+    except ValueError as error:
+        raise UserError(
+            f"expected texts with words, got {len(texts)} without ({error}): pass a vectorizer that finds them"
+        ) from error
 
 
 def _lifted(frequency: NDArray[Any], inside: NDArray[Any], total: NDArray[Any]) -> NDArray[np.bool_]:
@@ -99,10 +116,21 @@ def _lifted(frequency: NDArray[Any], inside: NDArray[Any], total: NDArray[Any]) 
     return lifted & (binom.sf(frequency - 1, total, inside / everything) < CHANCE)
 
 
-def _built_of(
-    vectorizer: CountVectorizer, texts: Sequence[str], vocabulary: NDArray[Any]
+def _grammatical(
+    vectorizer: CountVectorizer, texts: Sequence[str], pairs: bool, vocabulary: NDArray[Any]
 ) -> NDArray[np.bool_]:
-    """Whether each word of the vocabulary is a function word, (V,); none is if the words are pairs or longer."""
+    """Whether each word of the vocabulary is a function word, (V,); none is if the "words" are groups of words.
+
+    Args:
+        vectorizer: finds the words of a text in their order.
+        texts: n texts.
+        pairs: whether the words are overlapping pairs of characters; every second pair follows the one before.
+        vocabulary: the words, (V,).
+    """
     if tuple(vectorizer.ngram_range) != (1, 1):
         return np.zeros(len(vocabulary), dtype=bool)
-    return np.isin(vocabulary, list(function_words(texts, vectorizer.build_analyzer())))
+    find = vectorizer.build_analyzer()
+    if not pairs:
+        return np.isin(vocabulary, list(function_words(texts, find)))
+    found = function_words(texts, lambda text: find(text)[::2], VARIETY_OF_PAIRS)
+    return np.array([pair in found or HIRAGANA.search(pair) is not None for pair in vocabulary.tolist()])

@@ -257,14 +257,17 @@ def _decided(options: CountOptions, texts: Sequence[str]) -> CountOptions:
     return CountOptions(**asdict(options) | {"units": units})
 
 
-def finder(options: CountOptions, texts: Sequence[str]) -> Callable[[str], Sequence[str]]:
-    """The function that finds the words of a text in their order, or pairs of characters, as suits the texts.
+def for_texts(
+    texts: Sequence[str], options: CountOptions
+) -> tuple[CountOptions, Callable[[str], Sequence[str]]]:
+    """The options with the units that suit the texts, and the function that finds the units of a text in their order.
 
     Args:
-        options: the options, whose units are not tokens.
         texts: texts of the language; the first `LOOKED_AT` decide if the options say no units.
+        options: options whose units are not tokens.
     """
-    return _finder(_decided(options, texts[:LOOKED_AT]), None)
+    decided = _decided(options, texts[:LOOKED_AT])
+    return decided, _finder(decided, None)
 
 
 def _have_blanks(texts: Sequence[str]) -> bool:
