@@ -17,6 +17,7 @@ from textbook import TextbookVAE, generate, iw_nll, train_step
 from torch import Tensor
 from transformers import PreTrainedTokenizerBase, TrainerCallback
 
+from textvae.interfaces.readable import AS_IT_IS
 from textvae.interfaces.text_vae import TextVAE
 from textvae.models.language import TextVAEConfig, TextVAEModel
 from textvae.objectives.elbo import ELBO
@@ -248,7 +249,7 @@ def encode(setting: Setting) -> Job:
 def write(setting: Setting, job: str) -> Job:
     """Generate sentences, greedily or by beam search."""
     sentences, beams = WRITTEN[job]
-    options: dict[str, Any] = {"maximum_length": TOKENS, "batch_size": sentences} | (
+    options: dict[str, Any] = {"maximum_length": TOKENS, "batch_size": sentences, **AS_IT_IS} | (
         {"num_beams": beams} if beams > 1 else {}
     )
 

@@ -20,6 +20,7 @@ from datasets import Dataset
 
 from textvae.evaluation.bleu import distinct_n, self_bleu
 from textvae.evaluation.sample_quality import perplexity
+from textvae.interfaces.readable import AS_IT_IS
 from textvae.interfaces.text_vae import TextVAE
 from textvae.latent_space.fitted_priors import save_prior
 from textvae.models.language import TextVAEModel
@@ -99,7 +100,7 @@ def sentences(
     data = [row["text"] for row in islice(shuffled, arguments.samples)]
     fitted = vae.fit_prior(data, arguments.kind, seed=arguments.seed)
     save_prior(fitted, arguments.run, arguments.kind)
-    options: dict[str, Any] = {"maximum_length": recipe.tokenizer.maximum_length or 100}
+    options: dict[str, Any] = {"maximum_length": recipe.tokenizer.maximum_length or 100, **AS_IT_IS}
     options |= {} if arguments.greedy else {"temperature": 1.0}
     sets = {"data": data}
     for name, prior in (("prior", None), (arguments.kind, fitted)):

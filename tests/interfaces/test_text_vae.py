@@ -16,6 +16,7 @@ from datasets import Dataset
 from safetensors.torch import load_file, save_file
 
 from textvae.evaluation.evaluate import evaluate
+from textvae.interfaces.readable import AS_IT_IS
 from textvae.interfaces.text_vae import TextVAE
 from textvae.latent_space.fitted_priors import save_prior
 from textvae.modules.distributions import sample
@@ -238,7 +239,7 @@ def test_maximum_length_bounds_the_sentence(vae):
 
 def test_options_are_those_of_generate(vae):
     z = vae.encode(["b c", "d"])
-    beams = vae.decode(z, num_beams=3, num_return_sequences=2, maximum_length=6, suppress_tokens=[])
+    beams = vae.decode(z, num_beams=3, num_return_sequences=2, maximum_length=6, **AS_IT_IS)
     assert len(beams) == 4
     expected = vae.model.generate(
         torch.tensor(z).double(), num_beams=3, num_return_sequences=2, max_new_tokens=6

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from textvae.commands.arguments import BatchSize, Json, Lines, MaximumLength, Run, lines_of, load, seed_option
-from textvae.commands.printing import print_json, print_texts
+from textvae.commands.printing import in_short, print_json, print_texts
 from textvae.support.display import one_line, visible
 from textvae.support.errors import UserError
 from textvae.support.files import check_name
@@ -112,7 +112,10 @@ def neighbours(
     batch_size: BatchSize = None,
     as_json: Json = False,
 ) -> None:
-    """Print the lines of FILE whose vectors are nearest to the vector of QUERY, with their distances."""
+    """Print the lines of FILE whose vectors are nearest to the vector of QUERY, with their distances.
+
+    Long lines are shortened with …; --json prints them whole, with their numbers.
+    """
     if query == file == "-":
         raise UserError("expected standard input for QUERY or FILE, got it for both: give a file for one")
     corpus = list(lines_of(file))
@@ -132,7 +135,7 @@ def neighbours(
         return
     for places in rows:
         for place in places:
-            print(f"{place['distance']:8.4f}  {one_line(place['text'])}")
+            print(f"{place['distance']:8.4f}  {in_short(place['text'])}")
 
 
 def _vectors(file: Path, lines: int) -> NDArray[Any]:

@@ -9,10 +9,19 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
-from textvae.support.display import one_line
+from textvae.support.display import one_line, shortened, visible
 
 _CONTROL = re.compile(r"[\x7f-\x9f]")
 """Control characters that JSON does not require to be escaped."""
+
+
+WIDTH = 400
+"""Maximum characters of a user's text in what a command prints for people."""
+
+
+def in_short(text: str) -> str:
+    """A user's text on one line of at most `WIDTH` characters; an ellipsis marks what is left out."""
+    return visible(shortened(text, WIDTH))
 
 
 def print_json(value: Any) -> None:

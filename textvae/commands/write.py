@@ -22,7 +22,7 @@ from textvae.commands.arguments import (
     output_option,
     seed_option,
 )
-from textvae.commands.printing import print_json, print_texts
+from textvae.commands.printing import in_short, print_json, print_texts
 from textvae.support.display import one_line
 
 
@@ -122,7 +122,10 @@ def reconstruct(
     maximum_length: MaximumLength = 100,
     as_json: Json = False,
 ) -> None:
-    """Print each sentence and, below it, its reconstruction."""
+    """Print each sentence and, below it, its reconstruction.
+
+    Long sentences are shortened with …; --json prints them whole.
+    """
     texts = list(islice(lines_of(file), n))
     options = {"batch_size": batch_size, "maximum_length": maximum_length, **context.obj}
     pairs = list(zip(texts, load(run).reconstruct(texts, **options), strict=True))
@@ -131,4 +134,4 @@ def reconstruct(
         print_json(rows)
         return
     for text, result in pairs:
-        print(f"{one_line(text)}\n  -> {one_line(result)}")
+        print(f"{in_short(text)}\n  -> {one_line(result)}")

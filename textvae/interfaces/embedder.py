@@ -182,7 +182,7 @@ class TextVAEEmbedder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
         return self.vae_.encode(_checked(X), show_progress_bar=self.verbose)
 
     def inverse_transform(self, X: ArrayLike) -> list[str]:
-        """The text that greedy decoding finds for each of n vectors.
+        """The text that greedy decoding finds for each of n vectors, without UNK and loops (see `TextVAE.decode`).
 
         Args:
             X: vectors, (n, latent_size).

@@ -13,6 +13,9 @@ WORDS, PIECES, CHARACTERS = 4, 6, 16
 twice in a text. Such a repetition is rare in what people wrote: of captions, dialogue turns, reviews and news, 0 to
 0.5 % repeat 4 words, 0 to 0.9 % repeat 6 pieces, 0 to 3 % repeat 16 characters."""
 
+AS_IT_IS = {"suppress_tokens": [], "no_repeat_ngram_size": 0}
+"""Options for measurements: the text is what the model writes, whether people like to read it or not."""
+
 FEW = 1_000
 """A vocabulary of fewer pieces has mostly characters: all bytes and the letters alone make more than 300."""
 

@@ -85,7 +85,8 @@ class TextVAE(LatentWalks):
             label: the class of all sentences, for a model with classes; None: draw a class for each sentence.
             prior: a prior from `fit_prior`, or the name of one saved in the run folder; None: the model's own prior.
             seed: seed for z and the words; None: use the global random state.
-            **options: arguments of `decode`; ``temperature=1.0`` samples exactly from p(x | z).
+            **options: arguments of `decode`; ``temperature=1.0`` samples from p(x | z) with UNK left out, and with
+                ``suppress_tokens=[]`` exactly from p(x | z).
 
         Raises:
             UserError: if ``n`` is less than 1, the seed is out of range, or the prior or class does not exist.

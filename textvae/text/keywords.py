@@ -28,8 +28,8 @@ more. The test needs `ENOUGH` words: in a smaller text, nothing would pass it.""
 
 ENOUGH = 1_000
 
-WORD = r"\b\w+(?:['\u2019]\w+)*"
-"""Letters and digits; an apostrophe between them belongs to the word."""
+WORD = r"\b\w+(?:['\u2019-]\w+)*"
+"""Letters and digits; an apostrophe or a hyphen between them belongs to the word."""
 
 
 def characteristic_words(
