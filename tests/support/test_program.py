@@ -34,7 +34,10 @@ def following(error, first):
     return error
 
 
-TORCH = "error: expected room for the output on a disk that works, got: Input/output error: make room, or write elsewhere"
+TORCH = (
+    "error: expected room for the output on a disk that works, got: Input/output error: make room, or write "
+    "elsewhere"
+)
 
 
 @pytest.mark.parametrize(
