@@ -128,7 +128,7 @@ TABLE: dict[tuple[str, ...], list[tuple[str, str]]] = {
             "self.log_weights += self.log_next[:, following]",
             "self.log_weights -= self.log_next[:, following]",
         ),
-        ("total * torch.rand_like(total)", "torch.rand_like(total)"),
+        ("total * torch.rand_like(total)", "total * torch.rand_like(total).square()"),
     ],
     ("inference/filling.py", "inference/test_filling.py"): [
         (
