@@ -106,6 +106,16 @@ def test_labels_give_no_gradient_that_is_no_number(parts):
     assert scores.grad.isfinite().all()
 
 
+def test_the_posterior_with_classes_is_of_its_layers():
+    module, summary = ClassPosterior(5, 2, 3).double(), torch.randn(4, 5).double()
+    posterior = module(summary)
+    torch.testing.assert_close(posterior.log_probabilities, module.classifier(summary).log_softmax(-1))
+    for y in range(3):
+        hidden = (module.hidden(summary) + module.embedding.weight[y]).tanh()
+        torch.testing.assert_close(posterior.given.mean[:, y], module.mean(hidden))
+        torch.testing.assert_close(posterior.given.variance[:, y].log(), module.log_variance(hidden))
+
+
 def test_z_depends_on_the_class():
     posterior = ClassPosterior(5, 2, 3)(torch.randn(4, 5))
     assert (posterior.given.mean[:, 0] != posterior.given.mean[:, 1]).all()
