@@ -228,7 +228,7 @@ TABLE: dict[tuple[str, ...], list[tuple[str, str]]] = {
             "return ~posterior.known | (y != posterior.labels)",
         ),
     ],
-    ("modules/encoders.py", "modules/test_encoders.py"): [
+    ("modules/encoders.py", "modules/test_encoders.py", "models/test_invariances.py"): [
         ("/ mask.sum(1, keepdim=True)", "/ mask.shape[1]"),
         ("states.masked_fill(~mask[..., None], 0).sum(1)", "states.sum(1)"),
         ("device=ids.device), lengths - 1]", "device=ids.device), -1]"),

@@ -64,6 +64,7 @@ def test_moments_are_those_of_draws(parts, labels):
     generator = torch.Generator().manual_seed(0)
     again = sample(posterior, 4_000, generator)
     torch.testing.assert_close(again.mean(0), posterior.mean, rtol=0, atol=0.08)
+    torch.testing.assert_close(again.std(0), posterior.stddev, rtol=0, atol=0.08)
 
 
 def test_enumeration_is_the_expectation_over_classes(parts):
