@@ -128,7 +128,7 @@ TABLE: dict[tuple[str, ...], list[tuple[str, str]]] = {
             "self.log_weights += self.log_next[:, following]",
             "self.log_weights -= self.log_next[:, following]",
         ),
-        ("total * torch.rand_like(total)", "torch.rand_like(total)"),
+        ("total * torch.rand_like(total)", "total * torch.rand_like(total).square()"),
     ],
     ("inference/filling.py", "inference/test_filling.py"): [
         (
@@ -228,7 +228,7 @@ TABLE: dict[tuple[str, ...], list[tuple[str, str]]] = {
             "return ~posterior.known | (y != posterior.labels)",
         ),
     ],
-    ("modules/encoders.py", "modules/test_encoders.py"): [
+    ("modules/encoders.py", "modules/test_encoders.py", "models/test_invariances.py"): [
         ("/ mask.sum(1, keepdim=True)", "/ mask.shape[1]"),
         ("states.masked_fill(~mask[..., None], 0).sum(1)", "states.sum(1)"),
         ("device=ids.device), lengths - 1]", "device=ids.device), -1]"),

@@ -9,6 +9,7 @@ from torch import nn
 
 from textvae.modules.decoders import (
     DILATIONS,
+    CausalBlock,
     DilatedConvolutionDecoder,
     LSTMDecoder,
     VariationalDropout,
@@ -111,6 +112,27 @@ def test_lstm_starts_from_z_as_published():
     beside = torch.cat([decoder.embedding(inputs), z[0][:, None].expand(3, 5, 2)], -1)
     expected, _ = decoder.lstm(beside, (cell.tanh(), cell))
     torch.testing.assert_close(decoder(inputs, z)[0][0], expected)
+
+
+@EACH
+def test_each_draw_of_z_has_its_own_states(kind):
+    decoder, inputs, z = decoder_of(kind), ids(3, 5), torch.randn(2, 3, 2).double()
+    expected = torch.cat([decoder(inputs, one)[0] for one in z.split(1)])
+    torch.testing.assert_close(decoder(inputs, z)[0], expected)
+
+
+def test_a_block_by_hand():
+    """Its output at t is its input plus what two layers make of t, t - 2 and t - 4, with zeros before the start."""
+    block, states = CausalBlock(6, 2, 0.0).double(), torch.randn(3, 7, 6).double()
+    shrunk = block.shrink(nn.functional.layer_norm(states, (6,)).relu()).relu()
+    seen = torch.cat([torch.zeros(3, 4, 3).double(), shrunk], 1)
+    taps = block.convolution.weight.unbind(-1)
+    convolved = block.convolution.bias + sum(
+        seen[:, 2 * place : 2 * place + 7] @ tap.T for place, tap in enumerate(taps)
+    )
+    found, past = block(states, None)
+    torch.testing.assert_close(found, states + block.expand(convolved.relu()))
+    torch.testing.assert_close(past, shrunk[:, -4:])
 
 
 # ---- variational dropout

@@ -34,10 +34,8 @@ def following(error, first):
     return error
 
 
-TORCH = (
-    "error: expected room for the output on a disk that works, got: Input/output error: make room, or write "
-    "elsewhere"
-)
+DISK = "error: expected room for the output on a disk that works, got: Input/output error: "
+TORCH = f"{DISK}make room, or write elsewhere"
 
 
 @pytest.mark.parametrize(
