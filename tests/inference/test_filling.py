@@ -169,7 +169,7 @@ def test_few_draws_are_warned_of_with_the_deviation_that_they_allow(size, off):
     if off is None:
         assert warning == ""
     else:
-        assert f"got {size:.0f} of 500 particles, so probabilities may be off by {off}: " in warning
+        assert f"got {size:.0f} from 500 particles, so probabilities may be off by {off}: " in warning
 
 
 def test_a_language_model_fills_too():
