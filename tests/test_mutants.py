@@ -6,7 +6,6 @@ from pathlib import Path
 import mutants
 import pytest
 
-
 FILES = sorted({mutant.file for mutant in mutants.MUTANTS})
 
 
