@@ -137,6 +137,7 @@ def test_the_embedded_corpus_has_many_labels(draw, monkeypatch):
     assert {label for *_, label in points(out).values()} == {"statement", "question"}
 
 
+@pytest.mark.slow
 def test_a_choice_of_many_is_said_on_the_page_and_on_standard_error(draw, lines, tmp_path):
     code, out, err = draw(lines, "--limit", 12, "--json", "--clusters", 2)
     assert (code, err) == (0, "12 of 27 texts, chosen at random; --limit changes that\n")
@@ -187,6 +188,7 @@ def test_a_language_model_has_no_map(lines, tmp_path, capfd):
     assert "expected a model with a latent" in capfd.readouterr().err
 
 
+@pytest.mark.slow
 def test_tsne_is_what_is_drawn_by_default(trained, lines, vae, capfd):
     with pytest.raises(SystemExit):
         main(["map", str(trained), str(lines), "--json"])

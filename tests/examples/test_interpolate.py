@@ -14,6 +14,7 @@ def run(tmp_path):
     return tmp_path / "run"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("path", ["linear", "spherical"])
 def test_the_way_is_printed_and_drawn(example, run, tmp_path, path):
     picture, expected = tmp_path / "way.png", tmp_path / "expected.png"

@@ -16,6 +16,7 @@ def documents(apart, tmp_path):
     return file
 
 
+@pytest.mark.slow
 def test_each_document_is_in_a_cluster_with_words(example, documents):
     result = example("topics_of_documents.py", documents, "--clusters", 2, *TINY)
     assert result.code == 0, result.err

@@ -241,6 +241,7 @@ def test_the_commands_take_the_run(trained, textvae, monkeypatch):
     assert "expected a TextVAEModel in run, got a DocumentVAEModel: use DocumentVAE, or textvae encode" in err
 
 
+@pytest.mark.slow
 def test_a_run_is_deleted_with_its_vocabulary(tmp_path):
     options = {"output_dir": tmp_path / "run", "max_steps": 1}
     run(recipe(tmp_path, **options), quiet=True)

@@ -50,6 +50,7 @@ def fitted(texts):
 # ---- fit
 
 
+@pytest.mark.slow
 def test_fit_says_nothing_and_leaves_the_random_states(texts, capfd):
     def states():
         return random.getstate(), np.random.get_state()[1].tolist(), torch.get_rng_state().tolist()
@@ -77,6 +78,7 @@ def test_more_epochs_fit_better(fitted, texts):
     assert longer.score(texts) > fitted.score(texts) + 10
 
 
+@pytest.mark.slow
 def test_parameters_reach_the_model(texts):
     recipe = {"tokenizer": {"maximum_length": 9}, "training": {"max_steps": 1}}
     estimator = TextVAEEmbedder(

@@ -21,6 +21,7 @@ def blobs(n=40, size=5):
     return np.random.default_rng(0).normal(size=(3 * n, size)) + 12 * np.eye(3, size)[numbers], numbers
 
 
+@pytest.mark.slow
 @every_method
 def test_clusters_stay_together_and_the_same_seed_gives_the_same_map(method):
     vectors, numbers = blobs()

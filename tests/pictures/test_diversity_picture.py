@@ -22,6 +22,7 @@ def middle(path, colour):
     return [pixels[0][(pixels[1] >= half) == right].mean() for right in (False, True)]
 
 
+@pytest.mark.slow
 def test_a_better_way_stands_higher_left_and_a_more_various_one_lower_right(tmp_path):
     curves = {
         "latent": {2: found(40, 50), 5: found(45, 45)},

@@ -148,6 +148,7 @@ def test_a_long_text_is_shortened_and_its_markup_left_out(browse, text, shown):
     assert page["seen"][0]["tip"] == ["", shown]
 
 
+@pytest.mark.slow
 def test_the_nearest_of_many_points_is_found(browse):
     points = np.random.default_rng(0).uniform(size=(3000, 2))
     points[:4] = SQUARE

@@ -47,6 +47,7 @@ def test_the_recipe_runs(recipe, corpus, tmp_path):
     assert result.sentences == 240
 
 
+@pytest.mark.slow
 def test_a_finished_run_is_clustered_but_not_trained_again(script, corpus, tmp_path):
     options = [FOLDER / "agnews.yaml", *SMALL, *corpus, f"training.output_dir={tmp_path}", "--quiet"]
     assert (

@@ -26,6 +26,7 @@ def corpus(tmp_path):
     return tmp_path / "pairs.jsonl"
 
 
+@pytest.mark.slow
 def test_the_table_has_every_method_once(script, corpus, tmp_path):
     options = [corpus, *SMALL, "--seeds", 1, "--tuned", "pairs", "-o", tmp_path / "out"]
     ended = script("transfer/transfer.py", *options, "--methods", "NMF", "LDA")

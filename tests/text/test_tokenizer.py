@@ -233,6 +233,7 @@ def test_load_tokenizer_says_what_is_wrong(words, tmp_path):
         load_tokenizer(tmp_path)
 
 
+@pytest.mark.slow
 @needs("ptb")
 def test_words_of_the_penn_treebank():
     splits = {

@@ -29,6 +29,7 @@ def test_only_training_counts(now):
     assert found.minutes == 3.5
 
 
+@pytest.mark.slow
 def test_a_resumed_run_goes_on_counting(tmp_path):
     options = {"save_strategy": "steps", "save_steps": 2}
     first = tiny.trainer(tmp_path, max_steps=2, **options)

@@ -129,6 +129,7 @@ def test_what_pairs_do_not_have_is_refused(whole, textvae, arguments, message):
     assert err.count("\n") == 1
 
 
+@pytest.mark.slow
 def test_both_sides_share_a_vocabulary_unless_told(place, whole):
     joint = load_tokenizer(whole[0]), load_tokenizer(whole[0] / "source")
     assert joint[0].get_vocab() == joint[1].get_vocab()
@@ -191,6 +192,7 @@ def test_posteriors_given_a_source_are_refined(place, whole):
         assert not (place / f"{option}-steps" / "model.safetensors").exists()
 
 
+@pytest.mark.slow
 def test_a_stream_of_pairs_trains(place):
     rows = place / "pairs.jsonl"
     rows.write_text(

@@ -110,6 +110,7 @@ def test_only_the_first_process_draws_and_only_what_there_is(tmp_path):
     assert saved(tmp_path) == []
 
 
+@pytest.mark.slow
 def test_a_picture_that_cannot_be_written_leaves_the_last_one_and_training_goes_on(
     tmp_path, monkeypatch, capsys
 ):

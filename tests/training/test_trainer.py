@@ -47,6 +47,7 @@ def recorded_terms(trainer):
 # ---- steps
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("optimizer", "size", "steps"), [("sgd", 16, 2), ("sgd", 8, 4), ("adamw_torch", 8, 4)]
 )
@@ -87,6 +88,7 @@ def test_the_same_seed_gives_the_same_weights(tmp_path):
     assert not torch.equal(one["output_layer.linear.weight"], other["output_layer.linear.weight"])
 
 
+@pytest.mark.slow
 def test_evaluation_in_the_midst_changes_nothing(tmp_path):
     options = {"max_steps": 4, "model_options": {"dropout": 0.3, "word_dropout": 0.3}}
     plain = trained(tiny.trainer(tmp_path, **options))
@@ -402,6 +404,7 @@ def test_batches_of_so_many_tokens_make_the_same_objective(tmp_path):
     assert sum(weighed) / len(weighed) == pytest.approx(expected)
 
 
+@pytest.mark.slow
 def test_batches_of_so_many_tokens_resume_exactly(tmp_path):
     options = {
         "tokens_per_batch": 20,
