@@ -72,10 +72,7 @@ def characteristic_words(
     if rows.shape != (len(texts),):
         raise UserError(f"expected a cluster for each of {len(texts)} texts, got shape {rows.shape}")
     texts = [without_markup(text) for text in texts]
-    pairs = False
-    if vectorizer is None:
-        options, find = for_texts(texts, CountOptions(pattern=WORD))
-        vectorizer, pairs = CountVectorizer(analyzer=find), options.units == "characters"
+    vectorizer, pairs = (vectorizer, False) if vectorizer else _word_counter(texts)
     try:
         counts = vectorizer.fit_transform(texts)
     except ValueError as error:
@@ -93,6 +90,12 @@ def characteristic_words(
         name: [str(vocabulary[word]) for word in best if row[word] > 0]
         for name, best, row in zip(names.tolist(), order, weight, strict=True)
     }
+
+
+def _word_counter(texts: Sequence[str]) -> tuple[CountVectorizer, bool]:
+    """Counts words or, if no blanks divide the words of the texts, pairs of characters; and whether it is pairs."""
+    options, find = for_texts(texts, CountOptions(pattern=WORD))
+    return CountVectorizer(analyzer=find), options.units == "characters"
 
 
 def _lifted(frequency: NDArray[Any], inside: NDArray[Any], total: NDArray[Any]) -> NDArray[np.bool_]:
