@@ -67,7 +67,7 @@ def test_function_words_of_one_cluster_are_left_out():
 
 
 def test_words_of_random_clusters_are_not_characteristic():
-    """A word of 20 is by chance absent from the small cluster; a word of 40 is in it half the time, which is no chance."""
+    """Words that are absent from a small cluster are not typical of the large one; *topic* is only in the small one."""
     texts = [f"x{number % 100} filler" for number in range(2_000)] + ["topic filler"] * 40
     clusters = [int(number >= 1_980) for number in range(2_040)]
     found = characteristic_words(texts, clusters)

@@ -9,9 +9,9 @@ from tokenizers.models import WordLevel
 from transformers import PreTrainedTokenizerBase
 
 WORDS, PIECES, CHARACTERS = 4, 6, 16
-"""Number of tokens, if they are words, pieces of words or characters, that greedy and beam search do not write twice in
-a text. People rarely do: of captions, dialogue turns, reviews and news, 0 to 0.5 % repeat 4 words, 0 to 0.9 % repeat 6
-pieces of vocabularies of up to 8,000 (3.9 % of the news with only 2,000 pieces), and 0 to 3.2 % repeat 16 characters."""
+"""Number of tokens, if they are words, pieces of words or characters, that greedy and beam search do not write twice
+in a text. People rarely do: of captions, dialogue turns, reviews and news, 0 to 0.5 % repeat 4 words, 0 to 0.9 % repeat
+6 pieces of vocabularies of up to 8,000 (3.9 % of the news with only 2,000 pieces), 0 to 3.2 % repeat 16 characters."""
 
 AS_IT_IS = {"suppress_tokens": [], "no_repeat_ngram_size": 0}
 """Options for measurements: the text is what the model writes, whether people like to read it or not."""
