@@ -4,7 +4,7 @@ BIN := .venv/bin
 export HF_HUB_OFFLINE ?= 1
 export TOKENIZERS_PARALLELISM ?= false
 
-.PHONY: setup demo demo-translation test test-slow lint clean
+.PHONY: setup demo demo-translation test test-slow mutants lint clean
 
 setup: .venv/ready
 
@@ -29,6 +29,9 @@ lint: setup
 
 test: lint
 	OMP_NUM_THREADS=1 $(BIN)/pytest -n auto -m "not slow"
+
+mutants: setup
+	nice $(BIN)/python tests/mutants.py
 
 test-slow: setup
 	OMP_NUM_THREADS=1 $(BIN)/pytest -n auto -m slow

@@ -46,7 +46,7 @@ interfaces.batching interfaces.encoding interfaces.interface interfaces.readable
 interfaces.sentence_encoder interfaces.sentence_decoder
 interfaces.latent_walks interfaces.text_vae interfaces.translator interfaces.documents interfaces.table
 interfaces.vectors interfaces.ray
-interfaces.cluster_sentences interfaces.clustering interfaces.embedder
+interfaces.clustering interfaces.embedder
 commands.arguments commands.printing commands.train commands.evaluate commands.corpora commands.write commands.latent
 commands.encode commands.classify commands.cluster commands.map commands.translate
 cli __main__

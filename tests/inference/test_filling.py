@@ -8,7 +8,7 @@ import tiny
 import torch
 
 from textvae.inference import particles, proposals
-from textvae.inference.filling import fill, proposal_for
+from textvae.inference.filling import Fillings, fill, proposal_for
 from textvae.modules.distributions import diagonal_gaussian
 from textvae.support.errors import UserError
 from textvae.text.blanks import Blank
@@ -150,6 +150,28 @@ def test_known_words_have_their_own_probability():
     assert evidence(found) == pytest.approx(expected[()], rel=0.05)
 
 
+def test_the_weight_of_known_words_is_their_probability_times_the_whole_ratio(monkeypatch):
+    monkeypatch.setattr(particles.Particles, "resample", lambda self: None)
+    model = tiny.model(vocab_size=10, initial_range=1.0)
+    found = fill(model, [5, 6, 7], WORDS, 50)
+    batch = tiny.collate([{"ids": [5, 6, 7]}])
+    with torch.no_grad():
+        scores = model.score(found.z[:, None], batch.inputs, batch.targets, batch.mask)[:, 0]
+        proposal = proposal_for(model, [5, 6, 7])
+        ratio = proposal.log_prior(found.z) - proposal.log_prob(found.z)
+    assert float(ratio.std()) > 0.01
+    torch.testing.assert_close(found.log_weights, scores + ratio)
+
+
+@pytest.mark.parametrize(("size", "off"), [(25.0, "0.10"), (99.9, "0.05"), (100.0, None), (101.0, None)])
+def test_few_draws_are_warned_of_with_the_deviation_that_they_allow(size, off):
+    warning = Fillings(["a"], [1.0], size, 500).warning
+    if off is None:
+        assert warning == ""
+    else:
+        assert f"got {size:.0f} from 500 particles, so probabilities may be off by {off}: " in warning
+
+
 def test_a_language_model_fills_too():
     model = tiny.model(vocab_size=10, latent_size=0, initial_range=1.0)
     scores = []
@@ -180,7 +202,7 @@ def test_resampling_keeps_the_mean_of_the_weights_and_drops_what_is_impossible()
     found = particles.Particles(model, proposal_for(model, [5, 6]), 1_000)
     found.log_weights = torch.randn(1_000, dtype=torch.float64)
     found.log_weights[::2] = -math.inf
-    found.z[:, 0] = torch.arange(1_000)
+    found.z[:, 0] = found.log_ratio[:] = torch.arange(1_000)
     weights, before = found.log_weights.softmax(0), found.log_weights.logsumexp(0)
     found.resample()
     copies = torch.bincount(found.z[:, 0].long(), minlength=1_000)
@@ -190,7 +212,11 @@ def test_resampling_keeps_the_mean_of_the_weights_and_drops_what_is_impossible()
     )
     assert found.weight_evenness() == pytest.approx(1_000)
     assert (found.families == found.z[:, 0]).all()
+    assert (found.log_ratio == found.z[:, 0]).all()
     assert found.effective_sample_size() == pytest.approx(1_000_000 / float(copies.square().sum()))
+    found.log_weights[:500] = -math.inf
+    found.resample()
+    assert (found.families == found.z[:, 0]).all(), "the first ancestors, not the last"
 
 
 def test_importance_weights_are_bounded():

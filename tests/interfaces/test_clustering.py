@@ -63,16 +63,13 @@ def test_sentences_are_decoded_from_the_centre_and_from_draws_around_it(vae, tex
     found = cluster_texts(vae, texts, 3, draws=2, seed=7, maximum_length=6, batch_size=4)
     for number, cluster in enumerate(found.clusters):
         centre = found.fitted.centres[number]
-        assert cluster.centre == vae.decode(centre, num_beams=5, maximum_length=6)[0]
-        z = found.fitted.draw(number, 8, seed=7)
-        written = vae.decode(z, maximum_length=6)
-        # Each token is a word; EOS counts too.
-        by_score = sorted(
-            zip(written, vae.score(written, z), strict=True),
-            key=lambda pair: -pair[1] / (len(pair[0].split()) + 1),
-        )
-        assert cluster.draws == list(dict.fromkeys(text for text, _ in by_score))[:2]
-        assert len(set(written)) > 2, "or any order would do"
+        assert cluster.centre == vae.decode(centre, maximum_length=6, num_beams=5)[0]
+        drawn = sorted(set(vae.decode(found.fitted.draw(number, 8, seed=7), maximum_length=6)))
+        bounds = {text: vae.log_likelihood(text, 200)[0] / (len(text.split()) + 1) for text in drawn}
+        assert set(cluster.draws) <= set(drawn)
+        assert len(cluster.draws) == min(2, len(drawn))
+        for text in set(drawn) - set(cluster.draws):
+            assert bounds[text] <= min(bounds[each] for each in cluster.draws) + 0.2
     assert len({cluster.centre for cluster in found.clusters}) > 1, "or any centre would do"
 
 
@@ -88,8 +85,7 @@ def test_the_prior_in_place_of_a_fit(with_prior):
     assert found.labels.tolist() == [1, 0, 1, 1]
     assert [cluster.size for cluster in found.clusters] == [1, 3, 0]
     empty = found.clusters[2]
-    assert (empty.words, empty.nearest) == ([], [])
-    assert 1 <= len(empty.draws) == len(set(empty.draws)) <= 3
+    assert (empty.words, empty.nearest, len(empty.draws)) == ([], [], 1)
     z = torch.randn(20, 3).double()
     expected = with_prior.model.prior.responsibilities(z).detach()
     np.testing.assert_allclose(found.fitted.probabilities(z), expected, atol=1e-12)

@@ -249,6 +249,43 @@ def test_options_are_those_of_generate(vae):
     ]
 
 
+def writer_of(logits):
+    """A model that gives tokens these logits, whatever it has written."""
+    torch.manual_seed(0)
+    vae = TextVAE(tiny.model(), tiny.tokenizer())
+    layer = vae.model.output_layer
+    with torch.no_grad():
+        for parameter in layer.parameters():
+            parameter.zero_()
+        layer.linear.bias.copy_(torch.tensor(logits + [-9.0] * (30 - len(logits))))
+    return vae
+
+
+def test_greedy_text_has_no_unk_and_no_loops():
+    """The likeliest token is UNK (3), then a (4), b (5), c (6)."""
+    vae = writer_of([-9.0, -9.0, -9.0, 5.0, 4.0, 3.0, 2.0])
+    z = np.zeros((1, 3))
+    words = vae.decode(z, maximum_length=12)[0].split()
+    runs = [tuple(words[start : start + 4]) for start in range(9)]
+    assert len(set(runs)) == len(runs)
+    for options in ({}, {"num_beams": 2}):
+        assert "<unk>" not in vae.decode(z, maximum_length=12, **options)[0]
+    assert vae.decode(z, maximum_length=6) == ["a a a a b a"]
+    assert vae.decode(z, maximum_length=12, no_repeat_ngram_size=0) == [" ".join("a" * 12)]
+    assert vae.decode(z, maximum_length=6, no_repeat_ngram_size=2) == ["a a b a c a"]
+    assert vae.decode(z, maximum_length=2, suppress_tokens=[]) == ["<unk> <unk>"]
+
+
+def test_drawn_words_are_those_of_the_model_without_unk():
+    vae = writer_of([-9.0, -9.0, -9.0, 1.0, 1.0, 0.0])
+    drawn = " ".join(vae.decode(np.zeros((200, 3)), maximum_length=5, temperature=1.0, seed=0)).split()
+    assert "<unk>" not in drawn
+    assert drawn.count("a") / len(drawn) == pytest.approx(1 / (1 + np.exp(-1)), abs=0.05)
+    whole = vae.decode(np.zeros((200, 3)), maximum_length=5, temperature=1.0, seed=0, suppress_tokens=[])
+    words = " ".join(whole).split()
+    assert words.count("<unk>") / len(words) == pytest.approx(1 / (2 + np.exp(-1)), abs=0.05)
+
+
 def test_a_temperature_means_that_words_are_drawn(vae):
     z = np.zeros((20, 3))
     assert len(set(vae.decode(z, seed=0, maximum_length=8))) == 1

@@ -5,7 +5,7 @@ from copy import copy
 import pytest
 import tiny
 import torch
-from torch.distributions import kl_divergence
+from torch.distributions import Normal, kl_divergence
 from torch.nn import functional
 
 from textvae.models.outputs import Reading
@@ -330,3 +330,38 @@ def test_the_draws_of_the_steps_are_a_pair_mirrored_at_the_mean():
     assert (first != mirrored).all()
     torch.testing.assert_close((first + mirrored) / 2, mean)
     torch.testing.assert_close(found.posterior.mean, mean - 0.1 * (mean - slope))
+
+
+@pytest.fixture
+def linear(monkeypatch):
+    """x ~ N(W z, .64 I) and the posteriors of four x, which are wrong; the draws are one deviation from the mean.
+
+    The columns of W are orthogonal, so with these draws the bound has no noise.
+    """
+    monkeypatch.setattr(torch, "randn_like", torch.ones_like)
+    weight = torch.tensor([[1.0, -0.5], [0.5, 1], [0.5, 0]]).double()
+    x = torch.randn(4, 3).double()
+    posterior = diagonal_gaussian(torch.randn(4, 2).double(), torch.rand(4, 2).double() + 0.2)
+    prior = diagonal_gaussian(torch.zeros(4, 2).double(), torch.ones(4, 2).double())
+    return Reading(posterior, prior, lambda z: Normal(z @ weight.T, 0.8).log_prob(x).sum(-1)), weight, x
+
+
+@pytest.mark.parametrize("kl_weight", [1.0, 0.3, 4.0])
+def test_the_refined_posterior_is_the_exact_one(linear, kl_weight):
+    """In proportion to p(z) p(x | z)^(1 / beta)."""
+    reading, weight, x = linear
+    options = Refinement(steps=800, learning_rate=0.3 / max(1, kl_weight), gradient_clip=NO_CLIP)
+    with torch.no_grad():
+        found = refined_reading(tiny.model(), reading, options, kl_weight).posterior
+    precision = 1 + weight.square().sum(0) / (0.64 * kl_weight)
+    torch.testing.assert_close(found.mean, x @ weight / (0.64 * kl_weight) / precision)
+    torch.testing.assert_close(found.variance, precision.reciprocal().expand_as(found.mean))
+
+
+@pytest.mark.parametrize("train", [False, True])
+def test_steps_without_length_leave_the_posterior_as_it_is(linear, train):
+    reading, *_ = linear
+    with torch.set_grad_enabled(train):
+        found = refined_reading(tiny.model(), reading, Refinement(steps=1, learning_rate=1e-12)).posterior
+    torch.testing.assert_close(found.mean, reading.posterior.mean)
+    torch.testing.assert_close(found.stddev, reading.posterior.stddev)

@@ -64,6 +64,7 @@ def test_moments_are_those_of_draws(parts, labels):
     generator = torch.Generator().manual_seed(0)
     again = sample(posterior, 4_000, generator)
     torch.testing.assert_close(again.mean(0), posterior.mean, rtol=0, atol=0.08)
+    torch.testing.assert_close(again.std(0), posterior.stddev, rtol=0, atol=0.08)
 
 
 def test_enumeration_is_the_expectation_over_classes(parts):
@@ -104,6 +105,16 @@ def test_labels_give_no_gradient_that_is_no_number(parts):
     posterior = ClassGaussian(scores.log_softmax(-1), *parts[1:], LABELS)
     kl_divergence(posterior, prior()).sum().backward()
     assert scores.grad.isfinite().all()
+
+
+def test_the_posterior_with_classes_is_of_its_layers():
+    module, summary = ClassPosterior(5, 2, 3).double(), torch.randn(4, 5).double()
+    posterior = module(summary)
+    torch.testing.assert_close(posterior.log_probabilities, module.classifier(summary).log_softmax(-1))
+    for y in range(3):
+        hidden = (module.hidden(summary) + module.embedding.weight[y]).tanh()
+        torch.testing.assert_close(posterior.given.mean[:, y], module.mean(hidden))
+        torch.testing.assert_close(posterior.given.variance[:, y].log(), module.log_variance(hidden))
 
 
 def test_z_depends_on_the_class():

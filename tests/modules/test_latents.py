@@ -60,6 +60,12 @@ def test_samples_have_the_moments_and_the_gradient_of_the_distribution():
     )
 
 
+def test_a_draw_with_a_generator_is_that_of_its_noise(gaussians):
+    found = sample(gaussians[0], 5, torch.Generator().manual_seed(3))
+    noise = torch.randn(5, 4, 3, generator=torch.Generator().manual_seed(3), dtype=torch.double)
+    torch.testing.assert_close(found, gaussians[0].mean + gaussians[0].stddev * noise)
+
+
 def test_posterior_is_of_its_two_layers():
     module = GaussianPosterior(5, 3).double()
     summary = torch.randn(4, 5).double()
@@ -120,6 +126,15 @@ def test_one_sentence_is_normalised_by_what_was_seen_before():
     before = module.norm.running_mean.clone()
     module.eval()(torch.randn(5, 2).double())
     assert torch.equal(module.norm.running_mean, before)
+
+
+def test_running_moments_are_those_of_torch():
+    module, expected = NormalizedMeans(2, 1.0), torch.nn.BatchNorm1d(2, eps=1e-12, affine=False)
+    for size in (5, 2, 9):
+        mean = 3 + 2 * torch.randn(size, 2)
+        torch.testing.assert_close(module(mean), expected(mean))
+    torch.testing.assert_close(module.norm.running_mean, expected.running_mean)
+    torch.testing.assert_close(module.norm.running_var, expected.running_var)
 
 
 # ---- a mixture for a prior
@@ -186,6 +201,17 @@ def test_responsibilities_are_those_of_bayes():
     # At 0 both are equally near; at 1/2 the odds of the second component grow by exp((1.5² - 0.5²) / 2) = e.
     odds = 3 * torch.tensor([1.0, torch.e])
     torch.testing.assert_close(prior.responsibilities(z)[:, 1], odds / (1 + odds))
+
+
+def test_a_mixture_prior_is_the_one_that_it_starts_from():
+    weights, variances = torch.tensor([0.25, 0.75]), torch.tensor([[4.0, 1.0], [0.25, 9.0]])
+    means = torch.tensor([[-1.0, 0.0], [1.0, 2.0]])
+    prior = MixturePrior(2, 2)
+    prior.start_from(weights, means, variances)
+    found = prior(3, means)
+    torch.testing.assert_close(found.mixture_distribution.probs, weights.expand(3, -1))
+    torch.testing.assert_close(found.components.mean, means.expand(3, -1, -1))
+    torch.testing.assert_close(found.components.variance, variances.expand(3, -1, -1))
 
 
 def test_every_parameter_of_a_mixture_prior_learns():

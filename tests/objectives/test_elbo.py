@@ -98,6 +98,23 @@ def test_free_bits_on_the_batch_by_hand(free):
     assert mean.grad.tolist() == expected, "the share of the mean is paid for, or it is free"
 
 
+def test_free_bits_on_the_batch_are_means_over_sentences():
+    """Both KLs of the first sentence are 0.5, so both means are 0.25; a share is 0.3."""
+    mean = torch.tensor([[1.0, 1], [0, 0]], dtype=torch.double)
+    terms = ELBO(free_bits=0.6, free_bits_on="batch")(output_of(mean, torch.ones_like(mean)), 1.0)
+    assert terms.loss.item() == pytest.approx(0.6)
+
+
+def test_draws_count_by_their_weights(parameters):
+    scores = torch.tensor([[-2.0, -1, -8], [-4, -1, 0]]).double()
+    weights = torch.tensor([[0.9, 0.5, 0.2], [0.1, 0.5, 0.8]]).double()
+    output = replace(output_of(*parameters, scores), weights=weights, auxiliary={"bag_of_words": 2 * scores})
+    terms = ELBO()(output, 1.0)
+    assert terms.per_sentence["reconstruction"].tolist() == pytest.approx([2.2, 1, 1.6])
+    assert terms.per_sentence["bag_of_words"].tolist() == pytest.approx([4.4, 2, 3.2])
+    assert terms.loss.item() == pytest.approx((3 * 4.8 + 0.5) / 3)
+
+
 def test_bag_of_words_is_a_term_of_its_own(parameters):
     output = replace(
         output_of(*parameters),
@@ -141,6 +158,14 @@ def test_free_bits_are_of_z_alone(with_class, of):
     loss.backward()
     assert mean.grad.abs().sum() == 0
     assert chances.grad[0].abs().sum() > 0
+
+
+@pytest.mark.parametrize(("of", "charged"), [("sentence", (0.5 + 3 * 0.2) / 2), ("batch", 0.25 + 0.2)])
+def test_free_bits_are_shared_by_the_dimensions_of_z(with_class, of, charged):
+    """A share is 0.2 of 0.4, and the KL of the class is not among them."""
+    output, _, _, of_class = with_class
+    loss = ELBO(free_bits=0.4, free_bits_on=of, classification=0.0)(output, 3.0).loss
+    assert loss.item() == pytest.approx(3 * charged + sum(of_class) / 2)
 
 
 def test_the_classifier_s_loss_is_a_mean_over_the_labelled_sentences(with_class):

@@ -21,6 +21,13 @@ FOLDER = Path(__file__).parents[2] / "recipes" / "benchmarks"
 KINDS = ("lstm", "dilated")
 
 
+@pytest.fixture(autouse=True)
+def denormals():
+    """The scripts, which are programs of their own, make the CPU flush denormal numbers for good."""
+    yield
+    torch.set_flush_denormal(False)
+
+
 @pytest.fixture
 def scripts(monkeypatch) -> SimpleNamespace:
     """The modules of the benchmarks, with tiny models and products."""

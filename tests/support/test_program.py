@@ -28,6 +28,16 @@ def raising(error):
     return fault
 
 
+def following(error, first):
+    """An error that was raised while another was handled."""
+    error.__context__ = first
+    return error
+
+
+DISK = "error: expected room for the output on a disk that works, got: Input/output error: "
+TORCH = f"{DISK}make room, or write elsewhere"
+
+
 @pytest.mark.parametrize(
     ("error", "code", "line"),
     [
@@ -53,6 +63,8 @@ def raising(error):
             2,
             "error: expected room for the output, got: No space left on device: make room, or write elsewhere",
         ),
+        (RuntimeError("basic_ios::clear: iostream error"), 2, TORCH),
+        (following(RuntimeError("unexpected pos 64 vs 0"), RuntimeError("iostream error")), 2, TORCH),
         (KeyboardInterrupt(), 130, f"stopped by SIGINT: {AGAIN}"),
         (BrokenPipeError(errno.EPIPE, "Broken pipe"), 1, ""),
         (SystemExit(7), 7, ""),

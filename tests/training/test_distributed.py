@@ -1,4 +1,4 @@
-"""Two processes that share each batch, compared with one process that has the whole batch."""
+"""Two and three processes that share each batch, compared with one process that has the whole batch."""
 
 import json
 import os
@@ -13,10 +13,10 @@ import torch
 pytestmark = pytest.mark.slow
 
 
-def two_processes(folder, kind):
-    """The sentences that each of two processes read, and its final weights."""
+def two_processes(folder, kind, count=2):
+    """The sentences that each of two processes, or of another count, read, and its final weights."""
     script = Path(__file__).with_name("two_processes.py")
-    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
+    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={count}"]
     ended = subprocess.run(
         [*torchrun, str(script), str(folder), kind],
         env=os.environ | {"OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""},
@@ -29,7 +29,7 @@ def two_processes(folder, kind):
             json.loads((folder / f"{rank}.json").read_text()),
             torch.load(folder / f"{rank}.pt", weights_only=True),
         )
-        for rank in (0, 1)
+        for rank in range(count)
     ]
 
 
@@ -57,6 +57,22 @@ def test_two_processes_make_the_steps_of_one(processes, alone):
     assert seen["processes"] == other["processes"] == 2
     torch.testing.assert_close(weights, other_weights, rtol=0, atol=0)
     torch.testing.assert_close(weights, tiny.weights(alone.model))
+
+
+def test_three_processes_make_the_steps_of_one(tmp_path):
+    found = two_processes(tmp_path, "thirds", 3)
+    alone = one_process(tmp_path, per_device_train_batch_size=24)
+    bounds = [entry["eval_neg_elbo"] for entry in alone.state.log_history if "eval_neg_elbo" in entry]
+    rows = []
+    for seen, weights in found:
+        assert seen["processes"] == 3
+        torch.testing.assert_close(weights, found[0][1], rtol=0, atol=0)
+        rows.append(seen["rows"])
+    torch.testing.assert_close(found[0][1], tiny.weights(alone.model))
+    logged = [entry["eval_neg_elbo"] for entry in found[0][0]["logs"] if "eval_neg_elbo" in entry]
+    assert logged == pytest.approx(bounds, rel=1e-6)
+    assert logged
+    assert rows[0] != rows[1] != rows[2] != rows[0], "each has its own third"
 
 
 @pytest.mark.parametrize("name", ["loss", "kl", "reconstruction", "grad_norm", "eval_neg_elbo", "eval_kl"])

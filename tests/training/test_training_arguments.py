@@ -184,7 +184,6 @@ def test_good_arguments_are_taken(training, tmp_path):
     ("given", "message"),
     [
         ({"fp16": True}, "^fp16: expected a GPU with it, got a CPU"),
-        ({"ddp_backend": "gloo"}, "^ddp_backend: expected several processes with it, got one"),
         ({"tf32": True}, "tf32"),
         ({"fp16": "x"}, "^fp16: expected a valid boolean"),
         ({"use_cpu": "x"}, "^use_cpu: expected a valid boolean"),

@@ -17,6 +17,7 @@ from textvae.support.processes import leave
 
 KINDS = {
     "sentences": {"per_device_train_batch_size": 8, "gradient_accumulation_steps": 2},
+    "thirds": {"per_device_train_batch_size": 8},
     "kept": {
         "per_device_train_batch_size": 16,
         "save_strategy": "steps",

@@ -70,10 +70,15 @@ def decoding(options: Mapping[str, Any], **defaults: Any) -> dict[str, Any]:
         {'do_sample': False, 'max_new_tokens': 3}
     """
     said = said_in(options)
-    drawn = said.get("do_sample", any(name in said for name in STOCHASTIC))
+    drawn = is_drawn(said)
     if "max_length" in said:
         defaults.pop("max_new_tokens", None)
     return ({"top_k": 0} if drawn else {}) | {"do_sample": drawn} | defaults | said
+
+
+def is_drawn(said: Mapping[str, Any]) -> bool:
+    """Whether words are sampled, by the options that are set."""
+    return said.get("do_sample", any(name in said for name in STOCHASTIC))
 
 
 def said_in(options: Mapping[str, Any]) -> dict[str, Any]:

@@ -10,9 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from textvae.evaluation.cluster_quality import Comparison, compare_clusters
-from textvae.interfaces.cluster_sentences import centre_sentences, drawn_sentences
+from textvae.interfaces.sentence_decoder import SentenceDecoder
 from textvae.interfaces.sentence_encoder import SentenceEncoder
-from textvae.interfaces.text_vae import TextVAE
 from textvae.latent_space import clusters as latent
 from textvae.latent_space.clusters import Clusters, fit_clusters
 from textvae.modules.priors import MixturePrior
@@ -23,6 +22,15 @@ from textvae.text.given import as_list
 from textvae.text.keywords import characteristic_words
 
 Method = Literal[latent.Method, "prior"]
+
+BEAMS = 5
+"""Beams with which a centre is decoded."""
+
+CANDIDATES = 4
+"""Draws that are decoded for each sentence that is shown; the likeliest are shown."""
+
+SAMPLES = 10
+"""Draws of z for the bound of a decoded sentence."""
 
 WIDTH = 100
 """Maximum characters of a text in the report."""
@@ -36,8 +44,8 @@ class TextCluster:
         size: number of texts in the cluster.
         words: the most characteristic words (`characteristic_words`).
         nearest: the texts of the cluster that are nearest to the centre, nearest first.
-        centre: the sentence decoded from the centre; None if the model writes no sentences.
-        draws: sentences decoded from samples of the cluster's Gaussian, best first (`drawn_sentences`).
+        centre: the sentence decoded from the centre by beam search; None if the model writes no sentences.
+        draws: the likeliest of four times as many sentences decoded from draws of the cluster's Gaussian.
     """
 
     size: int
@@ -112,8 +120,7 @@ def cluster_texts(
     """Cluster the posterior means of texts, describe each cluster, and compare with a baseline.
 
     The description of a cluster has its most characteristic words, the texts nearest to its centre and, if the model
-    writes text, a sentence decoded from the centre by beam search and the best sentences decoded from samples of the
-    cluster's Gaussian (`interfaces.cluster_sentences`). If the model
+    writes text, a sentence decoded from the centre and the likeliest of those from draws of its Gaussian. If the model
     compares vectors by direction, they are scaled to length 1 first. `compare_clusters` compares with a baseline.
 
     Args:
@@ -124,7 +131,7 @@ def cluster_texts(
         seed: seed of the fit and the samples.
         words: number of words for each cluster.
         nearest: number of nearest texts for each cluster; duplicates count once.
-        draws: number of decoded samples for each cluster; duplicates count once.
+        draws: number of decoded samples for each cluster.
         batch_size: sentences at once; None: a fast number that needs little memory.
         maximum_length: maximum tokens of a decoded sentence.
         compare: whether to compare with the baseline, which takes a few seconds.
@@ -146,8 +153,10 @@ def cluster_texts(
     keywords = characteristic_words(texts, labels, words, vae.word_counter)
     examples = _nearest_texts(texts, vectors, labels, fitted.centres, nearest)
     described = [
-        TextCluster(int((labels == c).sum()), keywords.get(c, []), examples[c], centre, drawn)
-        for c, (centre, drawn) in enumerate(sentences)
+        TextCluster(
+            int((labels == c).sum()), keywords.get(c, []), examples[c], own[0] if own else None, own[1:]
+        )
+        for c, own in enumerate(sentences)
     ]
     comparison = _compared(vae, texts, vectors, fitted, method, classes, seed) if compare else None
     return TextClusters(described, labels, probabilities, fitted, comparison)
@@ -194,12 +203,28 @@ def _nearest_texts(
 
 def _written(
     vae: SentenceEncoder, fitted: Clusters, draws: int, seed: int, **options: Any
-) -> list[tuple[str | None, list[str]]]:
-    """For each cluster, the sentence of its centre and of samples; None and none if the model writes no text."""
-    if not isinstance(vae, TextVAE):
-        return [(None, []) for _ in fitted.centres]
-    centres = centre_sentences(vae, fitted, **options)
-    return list(zip(centres, drawn_sentences(vae, fitted, draws, seed, **options), strict=True))
+) -> list[list[str]]:
+    """For each cluster, the sentences decoded from its centre and from samples; none if the model writes no text."""
+    if not isinstance(vae, SentenceDecoder):
+        return [[] for _ in fitted.centres]
+    centres = vae.decode(fitted.centres, num_beams=BEAMS, **options)
+    each = CANDIDATES * draws
+    z = np.concatenate([fitted.draw(c, each, seed) for c in range(len(centres))])
+    texts = vae.decode(z, **options)
+    ranked = _likeliest_first(vae, [texts[start : start + each] for start in range(0, len(texts), each or 1)])
+    chosen = [rows[:draws] for rows in ranked] or [[] for _ in centres]
+    return [[centre, *rows] for centre, rows in zip(centres, chosen, strict=True)]
+
+
+def _likeliest_first(vae: Any, groups: list[list[str]]) -> list[list[str]]:
+    """The different texts of each group, sorted by the bound on log p(x) divided by the number of tokens."""
+    texts = sorted({text for group in groups for text in group})
+    if not texts:
+        return groups
+    tokens = [len(vae.tokenizer(text, add_special_tokens=False)["input_ids"]) + 1 for text in texts]
+    bounds = vae.log_likelihood(texts, SAMPLES, show_progress_bar=False) / tokens
+    score = dict(zip(texts, bounds, strict=True))
+    return [sorted(dict.fromkeys(group), key=lambda text: -score[text]) for group in groups]
 
 
 def find_clusters(

@@ -35,7 +35,7 @@ class SentenceDecoder(Interface):
     ) -> list[str]:
         """The sentences decoded from latent codes, in order. Decoding is greedy unless the options say otherwise.
 
-        A sentence has no UNK; ``suppress_tokens=[]`` allows it. Unless words are sampled, no run of 4 words, 6 pieces
+        A sentence has no UNK; ``suppress_tokens=[]`` allows it. Unless words are sampled, no run of 4 words, 5 pieces
         of words or 16 characters occurs twice in a sentence, so that it does not loop (`readable`);
         ``no_repeat_ngram_size`` sets another number of tokens, and 0 allows all.
 

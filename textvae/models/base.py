@@ -102,6 +102,11 @@ class VAEModel(PreTrainedModel):
         return bool(self.config.latent_size)
 
     @property
+    def normalizes_batches(self) -> bool:
+        """Whether training normalises by the statistics of a batch, which must then be a random sample of the data."""
+        return any(isinstance(module, nn.modules.batchnorm._BatchNorm) for module in self.modules())
+
+    @property
     def vector_size(self) -> int:
         """Size of the vector of a text: Z, plus the number of classes if the model has classes."""
         return self.config.latent_size

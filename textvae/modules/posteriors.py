@@ -22,9 +22,10 @@ class NormalizedMeans(nn.Module):
     at least E[m'_d²] / 2 = (gamma² + b_d²) / 2. Hence the mean KL of a batch is at least gamma² Z / 2 nats, whatever
     the decoder does, and the posteriors cannot all become the prior.
 
-    The batch is the micro-batch of one process: gradient accumulation and more processes do not enlarge it.
-    `TextVAETrainer` puts sentences of similar length into a batch, so E and V depend on that length. Therefore the
-    means lose information about the length, and the means in evaluation differ from those in training.
+    The batch is the micro-batch of one process: gradient accumulation and further processes do not enlarge it. It must
+    be a random sample of the data: with batches of sentences of one length, E and V would be those of this length, and
+    the means of evaluation would differ from those of training. So `TextVAETrainer` makes batches of sentences of all
+    lengths for models with such modules.
 
     Args:
         latent_size: Z.

@@ -22,6 +22,7 @@ SIGNALS = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if 
 FIXES = {
     errno.ENOSPC: ("room for {}", "make room, or write elsewhere"),
     errno.EDQUOT: ("room for {}", "make room, or write elsewhere"),
+    errno.EIO: ("room for {} on a disk that works", "make room, or write elsewhere"),
     errno.EROFS: ("a disk that allows writing to {}", "write elsewhere"),
     errno.EACCES: ("permission to open {}", "ask for it, or choose another"),
 }
@@ -125,10 +126,16 @@ def _end(error: BaseException, received: list[int]) -> None:
 
 
 def _number_of(error: BaseException) -> int:
-    """The errno of a system error, otherwise 0; safetensors reports a full disk only in the message."""
+    """The errno of a system error, otherwise 0.
+
+    Safetensors reports a full disk only in the message. `torch.save` says only that a write failed, and another error
+    may follow from that.
+    """
     if isinstance(error, OSError):
         return error.errno or 0
-    return errno.ENOSPC if os.strerror(errno.ENOSPC) in str(error) else 0
+    if os.strerror(errno.ENOSPC) in str(error):
+        return errno.ENOSPC
+    return errno.EIO if any("iostream error" in str(each) for each in (error, error.__context__)) else 0
 
 
 def _say(line: str) -> None:

@@ -23,7 +23,7 @@ VARIETY_OF_PAIRS = 30.0
 
 LEAST = 0.2
 """Function words make up at least this share of the words in texts with sentences: 0.31 to 0.46 in the English, German
-and Japanese texts that we counted, and 0.26 in Japanese pairs of characters. In lists of search terms, which have no
+and Japanese texts that were counted, and 0.26 in Japanese pairs of characters. In lists of search terms, which have no
 grammar, words with various neighbours make up 0.18, and none of them is a function word."""
 
 

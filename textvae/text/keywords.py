@@ -72,13 +72,11 @@ def characteristic_words(
     if rows.shape != (len(texts),):
         raise UserError(f"expected a cluster for each of {len(texts)} texts, got shape {rows.shape}")
     texts = [without_markup(text) for text in texts]
-    vectorizer, pairs = (vectorizer, False) if vectorizer else _word_counter(texts)
-    try:
-        counts = vectorizer.fit_transform(texts)
-    except ValueError as error:
-        raise UserError(
-            f"expected texts with words, got {len(texts)} without ({error}): pass a vectorizer that finds them"
-        ) from error
+    pairs = False
+    if vectorizer is None:
+        options, find = for_texts(texts, CountOptions(pattern=WORD))
+        vectorizer, pairs = CountVectorizer(analyzer=find), options.units == "characters"
+    counts = _counted(vectorizer, texts)
     frequency = np.stack([counts[rows == cluster].sum(0).A1 for cluster in range(len(names))])
     inside, total = frequency.sum(1, keepdims=True), frequency.sum(0)
     vocabulary = vectorizer.get_feature_names_out()
@@ -92,10 +90,14 @@ def characteristic_words(
     }
 
 
-def _word_counter(texts: Sequence[str]) -> tuple[CountVectorizer, bool]:
-    """Counts words or, if no blanks divide the words of the texts, pairs of characters; and whether it is pairs."""
-    options, find = for_texts(texts, CountOptions(pattern=WORD))
-    return CountVectorizer(analyzer=find), options.units == "characters"
+def _counted(vectorizer: CountVectorizer, texts: Sequence[str]) -> Any:
+    """How often each text has each word, (n, V), sparse."""
+    try:
+        return vectorizer.fit_transform(texts)
+    except ValueError as error:
+        raise UserError(
+            f"expected texts with words, got {len(texts)} without ({error}): pass a vectorizer that finds them"
+        ) from error
 
 
 def _lifted(frequency: NDArray[Any], inside: NDArray[Any], total: NDArray[Any]) -> NDArray[np.bool_]:

@@ -145,13 +145,16 @@ def token_counts(dataset: Dataset, columns: Sequence[str]) -> Tensor:
     return torch.stack([torch.as_tensor(dataset[name]) for name in columns], 1)
 
 
-def grouping_lengths(dataset: Dataset, columns: Sequence[str]) -> Tensor:
+def grouping_lengths(dataset: Dataset, columns: Sequence[str], mixed: bool = False) -> Tensor:
     """Keys (N,) that sort the examples of a prepared data set by the first length, then the second, and so on.
 
     Args:
         dataset: a data set with the columns.
         columns: the columns of lengths.
+        mixed: whether batches hold examples of all lengths; all keys are then 0.
     """
+    if mixed:
+        return torch.zeros(len(dataset), dtype=torch.long)
     return _key(token_counts(dataset, columns))
 
 

@@ -99,7 +99,9 @@ class AggressiveEncoder(TrainerCallback, ExportableState):
         self.information = information
 
 
-def random_batches(rows: Any, fields: Fields, batch_size: int, seed: int) -> Iterator[Batch]:
+def random_batches(
+    rows: Any, fields: Fields, batch_size: int, seed: int, mixed: bool = False
+) -> Iterator[Batch]:
     """An endless series of batches of similar length, drawn with replacement by the global generator of torch.
 
     Checkpoints keep the state of that generator.
@@ -109,8 +111,9 @@ def random_batches(rows: Any, fields: Fields, batch_size: int, seed: int) -> Ite
         fields: the fields that collate the batches.
         batch_size: sentences of a batch.
         seed: seed of the order of the sentences in the groups from which batches are drawn.
+        mixed: whether a batch holds sentences of all lengths instead.
     """
-    lengths = grouping_lengths(rows, fields.length_columns)
+    lengths = grouping_lengths(rows, fields.length_columns, mixed)
     order = torch.tensor(list(LengthGroupedSampler(lengths, batch_size, seed=seed)))
     groups = order.split(batch_size)
     while True:

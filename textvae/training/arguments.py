@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from multiprocessing import get_all_start_methods
@@ -195,15 +194,10 @@ class TextVAETrainingArguments(TrainingArguments):
             }
 
     def _unfit_for_machine(self) -> list[str]:
-        """A fault for each argument that does nothing on this machine, or with this number of processes."""
-        faults = []
+        """A fault for each argument that cannot work on this machine."""
         if self.fp16 and (self.use_cpu or not torch.accelerator.is_available()):
-            faults.append("fp16: expected a GPU with it, got a CPU: leave it out, or set bf16")
-        if self.ddp_backend is not None and int(os.environ.get("WORLD_SIZE", "1")) == 1:
-            faults.append(
-                "ddp_backend: expected several processes with it, got one: leave it out, or use torchrun"
-            )
-        return faults
+            return ["fp16: expected a GPU with it, got a CPU: leave it out, or set bf16"]
+        return []
 
     def _set_by_user(self) -> dict[str, Any]:
         """The values that are not the defaults, except those that the parent sets."""

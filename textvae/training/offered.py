@@ -13,7 +13,7 @@ _UPLOADS = "nothing is uploaded: upload the finished run with hf upload"
 
 UNUSED = {
     "label_smoothing_factor": "the loss is the objective",
-    "train_sampling_strategy": "batches always have sentences of similar length",
+    "train_sampling_strategy": "the model decides how sentences are grouped by length",
     "length_column_name": "the fields of the model name the columns",
     "remove_unused_columns": "the collator reads columns that the model does not",
     "label_names": "the fields of the model name the targets",

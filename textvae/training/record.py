@@ -51,8 +51,6 @@ MAY_CHANGE = (
     "training.report_to",
     "training.run_name",
     "training.project",
-    "training.push_to_hub",
-    "training.hub_*",
 )
 """Keys of a recipe that may change when a run is resumed; * stands for any characters.
 

@@ -33,6 +33,19 @@ def check_aggressive(
         )
 
 
+def check_batches(arguments: TextVAETrainingArguments, model: VAEModel) -> None:
+    """Check that a model that normalises batches gets random ones.
+
+    Raises:
+        UserError: if batches are made of sentences of similar length.
+    """
+    if arguments.tokens_per_batch is not None and model.normalizes_batches:
+        raise UserError(
+            "expected no tokens_per_batch for a model that normalises batches, which must hold sentences of all "
+            f"lengths, got {arguments.tokens_per_batch}: set per_device_train_batch_size instead"
+        )
+
+
 def check_data_sets(arguments: TextVAETrainingArguments, eval_dataset: Any) -> None:
     """Check that it is clear which bound the training goes by, if there are several evaluation data sets (a dict).
 

@@ -48,7 +48,7 @@ from textvae.training.idle import idle_weights
 from textvae.training.judged import unmeasured
 from textvae.training.multiplier import RateMultiplier
 from textvae.training.plateau import DecayOnPlateau
-from textvae.training.requirements import check_aggressive, check_data_sets
+from textvae.training.requirements import check_aggressive, check_batches, check_data_sets
 
 AnyCallback = TypeVar("AnyCallback", bound=TrainerCallback)
 
@@ -101,6 +101,7 @@ class TextVAETrainer(Trainer):
             check_aggressive(args, model, fields, self.train_dataset)
             self.add_callback(AggressiveEncoder(**args.aggressive))
         check_data_sets(args, self.eval_dataset)
+        check_batches(args, model)
         if args.eval_strategy != "no" and (faults := unmeasured(vars(args), model, fields)):
             raise UserError("; ".join(faults))
         if objective.target_rate is not None:
@@ -108,7 +109,9 @@ class TextVAETrainer(Trainer):
         self._sums: dict[str, Tensor] = {}
         self._watch = FiniteWatch()
         self._sentences_per_batch: float | None = None
-        self._random_batches = random_batches(self.train_dataset, fields, args.train_batch_size, args.seed)
+        self._random_batches = random_batches(
+            self.train_dataset, fields, args.train_batch_size, args.seed, mixed=model.normalizes_batches
+        )
         self._caught_up = -1
 
     def train(self, *args: Any, **kwargs: Any) -> Any:
@@ -334,13 +337,13 @@ class TextVAETrainer(Trainer):
         return self.args.seed if self.args.data_seed is None else self.args.data_seed
 
     def _get_train_sampler(self, train_dataset: Dataset | None = None) -> torch.utils.data.Sampler | None:
-        """Batches of similar length, in an order that depends only on the seed and the epoch."""
+        """Batches of similar length, or random ones if the model normalises batches, by the seed and the epoch."""
         dataset: Any = train_dataset if train_dataset is not None else self.train_dataset
         if isinstance(dataset, IterableDataset) or not hasattr(dataset, "__len__"):
             return None
         step_size = self.args.train_batch_size * self.args.gradient_accumulation_steps * self.args.world_size
         return LengthGroupedSampler(
-            grouping_lengths(dataset, self.fields.length_columns),
+            grouping_lengths(dataset, self.fields.length_columns, mixed=self.vae.normalizes_batches),
             step_size,
             seed=self._data_seed,
             epoch=lambda: int(self.state.epoch or 0),

@@ -36,9 +36,9 @@ class Probe(Sampled):
     """
 
     describes = (
-        Description("z_knows_topic_words", label="z knows topic words"),
-        Description("z_knows_common_words", label="z knows common words"),
-        Description("z_knows_length", label="z knows length"),
+        Description("z_knows_topic_words", label="z knows topic words", greater_is_better=True),
+        Description("z_knows_common_words", label="z knows common words", greater_is_better=True),
+        Description("z_knows_length", label="z knows length", greater_is_better=True),
     )
 
     def results(self) -> dict[str, tuple[Any, str]]:

@@ -21,13 +21,13 @@ class Topics(Sampled):
     """How good k-means clusters of the directions of z are; with classes, there are as many clusters."""
 
     describes = (
-        Description("cluster_stability"),
+        Description("cluster_stability", greater_is_better=True),
         Description("cluster_stability_linear", label="… linear"),
-        Description("cluster_silhouette", decimals=3),
+        Description("cluster_silhouette", decimals=3, greater_is_better=True),
         Description("cluster_silhouette_linear", decimals=3, label="… linear"),
-        Description("cluster_accuracy", PERCENT, decimals=1),
+        Description("cluster_accuracy", PERCENT, decimals=1, greater_is_better=True),
         Description("cluster_accuracy_linear", PERCENT, decimals=1, label="… linear"),
-        Description("cluster_nmi"),
+        Description("cluster_nmi", greater_is_better=True),
         Description("cluster_nmi_linear", label="… linear"),
     )
 
