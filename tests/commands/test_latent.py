@@ -95,6 +95,15 @@ def test_neighbours(textvae, vae, trained, file, tmp_path, monkeypatch):
     assert json.loads(out) == [expected]
 
 
+def test_long_neighbours_are_shortened(textvae, trained, tmp_path):
+    long = " ".join("b" * 300)
+    (tmp_path / "long.txt").write_text(f"{long}\n")
+    _, out, _ = textvae("neighbours", trained, "b", tmp_path / "long.txt")
+    assert out[10:] == f"{long[:397]} …\n"
+    _, out, _ = textvae("neighbours", trained, "b", tmp_path / "long.txt", "--json")
+    assert json.loads(out)[0]["text"] == long
+
+
 def test_vectors_of_another_file_are_refused(textvae, vae, trained, file, tmp_path):
     np.save(tmp_path / "z.npy", vae.encode(LINES[:3]))
     code, _, err = textvae("neighbours", trained, "a", file, "--vectors", tmp_path / "z.npy")

@@ -57,6 +57,35 @@ def test_any_letters_are_words_and_any_vectorizer_cuts_them():
     }
 
 
+def test_function_words_of_one_cluster_are_left_out():
+    """Only the first cluster has *the*, before 200 different nouns; *dog* is its topic."""
+    nouns = [f"the n{number} and dog" for number in range(200)] * 2
+    others = [f"a m{number} near cat" for number in range(200)] * 2
+    found = characteristic_words(nouns + others, [0] * 400 + [1] * 400, words=2)
+    assert (found[0][0], found[1][0]) == ("dog", "cat")
+    assert not {"the", "and", "a", "near"} & {*found[0], *found[1]}
+
+
+def test_words_of_random_clusters_are_not_characteristic():
+    """Words that are absent from a small cluster are not typical of the large one; *topic* is only in the small one."""
+    texts = [f"x{number % 100} filler" for number in range(2_000)] + ["topic filler"] * 40
+    clusters = [int(number >= 1_980) for number in range(2_040)]
+    found = characteristic_words(texts, clusters)
+    assert found == {0: [], 1: ["topic"]}
+
+
+def test_texts_without_blanks_have_pairs_of_characters_without_grammar():
+    texts = ["警察が事故を調べた", "昨日の事故でした"] * 3 + ["彼女は結婚した", "結婚したいです"] * 3
+    found = characteristic_words(texts, [0] * 6 + [1] * 6)
+    assert {"警察", "事故", "昨日"} == set(found[0])
+    assert {"彼女", "結婚"} == set(found[1])
+
+
+def test_markup_is_left_out_and_apostrophes_and_hyphens_join_words():
+    texts = ['isn\'t it <a href="x">x-ray</a> &lt;br&gt;', "cat"]
+    assert characteristic_words(texts, [0, 1])[0] == ["isn't", "it", "x-ray"]
+
+
 def test_mistakes_are_named():
     with pytest.raises(UserError, match=r"a cluster for each of 2 texts, got shape \(1,\)"):
         characteristic_words(["b", "c"], [0])
