@@ -11,6 +11,7 @@ from pathlib import Path
 
 from sacrebleu.metrics.bleu import BLEU
 
+from textvae.interfaces.readable import AS_IT_IS
 from textvae.interfaces.text_vae import TextVAE
 from textvae.support.display import one_line
 from textvae.support.errors import UserError
@@ -36,7 +37,7 @@ def main() -> None:
     ends, decoded = [], []
     for a, b in zip(texts[::2], texts[1::2], strict=True):
         way = vae.path_between(a, b, arguments.steps, arguments.path)
-        sentences = vae.decode(way)
+        sentences = vae.decode(way, **AS_IT_IS)
         print(f"*{one_line(a)}*\n")
         for sentence, surprise in zip(sentences, -vae.score(sentences, way), strict=True):
             print(f"    {surprise:6.1f}  {one_line(sentence)}")
