@@ -14,7 +14,7 @@ twice in a text. Such a repetition is rare in what people wrote: of captions, di
 0.5 % repeat 4 words, 0.1 to 1.8 % repeat 5 pieces, 0 to 3 % repeat 16 characters. After a minute of training on
 captions, 21 of 300 greedy reconstructions looped; one does with 5 pieces."""
 
-AS_IT_IS = {"suppress_tokens": [], "no_repeat_ngram_size": 0}
+AS_IT_IS: dict[str, Any] = {"suppress_tokens": [], "no_repeat_ngram_size": 0}
 """Options for measurements: the text is what the model writes, whether people like to read it or not."""
 
 FEW = 1_000
