@@ -34,7 +34,7 @@ RECIPE = {
         "use_cpu": True,
     },
 }
-RESULTS = ("model.safetensors", "config.json", "tokenizer.json", "recipe.yaml")
+RESULTS = ("model.safetensors", "config.json", "tokenizer.json")
 
 
 @pytest.fixture(scope="module")
