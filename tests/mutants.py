@@ -392,7 +392,7 @@ TABLE: dict[tuple[str, ...], list[tuple[str, str]]] = {
         ("int(known.sum())", "len(known)"),
         (".log_probabilities.argmax(-1)", ".log_probabilities.argmin(-1)"),
     ],
-    ("evaluation/meters/size.py", "evaluation/test_evaluate.py", "evaluation/test_report.py"): [
+    ("evaluation/meters/size.py", "evaluation/test_diagnosis.py"): [
         ("(unknown / tokens,", "(unknown / sentences,"),
     ],
     ("evaluation/meters/reconstruction.py", "evaluation/test_reconstruction.py"): [

@@ -122,7 +122,7 @@ def test_each_draw_of_z_has_its_own_states(kind):
 
 
 def test_a_block_by_hand():
-    """Its output at t is its input plus what a ReLU and two layers make of t, t - 2 and t - 4, zeros before the start."""
+    """Its output at t is its input plus what layers make of t, t - 2 and t - 4; before the start there are zeros."""
     block, states = CausalBlock(6, 2, 0.0).double(), torch.randn(3, 7, 6).double()
     shrunk = block.shrink(nn.functional.layer_norm(states, (6,)).relu()).relu()
     seen = torch.cat([torch.zeros(3, 4, 3).double(), shrunk], 1)
