@@ -275,7 +275,7 @@ TABLE: dict[tuple[str, ...], list[tuple[str, str]]] = {
         ("mask.sum(1).cpu()", "torch.full_like(mask.sum(1), mask.shape[1]).cpu()"),
         ("[angles.sin(), angles.cos()]", "[angles.sin(), angles.sin()]"),
     ],
-    ("modules/attentive_decoder.py", "models/test_seq2seq.py"): [
+    ("modules/attentive_decoder.py", "modules/test_attentive_decoder.py"): [
         ("return cell.tanh(), cell", "return cell, cell"),
         ("self.dropout(total.tanh())", "self.dropout(total)"),
         ("total = total + layer(", "total = layer("),
@@ -325,12 +325,14 @@ TABLE: dict[tuple[str, ...], list[tuple[str, str]]] = {
         ("index_put((draws, rows), scores[0])", "index_put((draws, rows.flip(0)), scores[0])"),
         ("self._dropped(inputs, mask), z)", "inputs, z)"),
     ],
-    ("models/base.py", "models/test_refinement.py", "models/test_language.py"): [
+    ("models/base.py", "models/test_document_model.py"): [
+        ("if id(parameter) not in inference", "if id(parameter) in inference"),
+    ],
+    ("models/base.py", "models/test_language.py"): [
         (
             "refined_reading(self, reading, refinement, kl_weight)",
             "refined_reading(self, reading, refinement)",
         ),
-        ("if id(parameter) not in inference", "if id(parameter) in inference"),
         (
             "auxiliary = reading.auxiliary.items() if self.training else ()",
             "auxiliary = reading.auxiliary.items()",
@@ -359,6 +361,8 @@ TABLE: dict[tuple[str, ...], list[tuple[str, str]]] = {
         ("z = mean[rows, y] + scale[rows, y] * noise", "z = mean[rows, y]"),
         ("own = Gaussians(log_weights[:, number]", "own = Gaussians(0 * log_weights[:, number]"),
         ("constant = log_weights - 0.5 * (mean.square()", "constant = log_weights - (mean.square()"),
+    ],
+    ("evaluation/meters/mutual_information.py", "evaluation/test_evaluate.py"): [
         ("keys.argsort()[:MOST_POSTERIORS].sort().values", "torch.arange(len(keys))[:MOST_POSTERIORS]"),
     ],
     ("evaluation/meters/perplexity.py", "evaluation/test_evaluate.py"): [
