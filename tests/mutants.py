@@ -441,11 +441,15 @@ TABLE: dict[tuple[str, ...], list[tuple[str, str]]] = {
         ("share = Batch(inputs).size / self._sentences_per_batch", "share = 1.0"),
         ("self.objective.kl_weight(self.state.global_step)", "self.objective.kl_weight(0)"),
         ("logs[name] = total / count", "logs[name] = total"),
-        ("batch.tokens / batch.size", "batch.tokens"),
         ("samples=self.objective.samples", "samples=1"),
         ("* self.args.gradient_accumulation_steps * self.args.world_size", "* self.args.world_size"),
-        ("multiplier.observe(terms.rate)", 'multiplier.observe(terms.per_sentence["kl"])'),
         ("gained=1 - bounds[-1] / bounds[-2]", "gained=1 - bounds[-2] / bounds[-1]"),
+    ],
+    ("training/trainer.py", "training/test_aggressive.py"): [
+        ("batch.tokens / batch.size", "batch.tokens"),
+    ],
+    ("training/trainer.py", "training/test_multiplier.py"): [
+        ("multiplier.observe(terms.rate)", 'multiplier.observe(terms.per_sentence["kl"])'),
     ],
     # ---- text
     ("text/fields.py", "text/test_fields_of_text.py", "text/test_batches.py"): [

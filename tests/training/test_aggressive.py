@@ -79,6 +79,14 @@ def test_it_stops_where_the_loss_of_a_window_is_no_lower(values, lengths, update
     assert found == len(clipped) == updates
 
 
+def test_a_loss_comes_with_the_mean_number_of_tokens(tmp_path):
+    trainer = tiny.trainer(tmp_path, max_steps=1, aggressive=SETTINGS, **LATER)
+    trainer._random_batches = iter([tiny.batch(5, 1, 7, 3)])
+    ((loss, tokens),) = trainer._losses(trainer.model)
+    assert loss.requires_grad
+    assert tokens == (6 + 2 + 8 + 4) / 4
+
+
 def test_the_phase_ends_where_the_information_falls(tmp_path):
     callback = AggressiveEncoder()
     for information, active in ((0.5, True), (0.7, True), (0.7, True), (0.6, False), (2.0, False)):

@@ -487,3 +487,9 @@ def test_one_of_several_data_sets_chooses_the_best(tmp_path):
 def test_predict_is_refused(tmp_path):
     with pytest.raises(UserError, match="expected another method than predict"):
         tiny.trainer(tmp_path).predict(tiny.dataset([3, 1]))
+
+
+def test_the_objective_says_how_many_draws_there_are(tmp_path):
+    trainer = tiny.trainer(tmp_path, objective=ELBO(samples=3))
+    _, output = trainer.compute_loss(trainer.model, dict(tiny.batch()), return_outputs=True)
+    assert output.z.shape == output.score.shape + (3,) == (3, 4, 3)
