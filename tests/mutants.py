@@ -275,7 +275,7 @@ TABLE: dict[tuple[str, ...], list[tuple[str, str]]] = {
         ("mask.sum(1).cpu()", "torch.full_like(mask.sum(1), mask.shape[1]).cpu()"),
         ("[angles.sin(), angles.cos()]", "[angles.sin(), angles.sin()]"),
     ],
-    ("modules/attentive_decoder.py", "models/test_seq2seq.py"): [
+    ("modules/attentive_decoder.py", "modules/test_attentive_decoder.py"): [
         ("return cell.tanh(), cell", "return cell, cell"),
         ("self.dropout(total.tanh())", "self.dropout(total)"),
         ("total = total + layer(", "total = layer("),
@@ -325,12 +325,14 @@ TABLE: dict[tuple[str, ...], list[tuple[str, str]]] = {
         ("index_put((draws, rows), scores[0])", "index_put((draws, rows.flip(0)), scores[0])"),
         ("self._dropped(inputs, mask), z)", "inputs, z)"),
     ],
-    ("models/base.py", "models/test_refinement.py", "models/test_language.py"): [
+    ("models/base.py", "models/test_document_model.py"): [
+        ("if id(parameter) not in inference", "if id(parameter) in inference"),
+    ],
+    ("models/base.py", "models/test_language.py"): [
         (
             "refined_reading(self, reading, refinement, kl_weight)",
             "refined_reading(self, reading, refinement)",
         ),
-        ("if id(parameter) not in inference", "if id(parameter) in inference"),
         (
             "auxiliary = reading.auxiliary.items() if self.training else ()",
             "auxiliary = reading.auxiliary.items()",
@@ -359,6 +361,8 @@ TABLE: dict[tuple[str, ...], list[tuple[str, str]]] = {
         ("z = mean[rows, y] + scale[rows, y] * noise", "z = mean[rows, y]"),
         ("own = Gaussians(log_weights[:, number]", "own = Gaussians(0 * log_weights[:, number]"),
         ("constant = log_weights - 0.5 * (mean.square()", "constant = log_weights - (mean.square()"),
+    ],
+    ("evaluation/meters/mutual_information.py", "evaluation/test_evaluate.py"): [
         ("keys.argsort()[:MOST_POSTERIORS].sort().values", "torch.arange(len(keys))[:MOST_POSTERIORS]"),
     ],
     ("evaluation/meters/perplexity.py", "evaluation/test_evaluate.py"): [
@@ -392,7 +396,7 @@ TABLE: dict[tuple[str, ...], list[tuple[str, str]]] = {
         ("int(known.sum())", "len(known)"),
         (".log_probabilities.argmax(-1)", ".log_probabilities.argmin(-1)"),
     ],
-    ("evaluation/meters/size.py", "evaluation/test_evaluate.py", "evaluation/test_report.py"): [
+    ("evaluation/meters/size.py", "evaluation/test_diagnosis.py"): [
         ("(unknown / tokens,", "(unknown / sentences,"),
     ],
     ("evaluation/meters/reconstruction.py", "evaluation/test_reconstruction.py"): [
@@ -437,11 +441,15 @@ TABLE: dict[tuple[str, ...], list[tuple[str, str]]] = {
         ("share = Batch(inputs).size / self._sentences_per_batch", "share = 1.0"),
         ("self.objective.kl_weight(self.state.global_step)", "self.objective.kl_weight(0)"),
         ("logs[name] = total / count", "logs[name] = total"),
-        ("batch.tokens / batch.size", "batch.tokens"),
         ("samples=self.objective.samples", "samples=1"),
         ("* self.args.gradient_accumulation_steps * self.args.world_size", "* self.args.world_size"),
-        ("multiplier.observe(terms.rate)", 'multiplier.observe(terms.per_sentence["kl"])'),
         ("gained=1 - bounds[-1] / bounds[-2]", "gained=1 - bounds[-2] / bounds[-1]"),
+    ],
+    ("training/trainer.py", "training/test_aggressive.py"): [
+        ("batch.tokens / batch.size", "batch.tokens"),
+    ],
+    ("training/trainer.py", "training/test_multiplier.py"): [
+        ("multiplier.observe(terms.rate)", 'multiplier.observe(terms.per_sentence["kl"])'),
     ],
     # ---- text
     ("text/fields.py", "text/test_fields_of_text.py", "text/test_batches.py"): [

@@ -13,6 +13,7 @@ from torch.distributions import MultivariateNormal, Normal
 from textvae.evaluation import evaluate as evaluation
 from textvae.evaluation.evaluate import evaluate, evaluate_rows
 from textvae.evaluation.meters import interventions
+from textvae.evaluation.meters.latent_use import LatentUse
 from textvae.inference.bounds import bounds
 from textvae.models.outputs import Reading
 from textvae.models.refinement import Refinement
@@ -108,6 +109,21 @@ def test_units_are_active_by_their_distance_from_the_prior(latent, batches):
         shifts.append(shift[batch.mask] if latent != "sentence" else shift)
     expected = int((torch.cat(shifts).detach().var(0) > 0.01).sum())
     assert evaluate(model, batches, samples=1).active_units == expected > 0
+
+
+@EACH
+def test_means_are_measured_from_the_prior_s_at_real_steps(latent, batches):
+    model = tiny.seq2seq(latent_type=latent)
+    found = bounds(model, batches[0])
+    measured = LatentUse().measure(model, batches[0], found, 0, torch.Generator())
+    with torch.no_grad():
+        reading = model.read(**batches[0])
+        mean = reading.posterior.mean
+        expected = mean - along(reading.prior, mean).mean
+    assert (expected != mean).any()
+    torch.testing.assert_close(
+        measured.means, expected if latent == "sentence" else expected[batches[0].mask]
+    )
 
 
 def test_a_posterior_that_is_the_prior_has_no_active_units(batches):

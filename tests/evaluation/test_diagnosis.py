@@ -35,6 +35,8 @@ HEALTHY = evaluation(
         ({"kl": 0.01, "mutual_information": 0.0, "reconstruction_shuffled_z": 96.0}, "collapsed"),
         ({"kl": 3.8, "mutual_information": 1.5, "reconstruction_shuffled_z": 96.3}, "collapsed"),
         ({"kl": 6.5, "mutual_information": 0.2}, "collapsed"),
+        ({"kl": 6.5, "mutual_information": 0.49}, "collapsed"),
+        ({"kl": 6.5, "mutual_information": 0.51}, "weak"),
         ({"kl": 1.37, "mutual_information": 1.27}, "weak"),
         ({"reconstruction_shuffled_z": 97.0}, "weak"),
         ({"kl": 30.0, "mutual_information": 3.0}, "weak"),

@@ -44,7 +44,9 @@ def test_quantities_are_those_of_the_bounds(batches, monkeypatch):
     }
     assert found.neg_elbo == pytest.approx(expected["neg_elbo"])
     assert found.iw_nll == pytest.approx(expected["iw_nll"])
-    assert found.kl == pytest.approx(expected["kl"])
+    assert found.kl == pytest.approx(expected["kl"]) == pytest.approx(sum(found.kl_per_dimension))
+    assert found.iw_nll < found.neg_elbo
+    assert found.ppl == pytest.approx(math.exp(7 * found.iw_nll / found.tokens))
     variance = torch.cat([part.reading.posterior.mean for part in parts]).var(0)
     assert found.active_units == int((variance > 0.01).sum())
     assert (found.iw_samples, found.latent_size, found.mutual_information_sentences) == (5, 3, 7)

@@ -6,6 +6,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 
+from textvae.evaluation.meters.accuracy import Accuracy
 from textvae.evaluation.meters.interventions import ReplacedLatents
 from textvae.evaluation.meters.latent_use import ACTIVE_VARIANCE, MomentsOfMeans
 from textvae.evaluation.meters.mutual_information import mutual_information
@@ -50,6 +51,20 @@ def test_units_are_those_of_z_and_the_probability_of_each_class(sure, apart, act
     moments.update(posteriors(sure, apart).mean)
     assert moments.active_units() == active
     assert 1 / C * (1 - 1 / C) > ACTIVE_VARIANCE
+
+
+def test_accuracy_is_over_the_known_labels_and_by_the_classifier():
+    """Of five sentences in two batches three have labels, of which two are the likeliest class."""
+    log_probabilities = torch.tensor([[0.7, 0.2, 0.1], [0.4, 0.5, 0.1], [0.3, 0.3, 0.4]]).log()
+    meter = Accuracy()
+    for labels, rows in (([0, -1, 1], [0, 1, 2]), ([-1, 1], [0, 1])):
+        y, parts = torch.tensor(labels), log_probabilities[rows]
+        posterior = ClassGaussian(parts, torch.zeros(len(y), 3, 2), torch.ones(len(y), 3, 2), y)
+        found = SimpleNamespace(reading=SimpleNamespace(posterior=posterior))
+        meter.add(meter.measure(None, {"labels": y}, found, 0, torch.Generator()))
+    value, how = meter.results()["accuracy"]
+    assert value == pytest.approx(2 / 3)
+    assert how.endswith("3 labelled sentences")
 
 
 def test_shuffling_moves_the_class_together_with_its_z():

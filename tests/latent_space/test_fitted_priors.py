@@ -59,6 +59,21 @@ def test_draws_have_the_moments_of_the_aggregate_posterior(prior):
     np.testing.assert_allclose((high - low) / 2, np.sqrt(0.2**2 + 0.5**2), atol=0.15)
 
 
+def test_more_epochs_of_a_flow_are_never_worse_on_the_posteriors_held_out():
+    pytest.importorskip("zuko")
+    means, deviations = posteriors(300)
+    with torch.random.fork_rng(devices=[]):  # the draws that `fit_flow` makes before the first epoch
+        torch.manual_seed(0)
+        FittedFlow(2)
+        held_out = torch.randperm(300)[:30]
+        z = torch.normal(torch.from_numpy(means)[held_out], torch.from_numpy(deviations)[held_out])
+    fits = [fit_flow(means, deviations, epochs=epochs, learning_rate=0.1) for epochs in (5, *range(9, 17))]
+    found = [float(fit(30, z).log_prob(z).mean()) for fit in fits]
+    assert found == sorted(found)
+    assert found[-1] > found[0] + 1
+    assert found[-1] in found[:-1], "or each epoch was the best so far"
+
+
 def test_the_space_between_two_clumps_is_empty(prior):
     middle = torch.tensor([[0.0, 1.5]], dtype=torch.float64)
     clumps = torch.tensor([[-3.0, 0.0], [3.0, 3.0]], dtype=torch.float64)

@@ -55,6 +55,16 @@ def test_the_seed_decides_and_nothing_else_is_drawn():
     assert torch.equal(torch.random.get_rng_state(), state)
 
 
+def test_units_and_zeros_of_the_vectors_do_not_matter():
+    X, y = blobs(60, 0)
+    scale = 10.0 ** np.arange(-2, 3).repeat(4)
+    plain, scaled = (
+        M2Classifier(epochs=3, random_state=0).fit(given, y).predict_proba(given)
+        for given in (X, 5 + scale * X)
+    )
+    np.testing.assert_allclose(scaled, plain, atol=0.01)
+
+
 def test_it_is_an_estimator():
     model = M2Classifier(latent_size=3, random_state=1)
     assert clone(model).get_params() == model.get_params()
@@ -69,6 +79,7 @@ def test_the_likelihood_is_that_of_its_gaussian():
     mean, log_variance = model.decoder(output.z).chunk(2, -1)
     expected = torch.distributions.Normal(mean, (0.5 * log_variance).exp()).log_prob(vectors).sum(-1)
     torch.testing.assert_close(output.score, expected)
+    torch.testing.assert_close(output.weights, output.posterior.probabilities.T)
     assert surprise_of_class(output.posterior).shape == (3,)
     ELBO()(output, 1.0).loss.backward()
     assert all(parameter.grad is not None for parameter in model.parameters())

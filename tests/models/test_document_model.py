@@ -93,6 +93,21 @@ def test_at_step_0_the_logits_are_the_bags_that_so_many_dimensions_give():
     np.testing.assert_allclose(logits.detach().numpy()[KNOWN], expected[KNOWN], atol=1e-9)
 
 
+def test_at_step_0_words_are_as_frequent_as_their_weights_say_where_z_is_0():
+    """Those of the train split, and one word more that is spread over the vocabulary."""
+    made = model(weights={"kind": "counts"})
+    expected = (table().sum(0) + 1 / WORDS) / (table().sum() + 1)
+    np.testing.assert_allclose(made.decoder.bias.detach().exp().numpy(), expected)
+
+
+def test_all_documents_with_words_have_the_same_deviations():
+    made = moved(model())
+    found = made.read(**batch()).posterior.variance.log()
+    known = torch.tensor([[float(place in KNOWN)] for place in (3, 0, 7, 12)])
+    assert known.any()
+    torch.testing.assert_close(found, known * made.deviations.log_variance)
+
+
 def test_the_score_is_that_of_the_weighted_bag():
     made, given = moved(model()), rows()
     z = torch.randn(2, 4, 3).double()

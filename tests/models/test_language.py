@@ -8,6 +8,7 @@ from torch.distributions import kl_divergence
 from transformers import AutoConfig, AutoModel
 
 from textvae.models.language import TextVAEConfig, TextVAEModel
+from textvae.models.refinement import Refinement, refined_reading
 from textvae.objectives.elbo import ELBO
 from textvae.objectives.schedules import KLWeight
 from textvae.support.errors import UserError
@@ -339,3 +340,36 @@ def test_only_the_class_of_a_labelled_sentence_is_decoded(monkeypatch):
     assert (few, many) == (2 * (2 * 1 + 2 * 3), 2 * 4 * 3)
     for own, other in zip(found, expected, strict=True):
         torch.testing.assert_close(own, other, rtol=1e-12, atol=1e-12)
+
+
+def test_only_training_reads_labels():
+    """Evaluation bounds log p(x), not log p(x, y)."""
+    model = tiny.model(classes=["a", "b", "c"], dropout=0.0)
+    rows = [row | {"label": label} for row, label in zip(tiny.sentences(), (2, -1, 0, 1), strict=True)]
+    batch = tiny.collate(rows)
+    probabilities = model.read(**batch).posterior.probabilities
+    torch.testing.assert_close(probabilities, model.encode(batch.targets, batch.mask).probabilities)
+    trained = model.train().read(**batch).posterior.probabilities
+    assert trained[[0, 2, 3], [2, 0, 1]].tolist() == [1, 1, 1]
+    torch.testing.assert_close(trained[1], probabilities[1])
+
+
+@pytest.mark.parametrize("training", [False, True])
+def test_only_training_scores_the_bag_of_words(training):
+    output = tiny.model(bag_of_words=True, dropout=0.0).train(training)(**tiny.batch())
+    assert list(output.auxiliary) == ["bag_of_words"] * training
+
+
+def test_forward_refines_with_the_weight_of_the_kl():
+    model, batch, options = tiny.model(), tiny.batch(), Refinement(steps=5)
+    found = []
+    for weight in (1.0, 4.0):
+        with torch.no_grad():
+            torch.manual_seed(3)
+            output = model(**batch, refinement=options, kl_weight=weight)
+            torch.manual_seed(3)
+            expected = refined_reading(model, model.read(**batch), options, weight)
+        torch.testing.assert_close(output.posterior.mean, expected.posterior.mean)
+        torch.testing.assert_close(output.posterior.stddev, expected.posterior.stddev)
+        found.append(output.posterior.mean)
+    assert not torch.allclose(*found)

@@ -56,6 +56,12 @@ def test_pads_have_the_weight_zero(kind, source):
     assert (states.grad[0].abs().sum(-1) > 0).all()
 
 
+def test_the_summary_is_the_mean_of_the_real_states(source):
+    states, mask = source
+    summary = DotAttention(3).source(states, mask).summary
+    torch.testing.assert_close(summary, torch.stack([states[0].mean(0), states[1, :2].mean(0)]))
+
+
 @EACH
 def test_keys_are_made_once(kind, source):
     attention, calls = kind(3).double(), []

@@ -102,3 +102,12 @@ def test_at_pads_the_posterior_is_the_prior(latent, prior):
     assert (divergence[..., pads, :] == 0).all()
     assert (weight[..., pads, :] == 0).all()
     assert (divergence[..., batch.mask, :] > 0).all()
+
+
+@pytest.mark.parametrize("latent", ["sentence", "attention", "step"])
+def test_without_the_source_the_prior_is_standard_normal(latent):
+    model = tiny.seq2seq(latent_type=latent, prior_type="standard_normal")
+    reading = model.read(**tiny.collate_pairs(tiny.pairs()))
+    prior = along(reading.prior, reading.posterior.rsample((2,))).base_dist
+    assert (prior.mean == 0).all()
+    assert (prior.stddev == 1).all()

@@ -1,8 +1,11 @@
 """Tests of the source encoders: pads do not change the states of real tokens."""
 
+import math
+
 import pytest
 import torch
 
+from textvae.modules import source_encoders
 from textvae.modules.source_encoders import LSTMStates, TransformerStates
 
 KINDS = {"lstm": LSTMStates, "transformer": TransformerStates}
@@ -39,6 +42,17 @@ def test_the_order_of_tokens_matters(kind):
     part, vectors = encoder(kind), torch.randn(1, 4, 5).double()
     mask = torch.ones(1, 4, dtype=torch.bool)
     assert not torch.allclose(part(vectors.flip(1), mask).flip(1), part(vectors, mask))
+
+
+@pytest.mark.parametrize("size", [6, 7])
+def test_positions_by_hand(size):
+    """Sines, then cosines, of t / 10000^(i / half)."""
+    half = (size + 1) // 2
+    found = source_encoders._sinusoids(torch.zeros(1, 5, size))
+    for t in range(5):
+        angles = [t / 10_000 ** (place / half) for place in range(half)]
+        expected = [*map(math.sin, angles), *map(math.cos, angles)][:size]
+        torch.testing.assert_close(found[t], torch.tensor(expected))
 
 
 @pytest.mark.parametrize("size", [1, 6, 7, 12])

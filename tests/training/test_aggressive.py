@@ -51,31 +51,40 @@ def test_the_inner_loop_moves_the_encoder_alone_and_the_step_the_decoder_alone(t
         assert changed(behind, after) == names - encoder
 
 
-def losses_of(values, model):
-    """Losses with these values, each with a gradient for every parameter."""
-    for value in values:
+def losses_of(values, lengths, model):
+    """Losses of these values and numbers of tokens, each with a gradient for every parameter."""
+    for value, length in zip(values, lengths, strict=True):
         total = sum(parameter.sum() for parameter in model.parameters())
-        yield total - total.detach() + value, 2.0
+        yield total - total.detach() + value, length
 
 
 @pytest.mark.parametrize(
-    ("values", "updates"),
+    ("values", "lengths", "updates"),
     [
-        ([9, 9, 8, 8, 7, 7, 6, 6, 5, 5], 10),
-        ([9, 9, 8, 8, 8, 9, 1, 1, 1, 1], 6),
-        ([9, 9, 9, 9.5, 1, 1, 1, 1, 1, 1], 4),
+        ([9, 9, 8, 8, 7, 7, 6, 6, 5, 5], [2.0] * 10, 10),
+        ([9, 9, 8, 8, 8, 9, 1, 1, 1, 1], [2.0] * 10, 6),
+        ([9, 9, 9, 9.5, 1, 1, 1, 1, 1, 1], [2.0] * 10, 4),
+        ([9, 9, 16, 16, 2, 4, 1, 1, 1, 1], [2.0, 2, 4, 4, 0.5, 0.5, 1, 1, 1, 1], 6),
     ],
-    ids=["falls-to-the-end", "rises", "rises-at-once"],
+    ids=["falls-to-the-end", "rises", "rises-at-once", "rises a token"],
 )
-def test_it_stops_where_the_loss_of_a_window_is_no_lower(values, updates):
+def test_it_stops_where_the_loss_of_a_window_is_no_lower(values, lengths, updates):
     model = tiny.model()
     optimizer = torch.optim.SGD(model.parameters(), 0.1)
-    given = losses_of(torch.tensor(values, dtype=torch.double), model)
+    given = losses_of(torch.tensor(values, dtype=torch.double), lengths, model)
     clipped = []
     found = AggressiveEncoder(updates=10, window=2).catch_up(
         model, optimizer, given, lambda: clipped.append(1)
     )
     assert found == len(clipped) == updates
+
+
+def test_a_loss_comes_with_the_mean_number_of_tokens(tmp_path):
+    trainer = tiny.trainer(tmp_path, max_steps=1, aggressive=SETTINGS, **LATER)
+    trainer._random_batches = iter([tiny.batch(5, 1, 7, 3)])
+    ((loss, tokens),) = trainer._losses(trainer.model)
+    assert loss.requires_grad
+    assert tokens == (6 + 2 + 8 + 4) / 4
 
 
 def test_the_phase_ends_where_the_information_falls(tmp_path):

@@ -6,6 +6,7 @@ import pytest
 import tiny
 import torch
 
+from textvae.modules.distributions import kl_per_dimension
 from textvae.objectives.elbo import ELBO
 from textvae.objectives.rate import SPEED, START
 from textvae.training.multiplier import RateMultiplier
@@ -64,3 +65,13 @@ def test_the_rate_is_reached(tmp_path):
     rates = [entry["kl"] for entry in trainer.state.log_history if "kl" in entry]
     assert rates[-1] == pytest.approx(1.5, rel=0.1)
     assert abs(rates[0] / 1.5 - 1) > 0.1, "it was not there from the start"
+
+
+def test_with_classes_it_sees_the_kl_of_z_alone(tmp_path, monkeypatch):
+    seen = []
+    monkeypatch.setattr(RateMultiplier, "observe", lambda self, kl: seen.append(kl))
+    trainer = tiny.trainer(tmp_path, objective=ELBO(target_rate=2.0), model_options={"classes": ["a", "b"]})
+    _, output = trainer.compute_loss(trainer.model, dict(tiny.batch()), return_outputs=True)
+    each = kl_per_dimension(output.posterior, output.prior)
+    assert each[:, -1].max() > 1e-3, "the class has a KL of its own"
+    torch.testing.assert_close(seen[0], each[:, :-1].sum(-1).detach())

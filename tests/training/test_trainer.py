@@ -11,6 +11,7 @@ from transformers import TrainerCallback
 
 from textvae.evaluation.diagnosis import diagnose
 from textvae.evaluation.evaluate import evaluate
+from textvae.evaluation.quantities import Training
 from textvae.models.language import TextVAEModel
 from textvae.objectives.elbo import ELBO
 from textvae.objectives.schedules import KLWeight
@@ -18,7 +19,7 @@ from textvae.support.errors import UserError
 from textvae.support.precision import check_bf16
 from textvae.text.samplers import evaluation_loader
 from textvae.training.arguments import TextVAETrainingArguments
-from textvae.training.trainer import TextVAETrainer
+from textvae.training.trainer import TextVAETrainer, history_of
 
 
 def trained(trainer):
@@ -490,3 +491,19 @@ def test_one_of_several_data_sets_chooses_the_best(tmp_path):
 def test_predict_is_refused(tmp_path):
     with pytest.raises(UserError, match="expected another method than predict"):
         tiny.trainer(tmp_path).predict(tiny.dataset([3, 1]))
+
+
+def test_the_objective_says_how_many_draws_there_are(tmp_path):
+    trainer = tiny.trainer(tmp_path, objective=ELBO(samples=3))
+    _, output = trainer.compute_loss(trainer.model, dict(tiny.batch()), return_outputs=True)
+    assert output.z.shape == (*output.score.shape, 3) == (3, 4, 3)
+
+
+@pytest.mark.parametrize(("bounds", "gained"), [([], None), ([8.0], None), ([9.0, 8.0, 6.0], 1 - 6 / 8)])
+def test_the_history_has_the_last_gain(tmp_path, bounds, gained):
+    trainer = tiny.trainer(
+        tmp_path, max_steps=4, warmup_steps=2, lr_scheduler_type="linear", objective=ELBO(target_rate=1.5)
+    )
+    trainer.state.log_history = [{"eval_neg_elbo": bound} for bound in bounds] + [{"loss": 1.0}]
+    trainer.state.max_steps = trainer.state.global_step = 4
+    assert history_of(trainer, pretraining=True) == Training(4, 2, 1.5, True, gained, 600)
